@@ -1,0 +1,1 @@
+"""Effects in the cluster: watches, queue, reconcile, leader."""

@@ -1,0 +1,1 @@
+"""The same plan as processes on this machine."""
