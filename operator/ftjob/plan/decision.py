@@ -1,0 +1,67 @@
+"""What `plan` decides: the objects that should come and go, and the one step in the job's life."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ftjob.api.job import Problem
+from ftjob.api.status import Failure
+
+Manifest = dict[str, Any]
+
+
+class Step(StrEnum):
+    """What happens to the job now."""
+
+    WAIT = "Wait"
+    """Something outside has to change first."""
+    START = "Start"
+    """The attempt begins: status.startTime is written, then its objects are created."""
+    CONTINUE = "Continue"
+    """The attempt goes on; absent objects are created."""
+    SUCCEED = "Succeed"
+    FAIL = "Fail"
+    REFUSE = "Refuse"
+    """The spec can't be run as it is: Failed/InvalidSpec until it is edited."""
+    REST = "Rest"
+    """The job is finished; only what it left running is cleaned up."""
+
+
+@dataclass(frozen=True)
+class PodRef:
+    """A pod to delete; the UID goes with the request, since a name is not an identity."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that should change in the cluster for a job now, as plain data."""
+
+    step: Step
+    create: tuple[Manifest, ...] = ()
+    """In order; a refusal of one stops the rest."""
+    delete: tuple[PodRef, ...] = ()
+    reason: str = ""
+    message: str = ""
+    problems: tuple[Problem, ...] = ()
+    failure: Failure | None = None
+    next_look: float | None = None
+    """Seconds until the plan may differ without any event."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The operator's settings that plans depend on."""
+
+    agent_image: str = "ftjob-agent:dev"
+    agent_image_pull_policy: str = "IfNotPresent"
+    default_storage_class_name: str | None = None
+    default_claim_size: str = "10Gi"
+    start_timeout_seconds: int = 600
+    contact_timeout_seconds: int = 30
+    agent_key: bytes = b""
+    """Key of this installation; a job's bearer token is derived from it and the job's UID."""

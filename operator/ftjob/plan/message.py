@@ -1,0 +1,74 @@
+"""The agent's termination message, as the operator reads it (docs/agent-protocol.md, section 5)."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RankFailure:
+    """One rank's failure as its agent recorded it."""
+
+    rank: int | None
+    time_ns: int
+    kind: str
+    """Exception, Exit, Signal, PeerLost, Stopped or Config."""
+    type: str
+    exit_code: int | None
+    message: str
+
+
+@dataclass(frozen=True)
+class TerminationMessage:
+    """What one agent said at its end."""
+
+    attempt: int
+    state: str
+    failure: RankFailure | None = None
+    progress: dict[str, Any] | None = None
+    captures: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def parse_termination_message(text: str) -> TerminationMessage | None:
+    """Read a termination message; None when it is not the agent's (the user's image may write its own)."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(data, dict) or data.get("version") != 1 or "state" not in data:
+        return None
+    raw = data.get("failure")
+    failure = None
+    if isinstance(raw, dict):
+        failure = RankFailure(
+            rank=_integer(raw.get("rank")),
+            time_ns=_integer(raw.get("timeNs")) or 0,
+            kind=str(raw.get("class", "Exit")),
+            type=str(raw.get("type", "") or ""),
+            exit_code=_integer(raw.get("exitCode")),
+            message=str(raw.get("message", "") or ""),
+        )
+    progress = data.get("progress")
+    captures = data.get("captures")
+    return TerminationMessage(
+        attempt=_integer(data.get("attempt")) or 0,
+        state=str(data["state"]),
+        failure=failure,
+        progress=progress if isinstance(progress, dict) else None,
+        captures={
+            str(key): tuple(r for r in ranks if isinstance(r, int))
+            for key, ranks in (captures.items() if isinstance(captures, dict) else ())
+            if isinstance(ranks, list)
+        },
+        notes=tuple(str(note) for note in data.get("notes") or ()),
+    )
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return int(value)

@@ -1,0 +1,186 @@
+"""What is seen of a job in the cluster, as frozen data; and how it is read from raw objects.
+
+Rule 4 of the substrate: the outcome of a worker is its trainer container's ``terminated`` state, not the
+pod's phase, since a sidecar may live on. The last object of a DELETED event is evidence too (``gone``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ftjob.api.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE, LABEL_UID
+from ftjob.plan.message import TerminationMessage, parse_termination_message
+
+TRAINER = "trainer"
+
+
+@dataclass(frozen=True)
+class Terminated:
+    """How the trainer container ended."""
+
+    exit_code: int
+    reason: str
+    message: TerminationMessage | None
+    seen: float
+    """Unix time at which the operator first saw it; not the node's clock."""
+
+
+@dataclass(frozen=True)
+class PodState:
+    """One pod of a job."""
+
+    name: str
+    uid: str
+    role: str
+    index: int
+    attempt: int
+    job_uid: str
+    node: str | None = None
+    ip: str | None = None
+    running: bool = False
+    terminated: Terminated | None = None
+    deleting: bool = False
+    gone: bool = False
+    disruption: str | None = None
+    """Reason of the pod's DisruptionTarget condition (KEP-3329)."""
+    waiting: str | None = None
+    """Why the pod does not run yet, in Kubernetes' own words: ``ImagePullBackOff: …``."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the ranks of this pod can no longer run."""
+        return self.gone or self.terminated is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the trainer exited with 0."""
+        return self.terminated is not None and self.terminated.exit_code == 0
+
+
+class RefusalKind(StrEnum):
+    """Why the API server did not create an object."""
+
+    INVALID = "Invalid"
+    """400 or 422: the object is wrong and stays wrong."""
+    FORBIDDEN = "Forbidden"
+    """403: quota or admission; may pass later."""
+    CONFLICT = "Conflict"
+    """409, and the object of that name is a stranger's."""
+    TERMINATING = "Terminating"
+    """409, and the object of that name belongs to an earlier job of this name."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What the API server said when an object of this job was to be created."""
+
+    kind: RefusalKind
+    object_kind: str
+    object_name: str
+    message: str
+    retry_at: float
+    """Unix time of the next try."""
+
+
+@dataclass(frozen=True)
+class LeaderReport:
+    """What the agent of index 0 says about the whole job (``GET /v1/progress``)."""
+
+    attempt: int
+    state: str
+    progress: dict[str, Any] | None
+    captures: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything that is known of a job beside the job itself."""
+
+    pods: tuple[PodState, ...] = ()
+    predecessors: tuple[str, ...] = ()
+    """Names of living pods of an earlier job of the same name."""
+    existing: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    """(kind, name) of our Service, Secret and claim, as far as they are known to exist."""
+    refusal: Refusal | None = None
+    report: LeaderReport | None = None
+
+
+def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = False) -> PodState:
+    """Read a pod as the API server gives it.
+
+    Parameters
+    ----------
+    raw
+        The pod; fields that are not read here may have been pruned.
+    trainer
+        Name of the trainer container.
+    seen
+        Unix time at which this state was first seen.
+    gone
+        Whether this is the last object of a DELETED event.
+    """
+    meta = raw["metadata"]
+    labels = meta.get("labels") or {}
+    status = raw.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    container = next((c for c in status.get("containerStatuses") or () if c["name"] == trainer), None)
+    state = (container or {}).get("state") or {}
+    terminated = None
+    if "terminated" in state:
+        end = state["terminated"]
+        terminated = Terminated(
+            exit_code=int(end.get("exitCode", 1)),
+            reason=end.get("reason", ""),
+            message=parse_termination_message(end.get("message", "")),
+            seen=seen,
+        )
+    elif status.get("phase") in {"Failed", "Succeeded"}:
+        # The kubelet may end a pod (eviction, admission) without any container status.
+        terminated = Terminated(
+            exit_code=0 if status["phase"] == "Succeeded" else 137,
+            reason=status.get("reason", "") or status["phase"],
+            message=None,
+            seen=seen,
+        )
+    disruption = conditions.get("DisruptionTarget") or {}
+    return PodState(
+        name=meta["name"],
+        uid=meta.get("uid", ""),
+        role=labels.get(LABEL_ROLE, ""),
+        index=_number(labels.get(LABEL_INDEX)),
+        attempt=_number(labels.get(LABEL_ATTEMPT)),
+        job_uid=labels.get(LABEL_UID, ""),
+        node=(raw.get("spec") or {}).get("nodeName"),
+        ip=status.get("podIP"),
+        running="running" in state,
+        terminated=terminated,
+        deleting="deletionTimestamp" in meta,
+        gone=gone,
+        disruption=disruption.get("reason") if disruption.get("status") == "True" else None,
+        waiting=None if terminated else _waiting(status, conditions, state),
+    )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
+
+
+BENIGN = frozenset({"ContainerCreating", "PodInitializing"})
+
+
+def _waiting(
+    status: dict[str, Any], conditions: dict[str, dict[str, Any]], trainer: dict[str, Any]
+) -> str | None:
+    """Why the pod does not run, or None when it is just starting."""
+    scheduled = conditions.get("PodScheduled") or {}
+    if scheduled.get("status") == "False":
+        return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}"
+    states = [(c.get("state") or {}) for c in status.get("initContainerStatuses") or ()]
+    for state in [*states, trainer]:
+        waiting = state.get("waiting") or {}
+        if waiting and waiting.get("reason") not in BENIGN:
+            return f"{waiting.get('reason', '')}: {waiting.get('message', '')}"
+    return None
