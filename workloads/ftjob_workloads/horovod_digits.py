@@ -1,0 +1,326 @@
+"""Train a Keras 3 model with Horovod: a custom loop in which ranks learn what only the others have seen.
+
+What it shows:
+
+* ``DistributedGradientTape`` inside a ``tf.function``, with Keras 3's own model and optimizer;
+* ranks that begin with different weights, until rank 0's are broadcast (or what rank 0 read from its
+  checkpoint);
+* a learning rate that is scaled by the number of ranks, after a warm-up;
+* one small all-reduce that carries each step's loss and the wish to stop, so that all ranks leave at the
+  same step;
+* a test set that is shared out, and counted together.
+
+By default (``--shard classes``) rank r of n learns from the digits r, r + n, r + 2n… alone. Four ranks
+reach a test accuracy of 0.97 to 0.99 all the same, and 0.93 is demanded; a rank without the exchange knows
+two or three of the ten digits and ends at 0.2 to 0.3.
+
+    python -m ftjob_workloads.horovod_digits      # one process; ftjob, horovodrun or mpirun start more
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import horovod.tensorflow as hvd
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ftjob_workloads import digits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+STOPPED = 128 + signal.SIGTERM
+"""Exit code after SIGTERM: the job is not done, start it again."""
+
+
+@keras.saving.register_keras_serializable("ftjob")
+class ScaledWarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Rise from ``base`` to ``base`` x ``ranks`` in a straight line, then stay there.
+
+    n ranks make batches n times as large, whose gradients are less noisy and bear longer steps; but not at
+    the very beginning, when the weights are still arbitrary.
+    """
+
+    def __init__(self, base: float, ranks: int, warmup_steps: int) -> None:
+        self.base = base
+        self.ranks = ranks
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Return the learning rate of ``step``."""
+        risen = keras.ops.minimum(keras.ops.cast(step, "float32") / max(self.warmup_steps, 1), 1.0)
+        return self.base * (1.0 + risen * (self.ranks - 1))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs."""
+        return {"base": self.base, "ranks": self.ranks, "warmup_steps": self.warmup_steps}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One rank's part of the training data, and the order in which it is used."""
+
+    rows: digits.Ints
+    batch: int
+    seed: int | None
+    """None: always the same order."""
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, labels: digits.Ints) -> Shard:
+        """Cut shard ``--shard-index`` of ``--shard-count`` out of the training data."""
+        index, count = args.shard_index, args.shard_count
+        if args.shard == "classes":
+            rows = np.flatnonzero(labels % count == index)
+        else:
+            # Equal lengths: then the ranks' k-th batches together are the k-th batch of one rank alone.
+            rows = np.arange(index, len(labels) - len(labels) % count, count)
+        if len(rows) < args.batch_size:
+            sys.exit(
+                f"shard {index} of {count} has {len(rows)} samples, less than --batch-size: use fewer ranks"
+            )
+        return cls(rows, args.batch_size, None if args.fixed_order else args.seed + index)
+
+    def at(self, step: int) -> digits.Ints:
+        """Return the batch of ``step``, a function of the step: a resumed run needs no other state."""
+        epoch, index = divmod(step, len(self.rows) // self.batch)
+        rows = (
+            self.rows
+            if self.seed is None
+            else np.random.default_rng((self.seed, epoch)).permutation(self.rows)
+        )
+        return rows[index * self.batch : (index + 1) * self.batch]
+
+
+class Trainer:
+    """Model and optimizer of one rank, and the step that it does together with the others."""
+
+    def __init__(self, schedule: float | ScaledWarmUp) -> None:
+        self.model = keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                keras.layers.Conv2D(32, 3, padding="same", activation="relu"),
+                keras.layers.Conv2D(32, 3, padding="same", activation="relu"),
+                keras.layers.MaxPooling2D(),
+                keras.layers.Flatten(),
+                keras.layers.Dense(64, activation="relu"),
+                keras.layers.Dense(digits.CLASSES),
+            ]
+        )
+        self.optimizer = keras.optimizers.SGD(schedule, momentum=0.9)
+        self.optimizer.build(
+            self.model.trainable_variables
+        )  # so that its variables can be broadcast and restored
+        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    @property
+    def step(self) -> int:
+        """Steps that the optimizer has done."""
+        return int(self.optimizer.iterations.numpy())
+
+    def broadcast(self) -> None:
+        """Give every rank what rank 0 has."""
+        # Horovod knows TensorFlow's variables; Keras 3 holds one in each of its own.
+        hvd.broadcast_variables(
+            [v.value for v in (*self.model.variables, *self.optimizer.variables)], root_rank=0
+        )
+
+    @tf.function
+    def learn(self, images: tf.Tensor, labels: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Do one step; return the loss of the global batch, and how many ranks want to stop."""
+        weights = [v.value for v in self.model.trainable_variables]
+        with hvd.DistributedGradientTape(tf.GradientTape()) as tape:
+            loss = self.loss(labels, self.model(images, training=True))
+        self.optimizer.apply(tape.gradient(loss, weights), self.model.trainable_variables)
+        total = hvd.allreduce(tf.stack([loss, stop]), op=hvd.Sum, name="loss_and_stop")
+        return total[0] / hvd.size(), total[1]
+
+    def accuracy(self, part: digits.Digits) -> float:
+        """Test with every size-th sample, and count with all ranks."""
+        mine = slice(hvd.rank(), None, hvd.size())
+        predicted = tf.argmax(self.model(part.images[mine], training=False), axis=-1)
+        hits = tf.reduce_sum(tf.cast(predicted == part.labels[mine], tf.float32))
+        return float(hvd.allreduce(hits, op=hvd.Sum, name="hits")) / len(part.labels)
+
+    def checksum(self) -> str:
+        """Fingerprint of the weights, equal only if every bit is."""
+        digest = hashlib.sha256()
+        for weight in self.model.get_weights():
+            digest.update(weight.tobytes())
+        return digest.hexdigest()
+
+
+class StopSignal:
+    """Remembers SIGTERM; it may arrive in the middle of a step, at another step on each rank."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+        self.seen = True
+
+
+def use_devices() -> None:
+    """Take this rank's GPU if there are any: one for each rank of the machine."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        mine = gpus[hvd.local_rank() % len(gpus)]
+        tf.config.set_visible_devices(mine, "GPU")
+        tf.config.experimental.set_memory_growth(mine, enable=True)
+
+
+def report(step: int, steps: int, loss: float) -> None:
+    """Tell ftjob how far we are: it finds the step by itself, but not how many there will be."""
+    file = os.environ.get("FTJOB_PROGRESS_FILE")
+    if file:
+        with Path(file).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"step": step, "totalSteps": steps, "metrics": {"loss": loss}}) + "\n")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; call it after ``hvd.init()``."""
+    env = os.environ
+    outputs = Path(env.get("FTJOB_OUTPUTS", "outputs"))
+    p = argparse.ArgumentParser(prog="horovod_digits", description=(__doc__ or "").partition("\n")[0])
+    add = p.add_argument
+    add(
+        "--shard",
+        choices=["classes", "interleave"],
+        default="classes",
+        help="rank r sees its own digits only, or every n-th sample (default: %(default)s)",
+    )
+    # From ftjob, not from Horovod: should the ranks not find each other, each still has only its own shard.
+    add("--shard-index", type=int, default=int(env.get("FTJOB_RANK", hvd.rank())), help="default: the rank")
+    add(
+        "--shard-count",
+        type=int,
+        default=int(env.get("FTJOB_WORLD_SIZE", hvd.size())),
+        help="default: the number of ranks",
+    )
+    add("--fixed-order", action="store_true", help="do not shuffle")
+    add("--batch-size", type=int, default=16, help="samples a step on each rank (default: %(default)s)")
+    add("--steps", type=int, default=300, help="optimizer steps (default: %(default)s)")
+    add(
+        "--lr-schedule",
+        choices=["warmup", "constant"],
+        default="warmup",
+        help="rise to ranks x rate, or not (default: %(default)s)",
+    )
+    add("--learning-rate", type=float, default=0.01, help="of one rank (default: %(default)s)")
+    add("--warmup-steps", type=int, default=60, help="(default: %(default)s)")
+    add(
+        "--seed",
+        type=int,
+        default=1,
+        help="of weights and sample order; the rank is added (default: %(default)s)",
+    )
+    add("--min-accuracy", type=float, default=0.93, help="exit 1 below it (default: %(default)s)")
+    add(
+        "--checkpoint-dir",
+        type=Path,
+        default=env.get("FTJOB_CHECKPOINT_DIR", outputs / "checkpoints"),
+        help="default: $FTJOB_CHECKPOINT_DIR",
+    )
+    add("--checkpoint-every", type=int, default=100, help="steps (default: %(default)s)")
+    add("--results-dir", type=Path, default=outputs / "results", help="default: $FTJOB_OUTPUTS/results")
+    return p.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, test, and write what this rank saw.
+
+    Returns
+    -------
+    int
+        The exit code: 0, 1 if the accuracy is too low, 143 if SIGTERM came first.
+    """
+    hvd.init()
+    args = parse(argv)
+    stop = StopSignal()
+    use_devices()
+    rank, size = hvd.rank(), hvd.size()
+    keras.utils.set_random_seed(args.seed + rank)
+    data, test = digits.load()
+    shard = Shard.of(args, data.labels)
+    constant = args.lr_schedule == "constant"
+    trainer = Trainer(
+        args.learning_rate if constant else ScaledWarmUp(args.learning_rate, size, args.warmup_steps)
+    )
+    initial = trainer.checksum()
+
+    # Only rank 0 reads and writes checkpoints; the broadcast gives the others what it read, the step
+    # included.
+    checkpoint = tf.train.Checkpoint(model=trainer.model, optimizer=trainer.optimizer)
+    manager = (
+        tf.train.CheckpointManager(checkpoint, str(args.checkpoint_dir), max_to_keep=2) if rank == 0 else None
+    )
+    if manager and manager.latest_checkpoint:
+        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+    trainer.broadcast()
+    start = trainer.step
+    rank_sum = int(hvd.allreduce(tf.constant(rank + 1), op=hvd.Sum, name="rank_sum"))
+    print(f"rank {rank} of {size}: {len(shard.rows)} samples, starting at step {start} of {args.steps}")
+
+    losses: list[float] = []
+    stopped = False
+    for step in range(start, args.steps):
+        rows = shard.at(step)
+        loss, wishes = trainer.learn(data.images[rows], data.labels[rows], tf.constant(float(stop.seen)))
+        losses.append(float(loss))
+        stopped = float(wishes) > 0
+        done = step + 1
+        if manager and (stopped or done % args.checkpoint_every == 0 or done == args.steps):
+            manager.save(done)
+        if rank == 0 and (stopped or done % 20 == 0):
+            print(f"step {done} loss {losses[-1]:.4f}")
+            report(done, args.steps, losses[-1])
+        if stopped:
+            print(f"rank {rank} stopped at step {done}")
+            return STOPPED
+
+    accuracy = trainer.accuracy(test)
+    result = {
+        "rank": rank,
+        "size": size,
+        "node": os.environ.get("FTJOB_NODE_NAME") or socket.gethostname(),
+        "initialWeights": initial,
+        "finalWeights": trainer.checksum(),
+        "rankSum": rank_sum,
+        "startStep": start,
+        "steps": trainer.step,
+        "losses": losses,
+        "ids": data.ids[shard.rows].tolist(),
+        "classes": np.unique(data.labels[shard.rows]).tolist(),
+        "testAccuracy": accuracy,
+    }
+    args.results_dir.mkdir(parents=True, exist_ok=True)
+    (args.results_dir / f"result-rank-{rank:05d}.json").write_text(
+        json.dumps(result) + "\n", encoding="utf-8"
+    )
+    if rank == 0:
+        trainer.model.save(args.results_dir / "model.keras")
+        print(f"steps={trainer.step} test_accuracy={accuracy:.4f}")
+    hvd.shutdown()
+    if accuracy < args.min_accuracy:
+        print(
+            f"rank {rank}: test accuracy {accuracy:.4f} is below --min-accuracy {args.min_accuracy}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
