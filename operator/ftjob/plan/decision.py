@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ftjob.api.job import Problem
-from ftjob.api.status import Failure
+if TYPE_CHECKING:
+    from ftjob.api.job import Problem
+    from ftjob.api.status import Failure
 
 Manifest = dict[str, Any]
 

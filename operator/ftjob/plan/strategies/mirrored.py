@@ -1,0 +1,27 @@
+"""tf.distribute.MirroredStrategy: one process a pod, its GPUs are the replicas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ftjob.api.spec import StrategyName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ftjob.plan.layout import Layout, WorkerPlace
+
+
+class Mirrored:
+    """Replicas inside one process; workers, if several, know nothing of each other."""
+
+    name = StrategyName.MIRRORED
+    together = False
+
+    def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
+        """Return nothing: TensorFlow finds the pod's devices by itself."""
+        return {}
+
+    def rendezvous(self, layout: Layout) -> dict[str, Any] | None:
+        """Return None: nothing has to be served."""
+        return None
