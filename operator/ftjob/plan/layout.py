@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ftjob.api.defaults import effective_processes, effective_workers
+from ftjob.api.defaults import processes_per_worker, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,8 +84,8 @@ def cluster_layout(job: Job, attempt: int) -> Layout:
     """
     assert job.spec is not None
     port = agent_port(job.uid)
-    processes = effective_processes(job.spec)
-    names = [pod_name(job.name, WORKER, attempt, i) for i in range(effective_workers(job.spec))]
+    processes = processes_per_worker(job.spec)
+    names = [pod_name(job.name, WORKER, attempt, i) for i in range(workers_of(job.spec))]
     return Layout(
         strategy=job.spec.strategy,
         attempt=attempt,

@@ -6,7 +6,7 @@ The agent of index 0 serves Horovod's key-value store; every rank finds it by th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftjob.api.spec import StrategyName
 from ftjob.plan.strategies.base import IFACE, LEADER_IP
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Horovod:
     """Ranks that all-reduce by Horovod."""
 
-    name = StrategyName.HOROVOD
-    together = True  # clients give up on the store after 30 s
+    name: ClassVar[StrategyName] = StrategyName.HOROVOD
+    together: ClassVar[bool] = True  # clients give up on the store after 30 s
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return Horovod's identity variables and the address of its store."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftjob.api.spec import StrategyName
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Mirrored:
     """Replicas inside one process; workers, if several, know nothing of each other."""
 
-    name = StrategyName.MIRRORED
-    together = False
+    name: ClassVar[StrategyName] = StrategyName.MIRRORED
+    together: ClassVar[bool] = False
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return nothing: TensorFlow finds the pod's devices by itself."""

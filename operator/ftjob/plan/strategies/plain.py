@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftjob.api.spec import StrategyName
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Plain:
     """Independent workers, as an Indexed Job's pods."""
 
-    name = StrategyName.PLAIN
-    together = False
+    name: ClassVar[StrategyName] = StrategyName.PLAIN
+    together: ClassVar[bool] = False
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return the index under the name that Indexed Jobs use (Kubernetes batch/v1)."""

@@ -1,0 +1,136 @@
+"""What one worker's agent and ranks are told: the same for a pod and for a local process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftjob.api.defaults import trainer_of
+from ftjob.api.identity import is_identity
+from ftjob.api.spec import ProfilingMode
+from ftjob.plan.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from ftjob.api.job import Job
+    from ftjob.api.spec import JobSpec
+    from ftjob.plan.decision import Config
+    from ftjob.plan.layout import Layout, WorkerPlace
+
+AGENT_DIR = "/ftjob/agent"
+AGENT_PYZ = f"{AGENT_DIR}/ftjob-agent.pyz"
+OUTPUTS_DIR = "/ftjob/outputs"
+
+
+@dataclass(frozen=True)
+class WorkerCommand:
+    """How a worker is started: the agent's configuration and the trainer's own command."""
+
+    config: dict[str, Any]
+    command: tuple[str, ...]
+
+    @property
+    def config_json(self) -> str:
+        """The value of ``FTJOB_AGENT_CONFIG``."""
+        return json.dumps(self.config, separators=(",", ":"), sort_keys=True)
+
+
+def build_worker(
+    job: Job, layout: Layout, worker: WorkerPlace, config: Config, *, outputs: str = OUTPUTS_DIR
+) -> WorkerCommand:
+    """Return what the agent of one worker is told.
+
+    Parameters
+    ----------
+    outputs
+        Where the worker sees the outputs volume.
+    """
+    spec = job.spec
+    assert spec is not None
+    trainer = trainer_of(spec)
+    strategy = STRATEGIES[spec.strategy]
+    chosen = {item["name"] for item in trainer.get("env") or () if "name" in item}
+    ranks: list[dict[str, Any]] = []
+    for local_rank, rank in enumerate(worker.ranks):
+        env = {
+            "FTJOB_JOB": job.name,
+            "FTJOB_NAMESPACE": job.namespace,
+            "FTJOB_ROLE": worker.role,
+            "FTJOB_INDEX": str(worker.index),
+            "FTJOB_ATTEMPT": str(layout.attempt),
+            "FTJOB_RANK": str(rank),
+            "FTJOB_WORLD_SIZE": str(layout.world_size),
+            "FTJOB_LOCAL_RANK": str(local_rank),
+            "FTJOB_OUTPUTS": outputs,
+            "FTJOB_CHECKPOINT_DIR": f"{outputs}/checkpoints",
+            **_threads(trainer, worker.processes),
+            **strategy.env(layout, worker, rank, local_rank),
+        }
+        # The user's value wins for all but identity, which validation has refused in `env`.
+        ranks.append(
+            {
+                "rank": rank,
+                "localRank": local_rank,
+                "env": {k: v for k, v in env.items() if is_identity(k) or k not in chosen},
+            }
+        )
+    is_leader = worker is layout.leader
+    agent: dict[str, Any] = {
+        "version": 1,
+        "job": job.name,
+        "namespace": job.namespace,
+        "uid": job.uid,
+        "strategy": spec.strategy.value,
+        "role": worker.role,
+        "index": worker.index,
+        "attempt": layout.attempt,
+        "worldSize": layout.world_size,
+        "agents": len(layout.workers),
+        "port": worker.port,
+        "leader": {"host": layout.leader.host, "port": layout.leader.port},
+        "ranks": ranks,
+        "identity": sorted({name for rank in ranks for name in rank["env"] if is_identity(name)}),
+        "rendezvous": strategy.rendezvous(layout) if is_leader else None,
+        "together": strategy.together,
+        "startTimeoutSeconds": config.start_timeout_seconds,
+        "contactTimeoutSeconds": config.contact_timeout_seconds,
+        "outputs": outputs,
+        "keepLogs": spec.outputs is not None,
+        "profiling": _profiling(spec, layout, worker),
+    }
+    return WorkerCommand(
+        config=agent,
+        command=(*trainer.get("command", ()), *trainer.get("args", ())),
+    )
+
+
+def profiled_ranks(spec: JobSpec, layout: Layout) -> frozenset[int]:
+    """Return the global ranks that take part in captures."""
+    text = spec.profiling.ranks
+    if text == "All":
+        return frozenset(range(layout.world_size))
+    if text == "OnePerWorker":
+        return frozenset(worker.first_rank for worker in layout.workers)
+    wanted: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        wanted.update(range(int(first), min(int(last or first), layout.world_size - 1) + 1))
+    return frozenset(wanted)
+
+
+def _profiling(spec: JobSpec, layout: Layout, worker: WorkerPlace) -> dict[str, Any] | None:
+    profiling = spec.profiling
+    if profiling.mode is ProfilingMode.OFF:
+        return None
+    told = profiling.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"budget"})
+    return told | {"ranks": sorted(profiled_ranks(spec, layout) & set(worker.ranks))}
+
+
+def _threads(trainer: dict[str, Any], processes: int) -> dict[str, str]:
+    """Share the CPU limit between several ranks; one rank alone is left to the framework."""
+    limit = ((trainer.get("resources") or {}).get("limits") or {}).get("cpu")
+    if processes < 2 or limit is None:
+        return {}
+    text = str(limit)
+    cores = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    return {"OMP_NUM_THREADS": str(max(1, int(cores / processes)))}
