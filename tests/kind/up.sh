@@ -1,0 +1,78 @@
+#!/bin/bash
+# Leaves a cluster `ftjob` (context kind-ftjob) with shared storage, the project's images and the chart in it.
+#   up.sh            all of it
+#   up.sh cluster    only the cluster and its storage classes
+# What is up already and still right is kept: a second run loads what has changed and upgrades the chart.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../setup/common.sh"
+. "$REPO/tests/setup/images-lib.sh"
+
+cd "$REPO"  # kind resolves the relative paths of kind-config.yaml from here
+"$REPO/tests/setup/docker.sh"
+KIND=$(tests/setup/tools.sh kind) KUBECTL=$(tests/setup/tools.sh kubectl)
+CONTROL_PLANE=$CLUSTER-control-plane
+k() { "$KUBECTL" --context "kind-$CLUSTER" "$@"; }
+
+# The nodes' shared folders lie in the cache, so that a cluster outlives the checkout that made it.
+link_folders() {
+  mkdir -p "$CACHE/cluster/shared" "$CACHE/cluster/test-env"
+  chmod 2777 "$CACHE/cluster/shared"
+  [ -e .kind ] || ln -sfn "$CACHE/cluster" .kind
+}
+
+node_image_flag() { # nothing: kind's own node image, which it pulls
+  if [ -n "${FTJOB_NODE_IMAGE:-}" ]; then
+    echo "--image=$FTJOB_NODE_IMAGE"
+  elif ! registry_reachable; then
+    echo "--image=$(tests/kind/node-image.sh)"
+  fi
+}
+
+# Everything that a cluster is created from: if it has changed, the cluster is made anew.
+fingerprint() {
+  (cat kind-config.yaml tests/kind/audit-policy.yaml; echo "$KIND_VERSION"; cd .kind && pwd -P) | sha256sum | cut -c1-16
+}
+
+usable() { # is the cluster that is there ours, alive, and made from the same inputs?
+  local nodes node
+  nodes=$("$KIND" get nodes --name "$CLUSTER" 2>/dev/null) && [ -n "$nodes" ] || return 1
+  for node in $nodes; do
+    [ "$(docker inspect -f '{{.State.Running}}' "$node" 2>/dev/null)" = true ] || return 1
+  done
+  [ "$(docker exec "$CONTROL_PLANE" cat /kind/ftjob-fingerprint 2>/dev/null)" = "$(fingerprint)" ] || return 1
+  "$KIND" export kubeconfig --name "$CLUSTER" >/dev/null 2>&1
+  k get nodes --request-timeout=10s >/dev/null 2>&1
+}
+
+create() {
+  local flag
+  flag=$(node_image_flag)
+  "$KIND" delete cluster --name "$CLUSTER" >/dev/null 2>&1 || true
+  # shellcheck disable=SC2086  # no flag is no argument
+  timed "create cluster" "$KIND" create cluster --name "$CLUSTER" --config kind-config.yaml --wait 180s $flag
+  fingerprint | docker exec -i "$CONTROL_PLANE" tee /kind/ftjob-fingerprint >/dev/null
+}
+
+storage() {
+  local provisioner helper
+  provisioner=$(k -n local-path-storage get deployment local-path-provisioner \
+    -o jsonpath='{.spec.template.spec.containers[0].image}')
+  helper=$(k -n local-path-storage get configmap local-path-config -o jsonpath='{.data.helperPod\.yaml}' |
+    sed -nE 's/^ *image: *"?([^"]*)"?/\1/p' | head -n 1)
+  sed -e "s#@PROVISIONER_IMAGE@#$provisioner#" -e "s#@HELPER_IMAGE@#$helper#" tests/kind/shared-storage.yaml | k apply -f -
+  k -n ftjob-storage rollout status deployment/shared-path --timeout=120s
+}
+
+up() {
+  link_folders
+  usable || create
+  k wait --for=condition=Ready nodes --all --timeout=120s >/dev/null
+  timed "storage classes" storage
+  [ "${1:-}" != cluster ] || return 0
+  timed "images" tests/setup/images.sh
+  tests/kind/load.sh
+  tests/kind/install.sh
+}
+
+locked kind up "$@"
+say "cluster $CLUSTER is up (context kind-$CLUSTER); kubectl and helm: $CACHE/bin"
