@@ -1,0 +1,65 @@
+{{/*
+Everything that the operator may do, and no more: each line stands for requests that it makes.
+docs/install.md says for each what it is for.
+*/}}
+
+{{/* In the namespaces whose jobs it runs. */}}
+{{- define "ftjob.jobRules" -}}
+- apiGroups: [ftjob.dev]
+  resources: [frameworktrainingjobs]
+  verbs: [get, list, watch]
+- apiGroups: [ftjob.dev]
+  resources: [frameworktrainingjobs/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, create]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{/* In its own namespace: the Lease of the leader, and the key that the jobs' tokens are made from. */}}
+{{- define "ftjob.ownRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, create, update, patch]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [ftjob-agent-key]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+{{- end }}
+
+{{/* For people: what `edit` and `view` mean for jobs. */}}
+{{- define "ftjob.editRules" -}}
+- apiGroups: [ftjob.dev]
+  resources: [frameworktrainingjobs]
+  verbs: [get, list, watch, create, update, patch, delete, deletecollection]
+- apiGroups: [ftjob.dev]
+  resources: [frameworktrainingjobs/scale]
+  verbs: [get, update, patch]
+- apiGroups: [ftjob.dev]
+  resources: [frameworktrainingjobs/status]
+  verbs: [get]
+{{- end }}
+
+{{- define "ftjob.viewRules" -}}
+- apiGroups: [ftjob.dev]
+  resources: [frameworktrainingjobs]
+  verbs: [get, list, watch]
+- apiGroups: [ftjob.dev]
+  resources: [frameworktrainingjobs/scale, frameworktrainingjobs/status]
+  verbs: [get]
+{{- end }}
