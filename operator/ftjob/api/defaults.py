@@ -1,60 +1,72 @@
-"""What holds where the user wrote nothing. Defaults live here, not in the schema: an API server that fills in
-defaults rewrites stored objects whenever they change.
-"""
+"""What a spec means where it says nothing. Pure, and the only place of this."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ftjob.api.spec import JobSpec, StrategyName, SuccessPolicy
+from ftjob.api.template import TRAINER
 
-TRAINER = "trainer"
-"""Name of the container that runs the ranks, unless it is the only one."""
-
-GPU_PREFIXES = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu", "gpu.intel.com/")
-"""Extended resources that count as GPUs; MIG resources by prefix (NVIDIA's k8s-device-plugin)."""
+GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
+MIG_PREFIX = "nvidia.com/mig-"
 
 ONE_PROCESS = frozenset(
     {StrategyName.MIRRORED, StrategyName.MULTI_WORKER_MIRRORED, StrategyName.PARAMETER_SERVER}
 )
-"""Strategies whose single process drives all devices of its pod."""
+"""Strategies whose framework drives all devices of a pod from one process."""
 
 
-def trainer_of(template: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the trainer container of a pod template, or None if it can't be told which one it is."""
-    containers = ((template.get("spec") or {}).get("containers")) or []
-    named = [c for c in containers if isinstance(c, dict) and c.get("name") == TRAINER]
-    if named:
-        return named[0]
-    return containers[0] if len(containers) == 1 and isinstance(containers[0], dict) else None
+def trainer_of(spec: JobSpec) -> dict[str, Any]:
+    """Return the trainer: the container named ``trainer``, or the only one; empty if there is none."""
+    containers = containers_of(spec.template)
+    named = [container for container in containers if container.get("name") == TRAINER]
+    return (named or (containers if len(containers) == 1 else []) or [{}])[0]
+
+
+def containers_of(template: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the containers of a pod template."""
+    return items(template.get("spec"), "containers")
+
+
+def items(parent: Any, key: str) -> list[dict[str, Any]]:
+    """Return the objects in a list of a template; what is not there or no object is left out."""
+    found = parent.get(key) if isinstance(parent, dict) else None
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def gpus_of(container: dict[str, Any]) -> int:
-    """Return how many GPUs a container asks for."""
-    resources = container.get("resources") or {}
-    asked = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
-    return sum(int(str(count)) for name, count in asked.items() if name.startswith(GPU_PREFIXES))
+    """Return how many GPUs (or MIG slices) a container asks for."""
+    resources = container.get("resources")
+    limits = resources.get("limits") if isinstance(resources, dict) else None
+    if not isinstance(limits, dict):  # extended resources count only where they are limits
+        return 0
+    return sum(
+        int(amount)
+        for name, amount in limits.items()
+        if (name in GPU_RESOURCES or name.startswith(MIG_PREFIX)) and str(amount).isdecimal()
+    )
 
 
-def effective_workers(spec: JobSpec) -> int:
+def workers_of(spec: JobSpec) -> int:
     """Return the number of pods of role worker."""
-    return spec.workers or 1
+    return 1 if spec.workers is None else spec.workers
 
 
-def effective_processes(spec: JobSpec) -> int:
-    """Return the number of ranks of a worker."""
+def processes_per_worker(spec: JobSpec) -> int:
+    """Return the number of ranks in each worker."""
     if spec.strategy in ONE_PROCESS:
         return 1
-    if spec.processes_per_worker:
+    if spec.processes_per_worker is not None:
         return spec.processes_per_worker
-    trainer = trainer_of(spec.template)
-    return max(1, gpus_of(trainer)) if trainer else 1
+    if spec.strategy in {StrategyName.JAX, StrategyName.TPU}:  # one process drives all chips of a host
+        return 1
+    return max(1, gpus_of(trainer_of(spec)))
 
 
-def effective_success(spec: JobSpec) -> SuccessPolicy:
-    """Return who decides on success."""
-    if spec.success:
+def success_of(spec: JobSpec) -> SuccessPolicy:
+    """Return which workers decide that the job has succeeded."""
+    if spec.success is not None:
         return spec.success
-    return (
-        SuccessPolicy.CHIEF if spec.strategy is StrategyName.PARAMETER_SERVER else SuccessPolicy.ALL_WORKERS
-    )
+    if spec.strategy is StrategyName.PARAMETER_SERVER:  # its other roles never end by themselves
+        return SuccessPolicy.CHIEF
+    return SuccessPolicy.ALL_WORKERS

@@ -1,6 +1,7 @@
 """The spec of a FrameworkTrainingJob as users write it.
 
-Every field's description becomes ``kubectl explain``; every ``Rule`` becomes a CEL rule of the CRD.
+Every field's description becomes ``kubectl explain``; what fields may not say together is in
+``ftjob.api.rules``.
 """
 
 from __future__ import annotations
@@ -8,8 +9,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
+
+from ftjob.api.schema import structural
+from ftjob.api.template import TemplateShape
 
 
 class Model(BaseModel):
@@ -102,8 +106,8 @@ class RestartAction(StrEnum):
     FAIL = "Fail"
 
 
-PodTemplate = dict[str, Any]
-"""A PodTemplateSpec, stored as it is written."""
+PodTemplate = Annotated[dict[str, Any], WithJsonSchema(structural(TemplateShape))]
+"""A PodTemplateSpec, stored as it is written; the CRD knows the paths that ``TemplateShape`` declares."""
 
 Replicas = Annotated[int, Field(ge=1, le=10_000)]
 

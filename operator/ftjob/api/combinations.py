@@ -1,0 +1,167 @@
+"""Rules about fields of the spec that may not stand together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ftjob.api.defaults import ONE_PROCESS, gpus_of, trainer_of
+from ftjob.api.rules import Rule
+from ftjob.api.spec import JobSpec, ProfilingMode, StrategyName, SuccessPolicy, WhenDeleted
+
+PROCESSES_MAX = 256
+ELASTIC = frozenset({StrategyName.HOROVOD, StrategyName.TORCHRUN})
+
+
+def _cel(names: Iterable[str]) -> str:
+    return str(sorted(str(name) for name in names))
+
+
+def _out_of_bounds(spec: JobSpec) -> bool:
+    if spec.elastic is None or spec.workers is None:
+        return False
+    return not spec.elastic.min_workers <= spec.workers <= spec.elastic.max_workers
+
+
+def _describes_a_foreign_claim(spec: JobSpec) -> bool:
+    out = spec.outputs
+    if out is None or out.claim_name is None:
+        return False
+    return any(value is not None for value in (out.storage_class_name, out.size, out.access_mode))
+
+
+def _deletes_a_foreign_claim(spec: JobSpec) -> bool:
+    out = spec.outputs
+    return out is not None and out.claim_name is not None and out.when_deleted is WhenDeleted.DELETE
+
+
+def _leaves_the_volume(spec: JobSpec) -> bool:
+    path = (spec.outputs and spec.outputs.path) or ""
+    return path.startswith("/") or ".." in path.split("/")
+
+
+COMBINATIONS: tuple[Rule, ...] = (
+    Rule(
+        field="spec.processesPerWorker",
+        message="Mirrored, MultiWorkerMirrored and ParameterServer run one process in each pod, which drives "
+        "all of its GPUs",
+        remedy="leave processesPerWorker out, or set it to 1",
+        cel=f"!(self.strategy in {_cel(ONE_PROCESS)}) || self.?processesPerWorker.orValue(1) == 1",
+        broken=lambda spec: spec.strategy in ONE_PROCESS and spec.processes_per_worker not in {None, 1},
+    ),
+    Rule(
+        field="spec.processesPerWorker",
+        message=f"the trainer asks for more than {PROCESSES_MAX} GPUs, and each would get a rank",
+        remedy=f"ask for at most {PROCESSES_MAX} GPUs in the trainer's limits, or set processesPerWorker",
+        broken=lambda spec: spec.processes_per_worker is None and gpus_of(trainer_of(spec)) > PROCESSES_MAX,
+    ),
+    Rule(
+        field="spec.workers",
+        message="Mirrored trains on the devices of one pod; further workers would each train alone",
+        remedy="leave workers out, or use strategy MultiWorkerMirrored to train over several pods",
+        cel="self.strategy != 'Mirrored' || self.?workers.orValue(1) == 1",
+        broken=lambda spec: spec.strategy is StrategyName.MIRRORED and spec.workers not in {None, 1},
+    ),
+    Rule(
+        field="spec.roles",
+        message="only strategy ParameterServer has roles beside worker",
+        remedy="remove roles, or set strategy to ParameterServer",
+        cel="self.strategy == 'ParameterServer' || !has(self.roles)",
+        broken=lambda spec: spec.strategy is not StrategyName.PARAMETER_SERVER and spec.roles is not None,
+    ),
+    Rule(
+        field="spec.tpu",
+        message="strategy TPU needs to know which TPU",
+        remedy="write tpu: {library: ..., accelerator: ..., topology: ..., chipsPerWorker: ...}",
+        cel="self.strategy != 'TPU' || has(self.tpu)",
+        broken=lambda spec: spec.strategy is StrategyName.TPU and spec.tpu is None,
+        required=True,
+    ),
+    Rule(
+        field="spec.tpu",
+        message="only strategy TPU has a tpu section",
+        remedy="remove tpu, or set strategy to TPU",
+        cel="self.strategy == 'TPU' || !has(self.tpu)",
+        broken=lambda spec: spec.strategy is not StrategyName.TPU and spec.tpu is not None,
+    ),
+    Rule(
+        field="spec.elastic",
+        message="only the strategies Horovod and Torchrun let workers come and go",
+        remedy="remove elastic, or set strategy to Horovod or Torchrun",
+        cel=f"self.strategy in {_cel(ELASTIC)} || !has(self.elastic)",
+        broken=lambda spec: spec.strategy not in ELASTIC and spec.elastic is not None,
+    ),
+    Rule(
+        field="spec.workers",
+        message="an elastic job starts with a stated number of workers",
+        remedy="set workers to a number from elastic.minWorkers to elastic.maxWorkers",
+        cel="!has(self.elastic) || has(self.workers)",
+        broken=lambda spec: spec.elastic is not None and spec.workers is None,
+        required=True,
+    ),
+    Rule(
+        field="spec.workers",
+        message="workers is not within the bounds of elastic",
+        remedy="set workers to a number from elastic.minWorkers to elastic.maxWorkers",
+        cel="!has(self.elastic) || !has(self.workers) || "
+        "(self.elastic.minWorkers <= self.workers && self.workers <= self.elastic.maxWorkers)",
+        broken=_out_of_bounds,
+    ),
+    Rule(
+        field="spec.elastic.maxWorkers",
+        message="elastic.maxWorkers is less than elastic.minWorkers",
+        remedy="set maxWorkers to minWorkers or more",
+        cel="!has(self.elastic) || self.elastic.minWorkers <= self.elastic.maxWorkers",
+        broken=lambda spec: spec.elastic is not None and spec.elastic.min_workers > spec.elastic.max_workers,
+    ),
+    Rule(
+        field="spec.success",
+        message="only strategy ParameterServer has a chief",
+        remedy="set success to AllWorkers or Worker0, or leave it out",
+        cel="self.strategy == 'ParameterServer' || self.?success.orValue('') != 'Chief'",
+        broken=lambda spec: (
+            spec.strategy is not StrategyName.PARAMETER_SERVER and spec.success is SuccessPolicy.CHIEF
+        ),
+    ),
+    Rule(
+        field="spec.success",
+        message="the workers of strategy ParameterServer never end by themselves, so AllWorkers can't be met",
+        remedy="set success to Chief, or leave it out",
+        cel="self.strategy != 'ParameterServer' || self.?success.orValue('') != 'AllWorkers'",
+        broken=lambda spec: (
+            spec.strategy is StrategyName.PARAMETER_SERVER and spec.success is SuccessPolicy.ALL_WORKERS
+        ),
+    ),
+    Rule(
+        field="spec.outputs",
+        message="profiling.mode Scheduled needs a place for its captures that outlives the pods",
+        remedy="add outputs: {} for a claim of the default storage class, or set profiling.mode to Off",
+        cel="self.?profiling.?mode.orValue('') != 'Scheduled' || has(self.outputs)",
+        broken=lambda spec: spec.profiling.mode is ProfilingMode.SCHEDULED and spec.outputs is None,
+        required=True,
+    ),
+    Rule(
+        field="spec.outputs.claimName",
+        message="storageClassName, size and accessMode describe a claim that is made for the job, "
+        "but claimName names an existing one",
+        remedy="remove claimName, or the other three",
+        cel="!has(self.outputs) || !has(self.outputs.claimName) || !(has(self.outputs.storageClassName) || "
+        "has(self.outputs.size) || has(self.outputs.accessMode))",
+        broken=_describes_a_foreign_claim,
+    ),
+    Rule(
+        field="spec.outputs.whenDeleted",
+        message="an existing claim is never deleted with the job",
+        remedy="remove whenDeleted or claimName",
+        cel="!has(self.outputs) || !has(self.outputs.claimName) || "
+        "self.outputs.?whenDeleted.orValue('') != 'Delete'",
+        broken=_deletes_a_foreign_claim,
+    ),
+    Rule(
+        field="spec.outputs.path",
+        message="path must stay within the volume",
+        remedy="write a relative path without .., such as team-a/digits",
+        cel="!has(self.outputs) || !has(self.outputs.path) || "
+        "(!self.outputs.path.startsWith('/') && !self.outputs.path.split('/').exists(part, part == '..'))",
+        broken=_leaves_the_volume,
+    ),
+)

@@ -1,0 +1,148 @@
+"""What the contract holds and this version does not do yet: refused, never ignored.
+
+A field leaves this table in the change that makes it work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ftjob.api.rules import Rule
+from ftjob.api.spec import GangMode, JobSpec, StrategyName, Tool
+
+SUPPORTED_STRATEGIES = (StrategyName.HOROVOD, StrategyName.MIRRORED, StrategyName.PLAIN)
+
+
+def _not_yet(field: str, what: str, remedy: str, *, cel: str, broken: Callable[[JobSpec], bool]) -> Rule:
+    return Rule(
+        field=field,
+        message=f"{what} does not work in this version of ftjob yet",
+        remedy=remedy,
+        cel=cel,
+        broken=broken,
+    )
+
+
+def _restart(key: str, attribute: str) -> Rule:
+    return _not_yet(
+        f"spec.restart.{key}",
+        "restarting a failed job",
+        f"remove restart.{key}; a script that saves checkpoints can be applied again under a new name",
+        cel=f"!has(self.restart) || !has(self.restart.{key})",
+        broken=lambda spec: attribute in spec.restart.model_fields_set,
+    )
+
+
+UNSUPPORTED: tuple[Rule, ...] = (
+    Rule(
+        field="spec.strategy",
+        message="this strategy does not work in this version of ftjob yet",
+        remedy=f"use one of {', '.join(SUPPORTED_STRATEGIES)}",
+        cel=f"self.strategy in {[str(name) for name in SUPPORTED_STRATEGIES]}",
+        broken=lambda spec: spec.strategy not in SUPPORTED_STRATEGIES,
+    ),
+    _not_yet(
+        "spec.roles",
+        "roles beside worker",
+        "remove roles",
+        cel="!has(self.roles)",
+        broken=lambda spec: spec.roles is not None,
+    ),
+    _not_yet(
+        "spec.tpu",
+        "training on TPUs",
+        "remove tpu",
+        cel="!has(self.tpu)",
+        broken=lambda spec: spec.tpu is not None,
+    ),
+    _not_yet(
+        "spec.elastic",
+        "a changing number of workers",
+        "remove elastic and set workers to a fixed number",
+        cel="!has(self.elastic)",
+        broken=lambda spec: spec.elastic is not None,
+    ),
+    _not_yet(
+        "spec.restart.limit",
+        "restarting a failed job",
+        "remove restart.limit, or set it to 0",
+        cel="self.?restart.?limit.orValue(0) == 0",
+        broken=lambda spec: spec.restart.limit > 0,
+    ),
+    _restart("inPlace", "in_place"),
+    _restart("retryExitCodes", "retry_exit_codes"),
+    _restart("rules", "rules"),
+    _restart("backoffSeconds", "backoff_seconds"),
+    _restart("countDisruptions", "count_disruptions"),
+    _not_yet(
+        "spec.suspend",
+        "suspending a job",
+        "remove suspend, or set it to false; to stop the job, delete it",
+        cel="!self.?suspend.orValue(false)",
+        broken=lambda spec: spec.suspend,
+    ),
+    _not_yet(
+        "spec.activeDeadlineSeconds",
+        "a deadline",
+        "remove activeDeadlineSeconds; to stop the job, delete it",
+        cel="!has(self.activeDeadlineSeconds)",
+        broken=lambda spec: spec.active_deadline_seconds is not None,
+    ),
+    _not_yet(
+        "spec.ttlSecondsAfterFinished",
+        "deleting a finished job",
+        "remove ttlSecondsAfterFinished and delete the job yourself",
+        cel="!has(self.ttlSecondsAfterFinished)",
+        broken=lambda spec: spec.ttl_seconds_after_finished is not None,
+    ),
+    _not_yet(
+        "spec.scheduling.gang",
+        "gang scheduling",
+        "remove scheduling.gang, or set it to Auto or Off",
+        cel="self.?scheduling.?gang.orValue('Auto') in ['Auto', 'Off']",
+        broken=lambda spec: spec.scheduling.gang not in {GangMode.AUTO, GangMode.OFF},
+    ),
+    _not_yet(
+        "spec.scheduling.queue",
+        "waiting in a queue",
+        "remove scheduling.queue",
+        cel="!has(self.scheduling) || !has(self.scheduling.queue)",
+        broken=lambda spec: spec.scheduling.queue is not None,
+    ),
+    _not_yet(
+        "spec.scheduling.topologyKey",
+        "placing all workers in one domain",
+        "remove scheduling.topologyKey and write a podAffinity into the template",
+        cel="!has(self.scheduling) || !has(self.scheduling.topologyKey)",
+        broken=lambda spec: spec.scheduling.topology_key is not None,
+    ),
+    _not_yet(
+        "spec.scheduling.timeoutSeconds",
+        "giving up when workers do not start",
+        "remove scheduling.timeoutSeconds",
+        cel="!has(self.scheduling) || !has(self.scheduling.timeoutSeconds)",
+        broken=lambda spec: spec.scheduling.timeout_seconds is not None,
+    ),
+    _not_yet(
+        "spec.profiling.tools",
+        "the tool Stacks",
+        "set profiling.tools to Framework, System or both",
+        cel="!has(self.profiling) || !has(self.profiling.tools) || "
+        "!self.profiling.tools.exists(tool, tool == 'Stacks')",
+        broken=lambda spec: Tool.STACKS in spec.profiling.tools,
+    ),
+    _not_yet(
+        "spec.profiling.budget",
+        "a budget for captures",
+        "remove profiling.budget; lower profiling.schedule.repeat to keep less",
+        cel="!has(self.profiling) || !has(self.profiling.budget)",
+        broken=lambda spec: spec.profiling.budget is not None,
+    ),
+    _not_yet(
+        "spec.watchdog",
+        "the watchdog",
+        "remove watchdog",
+        cel="!has(self.watchdog)",
+        broken=lambda spec: spec.watchdog is not None,
+    ),
+)

@@ -1,0 +1,48 @@
+"""Whether a job can run, and what to write instead where it can't. Pure; for the operator and the CLI."""
+
+from __future__ import annotations
+
+import re
+
+from ftjob.api.combinations import COMBINATIONS
+from ftjob.api.job import Job, Problem
+from ftjob.api.names import JOB_NAME_MAX
+from ftjob.api.rules import Rule
+from ftjob.api.template_rules import TEMPLATE_RULES
+from ftjob.api.unsupported import UNSUPPORTED
+
+RULES: tuple[Rule, ...] = (*COMBINATIONS, *TEMPLATE_RULES, *UNSUPPORTED)
+"""Every rule about a spec."""
+
+NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+NAME_PROBLEM = Problem(
+    field="metadata.name",
+    message="the name is a part of host names and of pods' names",
+    remedy=f"use at most {JOB_NAME_MAX} of the characters a-z, 0-9 and -, beginning with a letter and ending "
+    "with a letter or digit",
+)
+
+KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+KUEUE_PROBLEM = Problem(
+    field=f"metadata.labels[{KUEUE_LABEL}]",
+    message="queueing by Kueue does not work in this version of ftjob yet",
+    remedy="remove the label",
+)
+
+
+def validate(job: Job) -> tuple[Problem, ...]:
+    """Return everything that keeps a job from running; nothing if it can run.
+
+    Parameters
+    ----------
+    job
+        The job as ``parse_job`` has read it.
+    """
+    problems = list(job.problems)
+    if len(job.name) > JOB_NAME_MAX or not re.fullmatch(NAME_PATTERN, job.name):
+        problems.append(NAME_PROBLEM)
+    if KUEUE_LABEL in job.labels:
+        problems.append(KUEUE_PROBLEM)
+    if job.spec is not None:
+        problems += [problem for rule in RULES if (problem := rule.problem(job.spec)) is not None]
+    return tuple(problems)
