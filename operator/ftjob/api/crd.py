@@ -113,7 +113,7 @@ def _root_schema() -> Schema:
         "properties": {
             "apiVersion": {"type": "string", "description": f"{API_VERSION}."},
             "kind": {"type": "string", "description": f"{KIND}."},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
             "spec": spec,
             "status": structural(JobStatus),
         },
@@ -121,8 +121,8 @@ def _root_schema() -> Schema:
             cel_entry(
                 f"self.metadata.name.size() <= {JOB_NAME_MAX} "
                 f"&& self.metadata.name.matches('{NAME_PATTERN}')",
-                str(NAME_PROBLEM),
-                path="",  # CEL reads the name, but may not point at it
+                f"{NAME_PROBLEM.message}; {NAME_PROBLEM.remedy}",
+                path=".metadata.name",
                 reason="FieldValueForbidden",
             ),
             *(_frozen(name) for name in spec["properties"] if name not in {*EDITABLE, *IMMUTABLE}),
@@ -164,10 +164,9 @@ def _frozen(name: str) -> Schema:
         f"(has(self.spec.{name}) ? has(oldSelf.spec.{name}) && self.spec.{name} == oldSelf.spec.{name} "
         f": !has(oldSelf.spec.{name}))"
     )
-    editable = ", ".join([*EDITABLE[:1], "workers (if elastic)", *EDITABLE[1:]])
     return cel_entry(
         f"!oldSelf.?status.?startTime.hasValue() || {same}{unless}",
-        f"{name} can't be changed after the job has started, only {editable}; "
+        f"{name} can't be changed after the job has started; "
         "delete the job and apply it again, or apply it under another name",
         path=f".spec.{name}",
         reason="FieldValueForbidden",

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from ftjob.api.names import CONTROLLER
+from ftjob.api.names import API_VERSION, CONTROLLER, KIND
+from ftjob.api.problem import Problem, problems_of
 from ftjob.api.spec import JobSpec
 from ftjob.api.status import JobStatus
+from ftjob.api.template import TemplateShape
 
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong with a job: where, what, and what to write instead."""
-
-    field: str
-    message: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.field}: {self.message}; {self.remedy}" if self.remedy else f"{self.field}: {self.message}"
-        )
+__all__ = ["Job", "Problem", "parse_job"]
 
 
 @dataclass(frozen=True)
@@ -64,42 +55,59 @@ def parse_job(body: dict[str, Any]) -> Job:
     body
         The object as the API server or a YAML file gives it.
     """
-    meta = body.get("metadata") or {}
-    raw_spec = body.get("spec") or {}
-    raw_status = body.get("status") or {}
-    spec: JobSpec | None = None
-    problems: tuple[Problem, ...] = ()
-    try:
-        spec = JobSpec.model_validate(raw_spec)
-    except ValidationError as error:
-        problems = tuple(
-            Problem(
-                field=".".join(["spec", *(str(part) for part in detail["loc"])]),
-                message=detail["msg"],
-                remedy="see `kubectl explain ftj.spec --recursive`",
-            )
-            for detail in error.errors(include_url=False)
-        )
+    meta = _mapping(body.get("metadata"))
+    raw_status = _mapping(body.get("status"))
+    spec, problems = _read_spec(body.get("spec"))
     try:
         status = JobStatus.model_validate(raw_status)
     except ValidationError:
         # Only a foreign hand writes such a status. Starting from nothing is safe: pods of a higher
         # attempt than the status knows forbid creation (design: read your own writes).
         status = JobStatus()
-    managed_by = raw_spec.get("managedBy") if isinstance(raw_spec, dict) else None
+    generation = meta.get("generation")
     return Job(
-        name=str(meta.get("name", "")),
+        name=str(meta.get("name") or ""),
         namespace=str(meta.get("namespace") or "default"),
-        uid=str(meta.get("uid", "")),
-        generation=int(meta.get("generation") or 0),
-        resource_version=str(meta.get("resourceVersion", "")),
-        created=str(meta.get("creationTimestamp", "")),
+        uid=str(meta.get("uid") or ""),
+        generation=generation if isinstance(generation, int) else 0,
+        resource_version=str(meta.get("resourceVersion") or ""),
+        created=str(meta.get("creationTimestamp") or ""),
         deleting="deletionTimestamp" in meta,
-        labels=dict(meta.get("labels") or {}),
-        annotations=dict(meta.get("annotations") or {}),
+        labels=_mapping(meta.get("labels")),
+        annotations=_mapping(meta.get("annotations")),
         spec=spec,
         status=status,
-        managed_by=managed_by or CONTROLLER,
-        problems=problems,
-        raw_status=raw_status if isinstance(raw_status, dict) else {},
+        managed_by=str(_mapping(body.get("spec")).get("managedBy") or CONTROLLER),
+        problems=(*_read_type(body), *problems),
+        raw_status=raw_status,
     )
+
+
+def _read_type(body: dict[str, Any]) -> tuple[Problem, ...]:
+    """Return what is wrong with the kind of object; parts of an API server's answer may leave it out."""
+    return tuple(
+        Problem(key, f"{body[key]} is not what this is about", f"write {key}: {expected}")
+        for key, expected in (("apiVersion", API_VERSION), ("kind", KIND))
+        if body.get(key, expected) != expected
+    )
+
+
+def _read_spec(raw: Any) -> tuple[JobSpec | None, tuple[Problem, ...]]:
+    if raw is None:
+        return None, (Problem("spec", "it is missing", "write spec: {strategy: ..., template: ...}"),)
+    try:
+        # By way of JSON, since the strict checks that an API server makes (no "2" for 2) refuse Python's
+        # own enums otherwise. YAML's dates, which JSON lacks, are text for an API server.
+        text = json.dumps(raw, default=str)
+        spec = JobSpec.model_validate_json(text, strict=True)
+        TemplateShape.model_validate_json(json.dumps(spec.template), strict=True)
+    except ValidationError as error:
+        above = ("spec", "template") if error.title == TemplateShape.__name__ else ("spec",)
+        return None, problems_of(error, above)
+    except (ValueError, TypeError, RecursionError) as error:
+        return None, (Problem("spec", f"it can't be read ({error})", "write plain YAML or JSON"),)
+    return spec, ()
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ftjob.api.job import Problem
+from ftjob.api.problem import Problem
 from ftjob.api.spec import JobSpec
 
 Schema = dict[str, Any]

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ftjob.api.patterns import EXPECTED
+
 Schema = dict[str, Any]
 
 DROPPED = frozenset({"title", "default", "$defs", "$ref"})
@@ -40,6 +42,10 @@ def _convert(node: Schema, models: dict[str, Schema]) -> Schema:
         result["additionalProperties"] = _convert(node["additionalProperties"], models)
     if "items" in node:
         result["items"] = _convert(node["items"], models)
+    if node.get("type") == "string" and "pattern" in node:
+        rule = {"rule": f"self.matches('{node['pattern']}')", "message": f"write {EXPECTED[node['pattern']]}"}
+        result = {key: value for key, value in result.items() if key != "pattern"}
+        result["x-kubernetes-validations"] = [rule]
     if "description" in result:
         result["description"] = _described(node)
     return result

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from ftjob.api import patterns
 from ftjob.api.schema import structural
 from ftjob.api.template import TemplateShape
 
@@ -138,7 +139,7 @@ class Tpu(Model):
     ] = None
     topology: Annotated[
         str | None,
-        Field(pattern=r"^\d+x\d+(x\d+)?$", max_length=20, description="Chips of a slice, e.g. 2x4."),
+        Field(pattern=patterns.TOPOLOGY, max_length=20, description="Chips of a slice, e.g. 2x4."),
     ] = None
     chips_per_worker: Annotated[int | None, Field(ge=1, le=8, description="Chips of one TPU host.")] = None
     slices: Annotated[int, Field(ge=1, le=1000, description="Slices of the job.")] = 1
@@ -175,7 +176,7 @@ class Restart(Model):
         str,
         Field(
             max_length=256,
-            pattern=r"^\d{1,3}(-\d{1,3})?(,\d{1,3}(-\d{1,3})?)*$",
+            pattern=patterns.EXIT_CODES,
             description='Exit codes worth another attempt, e.g. "42,128-255"; all others are permanent.',
         ),
     ] = "128-255"
@@ -222,7 +223,7 @@ class Outputs(Model):
         str | None,
         Field(
             max_length=32,
-            pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$",
+            pattern=patterns.QUANTITY,
             description="Size of the claim that is made; 10Gi if left out.",
         ),
     ] = None
@@ -260,9 +261,10 @@ class ProfilingOptions(Model):
 class Budget(Model):
     """How much the captures may take in the outputs volume."""
 
-    max_bytes: Annotated[str | int | None, Field(description="Bytes of all captures together, e.g. 2Gi.")] = (
-        None
-    )
+    max_bytes: Annotated[
+        Annotated[str, Field(max_length=32, pattern=patterns.QUANTITY)] | Annotated[int, Field(ge=1)] | None,
+        Field(description="Bytes of all captures together, e.g. 2Gi."),
+    ] = None
     keep_last: Annotated[int | None, Field(ge=1, le=1000, description="Captures that are kept.")] = None
 
 
@@ -275,7 +277,7 @@ class Profiling(Model):
         str,
         Field(
             max_length=1024,
-            pattern=r"^(All|OnePerWorker|\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*)$",
+            pattern=patterns.RANK_LIST,
             description='All, OnePerWorker, or a list such as "0,8-15".',
         ),
     ] = "All"
@@ -346,7 +348,7 @@ class JobSpec(Model):
         str | None,
         Field(
             max_length=63,
-            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+            pattern=patterns.CONTROLLER_NAME,
             description="The controller in charge; ftjob.dev/operator if left out. Immutable.",
         ),
     ] = None

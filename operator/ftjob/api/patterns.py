@@ -1,0 +1,19 @@
+"""Patterns of strings, each with what to write instead of a string that does not match.
+
+In the CRD they become CEL rules: the API server's own message for a pattern only shows the pattern.
+"""
+
+RANK_LIST = r"^(All|OnePerWorker|[0-9]{1,6}(-[0-9]{1,6})?(,[0-9]{1,6}(-[0-9]{1,6})?)*)$"
+EXIT_CODES = r"^[0-9]{1,3}(-[0-9]{1,3})?(,[0-9]{1,3}(-[0-9]{1,3})?)*$"
+TOPOLOGY = r"^[1-9][0-9]*x[1-9][0-9]*(x[1-9][0-9]*)?$"
+QUANTITY = r"^[0-9]+([.][0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$"
+CONTROLLER_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+
+EXPECTED = {
+    RANK_LIST: 'All, OnePerWorker, or a list of ranks such as "0,8-15"',
+    EXIT_CODES: 'a list of exit codes such as "42,128-255"',
+    TOPOLOGY: "the chips in each direction, such as 2x4 or 4x4x4",
+    QUANTITY: "an amount of bytes such as 500Mi or 2Gi",
+    CONTROLLER_NAME: "a name such as example.com/controller",
+}
+"""What to write, for each pattern."""
