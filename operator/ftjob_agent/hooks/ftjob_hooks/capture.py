@@ -1,0 +1,210 @@
+"""Scheduled captures of one rank: when, into which folder, and how the files get their names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from typing import Any, Callable, List, Mapping, Optional
+
+from . import notes
+from .schedule import ACTIVE, WAIT, Schedule
+
+Save = Callable[[str], None]
+
+
+class Tracer:
+    """What a framework does for a capture. `stop` is to be quick and returns what writes the files, for a thread."""
+
+    def __init__(self, options: Mapping[str, Any], worker: str) -> None:
+        self.options = options
+        self.worker = worker
+
+    def warm(self, folder: str) -> None:
+        """Get ready, so that the start does not distort the first captured step."""
+
+    def start(self, folder: str) -> None:
+        """Begin to record."""
+        raise NotImplementedError
+
+    def step(self, number: int) -> None:
+        """Mark the beginning of a step (and the end of the one before)."""
+
+    def stop(self) -> Save:
+        """End the recording."""
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Throw a warm-up away."""
+
+
+def scheduled() -> Optional[Captures]:
+    """Make what the environment asks for; None if it asks for no profile of the framework."""
+    text = os.environ.get("FTJOB_PROFILE")
+    if not text:
+        return None
+    profile = json.loads(text)
+    if "Framework" not in profile.get("tools", ()) or not profile.get("schedule"):
+        return None
+    return Captures(profile, int(os.environ.get("FTJOB_RANK", "0")))
+
+
+class Captures:
+    """All scheduled captures of this rank, one after the other."""
+
+    def __init__(self, profile: Mapping[str, Any], rank: int) -> None:
+        self._schedule = Schedule(profile["schedule"])
+        self._prefix = str(profile.get("id", "s0")).rstrip("0123456789")
+        self._capture_dir = str(profile["captureDir"])
+        self._plugins_dir = str(profile.get("pluginsDir") or "")
+        self._options: Mapping[str, Any] = profile.get("options") or {}
+        self._rank = rank
+        self._worker = f"rank-{rank:05d}"
+        self._tracer: Optional[Tracer] = None
+        self._timeline: Any = None
+        self._broken = False
+        self._saving: List[threading.Thread] = []
+
+    @notes.guarded
+    def advance(self, done: int, framework: str) -> None:
+        """Follow the schedule, after `done` steps. Called between two steps, by the thread that steps."""
+        schedule = self._schedule
+        if schedule.over or self._broken:
+            return
+        before = schedule.phase
+        phase = schedule.advance(done)
+        if before == phase == WAIT:
+            return
+        self._broken = (
+            True  # until the end of this proves otherwise: what failed once is not tried at each step
+        )
+        if before == ACTIVE and phase == WAIT:
+            self._finish(schedule.capture - 1, done, partial=False)
+            before, phase = WAIT, schedule.advance(done)
+        if phase != WAIT:
+            self._record(before, phase, done, framework)
+        self._broken = False
+
+    def _record(self, before: str, phase: str, done: int, framework: str) -> None:
+        if self._tracer is None:
+            self._tracer = _tracer(framework, self._options, self._worker)
+            if self._tracer is None:
+                raise RuntimeError(f"no profile of {framework} yet: set tools to [System] or mode to Off")
+        if before != phase:
+            folder = self._temporary(self._schedule.capture)
+            if phase == ACTIVE:
+                if self._rank == 0 and self._schedule.capture == 0:
+                    self._timeline = _start_timeline(folder)
+                self._tracer.start(folder)
+            else:
+                self._tracer.warm(folder)
+        if phase == ACTIVE:
+            self._tracer.step(done + 1)
+
+    @notes.guarded
+    def end(self, done: int) -> None:
+        """At exit: leave what there is."""
+        if self._schedule.phase == ACTIVE and not self._broken:
+            self._finish(self._schedule.capture, done, partial=True)
+        elif self._tracer is not None and self._schedule.phase != WAIT:
+            self._tracer.abandon()
+        for thread in self._saving:
+            thread.join()
+
+    def _finish(self, capture: int, done: int, *, partial: bool) -> None:
+        assert self._tracer is not None
+        save = self._tracer.stop()
+        timeline, self._timeline, self._tracer = self._timeline, None, None
+        if timeline is not None:
+            timeline.stop()
+        summary = {"rank": self._rank, "firstStep": self._schedule.first, "lastStep": done}
+        if partial:
+            summary["partial"] = True
+        folder = self._temporary(capture)
+
+        @notes.guarded
+        def publish() -> None:
+            save(folder)
+            if timeline is not None:
+                timeline.wait()
+            self._publish(capture, folder, summary)
+
+        if partial:
+            publish()  # the interpreter is going down and starts no more threads
+        else:
+            # Not a daemon: the interpreter waits for it before it ends.
+            thread = threading.Thread(target=publish, name="ftjob-capture")
+            self._saving.append(thread)
+            thread.start()
+
+    def _publish(self, capture: int, folder: str, summary: Mapping[str, Any]) -> None:
+        """Move the files to their names, the mark that they are complete last."""
+        name = f"{self._prefix}{capture}"
+        target = _make_dirs(self._capture_dir, name, "raw", self._worker)
+        for old in os.listdir(target):  # of an earlier attempt
+            os.remove(os.path.join(target, old))
+        files = sorted(os.listdir(folder))
+        if not files:
+            notes.note(f"capture {name}: the profiler wrote nothing")
+            return
+        for file in files:
+            os.chmod(os.path.join(folder, file), 0o644)
+            os.replace(os.path.join(folder, file), os.path.join(target, file))
+            if file.endswith(".xplane.pb") and self._plugins_dir:
+                plugins = _make_dirs(self._plugins_dir, name)
+                _link(os.path.join(target, file), os.path.join(plugins, file))
+        shutil.rmtree(folder, ignore_errors=True)
+        done = os.path.join(target, "done.json")
+        notes.write_json(done, {**summary, "files": files})
+        os.chmod(done, 0o644)
+
+    def _temporary(self, capture: int) -> str:
+        return _make_dirs(
+            self._capture_dir, f"{self._prefix}{capture}", "raw", f".{self._worker}.{os.getpid()}.tmp"
+        )
+
+
+def _tracer(framework: str, options: Mapping[str, Any], worker: str) -> Optional[Tracer]:
+    if framework == "torch":
+        from . import trace_torch
+
+        return trace_torch.TorchTracer(options, worker)
+    if framework == "tensorflow":
+        from . import trace_tensorflow
+
+        return trace_tensorflow.TensorFlowTracer(options, worker)
+    return None
+
+
+@notes.guarded
+def _start_timeline(folder: str) -> Any:
+    if "HOROVOD_RANK" not in os.environ:
+        return None
+    from . import horovod_timeline
+
+    return horovod_timeline.start(folder)
+
+
+def _make_dirs(top: str, *names: str) -> str:
+    """Make folders that the collector, another user, can read and clean up."""
+    path = top
+    os.makedirs(path, exist_ok=True)
+    for name in names:
+        path = os.path.join(path, name)
+        try:
+            os.mkdir(path)
+            os.chmod(path, 0o2777)
+        except FileExistsError:
+            pass
+    return path
+
+
+def _link(source: str, target: str) -> None:
+    temporary = f"{target}.{os.getpid()}.tmp"
+    try:
+        os.link(source, temporary)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, temporary)
+        os.chmod(temporary, 0o644)
+    os.replace(temporary, target)

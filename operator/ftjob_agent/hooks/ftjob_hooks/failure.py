@@ -1,0 +1,88 @@
+"""`failure.json`: the uncaught exception of a rank, on record before anything at exit can block or be killed.
+
+Only the main thread's exception ends a process, so other threads' are not recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Optional, Type
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+# Set by the first Python process of a rank, inherited by all Python processes below it.
+MAIN_PID = "FTJOB_HOOKS_PID"
+
+_MOST_CHARACTERS = 16384
+
+# Exceptions by which a launcher says that its child failed: the child's own record tells more.
+_CHILD_FAILED = frozenset(
+    ("CalledProcessError", "ChildFailedError", "ProcessRaisedException", "ProcessExitedException")
+)
+
+
+def install() -> None:
+    """Put a recorder before the present `sys.excepthook`, and a second chance at exit."""
+    recorder = _Recorder()
+    previous = sys.excepthook
+
+    def excepthook(kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
+        recorder.record(kind, error, trace)
+        previous(kind, error, trace)
+
+    sys.excepthook = excepthook
+
+    import atexit
+
+    # Registered first, so it runs last. Some libraries replace sys.excepthook without calling ours.
+    atexit.register(recorder.record_at_exit)
+
+
+class _Recorder:
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._done = False
+
+    def record(self, kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
+        try:
+            if self._done or issubclass(kind, KeyboardInterrupt):
+                return
+            self._done = True
+            # A helper process must not hide what the rank's main process says, nor may a launcher hide
+            # the reason why its child failed.
+            path = os.path.join(os.environ["FTJOB_RANK_DIR"], "failure.json")
+            is_main = os.environ.get(MAIN_PID) == str(os.getpid())
+            if os.path.exists(path) and (not is_main or kind.__name__ in _CHILD_FAILED):
+                return
+            _write(path, kind, error, trace)
+        except Exception as problem:
+            sys.stderr.write(f"ftjob: no record of the failure: {problem!r}\n")
+
+    def record_at_exit(self) -> None:
+        error: Any = getattr(sys, "last_value", None)
+        if error is not None and os.getpid() == self._pid and not hasattr(sys, "ps1"):
+            self.record(type(error), error, error.__traceback__)
+
+
+def _write(
+    path: str, kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]
+) -> None:
+    import time
+    import traceback
+
+    from . import notes
+
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    rank = os.environ.get("FTJOB_RANK", "")
+    notes.write_json(
+        path,
+        {
+            "rank": int(rank) if rank.isdigit() else None,
+            "timeNs": time.time_ns(),
+            "type": name,
+            "message": str(error)[:_MOST_CHARACTERS],
+            "traceback": "".join(traceback.format_exception(kind, error, trace))[-_MOST_CHARACTERS:],
+        },
+    )

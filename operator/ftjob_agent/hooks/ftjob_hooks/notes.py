@@ -1,0 +1,66 @@
+"""`hooks.json`: which frameworks were hooked, and why something was not."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from typing import Any, Callable, List, TypeVar
+
+_MOST = 20
+
+_frameworks: List[str] = []
+_notes: List[str] = []
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def hooked(framework: str) -> None:
+    """Say that a framework is hooked."""
+    if framework not in _frameworks:
+        _frameworks.append(framework)
+        write()
+
+
+def note(text: str) -> None:
+    """Say why something does not work; each text once, and no more than a few."""
+    if text not in _notes and len(_notes) < _MOST:
+        _notes.append(text)
+        write()
+
+
+def write() -> None:
+    """Write the file, unless this process is a helper of the one that trains."""
+    from . import progress
+
+    if not progress.current.speaks():
+        return
+    try:
+        write_json(
+            os.path.join(os.environ["FTJOB_RANK_DIR"], "hooks.json"),
+            {"frameworks": _frameworks, "notes": _notes},
+        )
+    except OSError:
+        pass  # the folder is gone or full: nobody left to tell
+
+
+def write_json(path: str, content: Any) -> None:
+    """Replace a file in one go, so that a reader never sees half of it."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+    os.replace(temporary, path)
+
+
+def guarded(function: F) -> F:
+    """Make a hook that never raises: its error becomes a note."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            note(f"{function.__qualname__}: {error!r}")
+            return None
+
+    return call  # type: ignore[return-value]

@@ -1,0 +1,169 @@
+"""`steps.bin` and `metrics.json`: how far the training of this process is."""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import math
+import mmap
+import os
+import struct
+import sys
+import time
+import weakref
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from . import failure, notes
+
+_LAYOUT = struct.Struct("<8sQQQQdQQ")
+_STEP, _TOTAL, _LAST_NS, _FIRST_NS, _EPOCH, _FLAGS = range(1, 7)  # places in words of eight bytes
+_EXACT = 1
+_SECOND = 1_000_000_000
+
+
+class Progress:
+    """The steps of this process, if it is the one in its rank that trains.
+
+    A rank can have more Python processes: a launcher, data loading workers, forked children. The first one that
+    steps holds a POSIX lock on `steps.bin` for as long as it lives, and only that one counts.
+    """
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.executed = 0  # steps that this process took itself; `step` goes on where a checkpoint left off
+        self.fitting = False  # a Keras `fit` is running and reports its batches
+        self._words: Optional[memoryview] = None
+        self._epochs: Optional[memoryview] = None
+        self._lost = False
+        self._leader: Optional[weakref.ref[Any]] = None
+        self._captures: Any = None
+        self._metrics: Tuple[int, Mapping[str, Any]] = (0, {})
+        self._metrics_written = 0
+        self._kept: Tuple[Any, ...] = ()
+
+    def leads(self, optimizer: object) -> bool:
+        """Whether this is the optimizer whose steps are the script's: the first one that steps, while it lives."""
+        leader = self._leader() if self._leader is not None else None
+        if leader is None:
+            self._leader = weakref.ref(optimizer)
+            return True
+        return leader is optimizer
+
+    def mine(self) -> bool:
+        """Whether this process is the one that counts; the first to ask in the rank is."""
+        return self._words is not None or (not self._lost and self._claim())
+
+    def speaks(self) -> bool:
+        """Whether this process may write what concerns the whole rank."""
+        return self._words is not None or os.environ.get(failure.MAIN_PID) == str(os.getpid())
+
+    def record(self, step: int, framework: str, *, exact: bool) -> None:
+        """Say that `step` steps are done. To be called between two steps, by the thread that steps."""
+        words = self._words
+        if words is None:
+            return
+        moved = step - self.step
+        if moved < 0 and not exact:
+            return
+        if moved:
+            now = time.time_ns()
+            if not self.executed:
+                words[_FIRST_NS] = now
+            words[_LAST_NS] = now
+            words[_STEP] = self.step = step
+            words[_FLAGS] = _EXACT if exact else 0
+        if moved > 0:
+            self.executed += moved
+            if self._captures is not None:
+                self._captures.advance(self.executed, framework)
+
+    def resume(self, step: int) -> None:
+        """Start counting at `step`, where a checkpoint left off."""
+        if not self.executed and self._words is not None:
+            self.step = step
+
+    def outlook(self, total: int, epoch: float) -> None:
+        """Say how many steps there will be (0: unknown) and how many epochs are done."""
+        if self._words is not None and self._epochs is not None:
+            self._words[_TOTAL] = total
+            self._epochs[_EPOCH] = epoch
+
+    def metrics(self, values: Mapping[str, Any]) -> None:
+        """Keep the latest metrics and write them, at most once a second."""
+        if self._words is not None:
+            now = time.time_ns()
+            self._metrics = (now, values)
+            if now - self._metrics_written >= _SECOND:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write the latest metrics now."""
+        taken, values = self._metrics
+        if self._words is None or taken <= self._metrics_written:
+            return
+        self._metrics_written = taken
+        finite = _finite(values)
+        if finite:
+            notes.write_json(os.path.join(os.environ["FTJOB_RANK_DIR"], "metrics.json"), finite)
+
+    def _claim(self) -> bool:
+        self._lost = True  # until the end of this proves otherwise
+        path = os.path.join(os.environ["FTJOB_RANK_DIR"], "steps.bin")
+        # Neither is ever closed: closing any descriptor of the file would give the lock back.
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._kept = (file,)
+            return False
+        os.ftruncate(file, _LAYOUT.size)
+        mapped = mmap.mmap(file, _LAYOUT.size)
+        _LAYOUT.pack_into(mapped, 0, b"FTJSTEP1", 0, 0, 0, 0, math.nan, 0, 0)
+        self._kept = (file, mapped)
+        self._words = memoryview(mapped).cast("Q")
+        self._epochs = memoryview(mapped).cast("d")
+        self._lost = False
+        notes.write()
+        from . import capture
+
+        self._captures = capture.scheduled()
+        atexit.register(self._end, os.getpid())
+        return True
+
+    @notes.guarded
+    def _end(self, pid: int) -> None:
+        if pid != os.getpid():
+            return
+        own = f"{__package__}.on_tensorflow"
+        if own in sys.modules:
+            sys.modules[own].read_at_exit()
+        self.flush()
+        if self._captures is not None:
+            self._captures.end(self.executed)
+
+
+def _finite(values: Mapping[str, Any]) -> Dict[str, float]:
+    numbers = {}
+    for name, value in values.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue  # not a scalar
+        if math.isfinite(number):
+            numbers[str(name)] = number
+    return numbers
+
+
+current = Progress()
+
+
+def _forget() -> None:
+    # In a forked child: the steps, the lock and the capture are the parent's. What the parent's state holds
+    # open stays open, since to close the inherited mapping is nothing that we need.
+    global current  # noqa: PLW0603
+    _parents.append(current)
+    current = Progress()
+
+
+_parents: list = []
+os.register_at_fork(after_in_child=_forget)

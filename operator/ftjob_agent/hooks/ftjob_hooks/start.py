@@ -1,0 +1,58 @@
+"""What every Python process of a rank does at its start; imports next to nothing, since it is paid by all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import failure, imports
+
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Callable
+
+
+def install() -> None:
+    """Hook on imports and on the end of this process. A second call does nothing."""
+    if any(isinstance(finder, imports.HookFinder) for finder in sys.meta_path):
+        return
+    os.environ.setdefault(failure.MAIN_PID, str(os.getpid()))
+    failure.install()
+    _prepare_horovod_timeline()
+    imports.install(
+        {
+            "torch.optim.optimizer": _later("on_torch", "hook_optimizer"),
+            "tensorflow.python.eager.polymorphic_function.polymorphic_function": _later(
+                "on_tensorflow", "hook_function"
+            ),
+            "keras.src.optimizers.base_optimizer": _later("on_keras", "hook_optimizer"),
+            "keras.src.callbacks.callback_list": _later("on_keras", "hook_callbacks"),
+            "tf_keras.src.optimizers.optimizer": _later("on_keras", "hook_tf_keras_optimizer"),
+            "tf_keras.src.optimizers.legacy.optimizer_v2": _later(
+                "on_keras", "hook_tf_keras_legacy_optimizer"
+            ),
+            "tf_keras.src.callbacks": _later("on_keras", "hook_callbacks"),
+        }
+    )
+
+
+def _later(module: str, function: str) -> Callable[[ModuleType], None]:
+    """Import the hook's own module only when its framework is there."""
+
+    def hook(framework: ModuleType) -> None:
+        own: Any = __import__(f"{__package__}.{module}", fromlist=[function])
+        getattr(own, function)(framework)
+
+    return hook
+
+
+def _prepare_horovod_timeline() -> None:
+    # Horovod reads this once, when it initializes; without it a later start_timeline() writes nothing.
+    # All ranks need it: they agree on the timeline's state in every cycle.
+    profile = os.environ.get("FTJOB_PROFILE")
+    if profile and "HOROVOD_RANK" in os.environ:
+        import json
+
+        if "Framework" in json.loads(profile).get("tools", ()):
+            os.environ.setdefault("HOROVOD_TIMELINE", "DYNAMIC")
