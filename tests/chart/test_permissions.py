@@ -1,0 +1,101 @@
+"""The operator may do what it needs and nothing else, and the documentation says the same."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.chart import REPO, Grant, Object, granted, pick, render
+
+JOBS = {
+    ("ftjob.dev", "frameworktrainingjobs"): "get list watch",
+    ("ftjob.dev", "frameworktrainingjobs/status"): "patch",
+    ("", "pods"): "get list watch create delete",
+    ("", "services"): "get list watch create",
+    ("", "secrets"): "create",
+    ("", "persistentvolumeclaims"): "get create",
+    ("events.k8s.io", "events"): "create patch",
+}
+NEEDED = frozenset(
+    Grant(group, kind, verb) for (group, kind), verbs in JOBS.items() for verb in verbs.split()
+)
+OWN = frozenset(
+    {
+        *(Grant("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update", "patch")),
+        Grant("", "secrets", "get", "ftjob-agent-key"),
+        Grant("", "secrets", "create"),
+    }
+)
+ONE_NAMESPACE = ("scope=Namespace", "watchNamespace=team-a")
+
+
+def roles(objects: list[Object]) -> dict[tuple[str, str], frozenset[Grant]]:
+    """Return kind and namespace of each role that is bound to the operator, and what it grants."""
+    found = {}
+    for binding in objects:
+        if binding["kind"] in {"ClusterRoleBinding", "RoleBinding"}:
+            (subject,) = binding["subjects"]
+            assert (subject["name"], subject["namespace"]) == ("ftjob-operator", "ftjob-system")
+            role = pick(objects, binding["roleRef"]["kind"], binding["roleRef"]["name"])
+            found[role["kind"], role["metadata"].get("namespace", "")] = granted(role)
+    return found
+
+
+def test_cluster_wide_the_operator_gets_what_it_needs_and_no_more() -> None:
+    assert roles(render()) == {("ClusterRole", ""): NEEDED, ("Role", "ftjob-system"): OWN}
+
+
+def test_in_one_namespace_the_same_rights_end_at_its_border() -> None:
+    assert roles(render(*ONE_NAMESPACE)) == {("Role", "team-a"): NEEDED, ("Role", "ftjob-system"): OWN}
+
+
+def test_watching_its_own_namespace_it_needs_two_roles_there() -> None:
+    objects = render("scope=Namespace")
+    found = {each["metadata"]["name"]: granted(each) for each in objects if each["kind"] == "Role"}
+    assert (found["ftjob-operator"], found["ftjob-operator-own"]) == (NEEDED, OWN)
+
+
+def test_no_rule_has_a_wildcard() -> None:
+    for each in render() + render("scope=Namespace"):
+        for rule in each.get("rules", []):
+            assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
+
+
+def test_roles_can_be_left_to_someone_else() -> None:
+    kinds = {each["kind"] for each in render("rbac.create=false")}
+    assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+
+
+@pytest.mark.parametrize(("name", "aggregated"), [("edit", {"edit", "admin"}), ("view", {"view"})])
+def test_who_may_edit_or_view_a_namespace_may_do_so_with_its_jobs(name: str, aggregated: set[str]) -> None:
+    role = pick(render(), "ClusterRole", f"ftjob-{name}")
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    labels = role["metadata"]["labels"]
+    assert {key.removeprefix(prefix) for key in labels if key.startswith(prefix)} == aggregated
+    writes = {grant.verb for grant in granted(role)} - {"get", "list", "watch"}
+    assert bool(writes) == (name == "edit")
+    assert {grant.group for grant in granted(role)} == {"ftjob.dev"}
+    assert Grant("ftjob.dev", "frameworktrainingjobs/status", "patch") not in granted(role)
+
+
+def test_in_one_namespace_the_roles_for_people_are_there_to_be_bound() -> None:
+    objects = render(*ONE_NAMESPACE)
+    for name in ("ftjob-edit", "ftjob-view"):
+        assert pick(objects, "Role", name)["metadata"]["namespace"] == "team-a"
+
+
+ROW = re.compile(
+    r"^\| `(?P<group>[a-z0-9.]+)` \| `(?P<resource>[a-z/]+)`(?: `(?P<name>[a-z-]+)`)? "
+    r"\| (?P<verbs>[a-z, ]+) \|"
+)
+
+
+def test_the_documentation_explains_each_right() -> None:
+    lines = (REPO / "docs" / "install.md").read_text().splitlines()
+    explained = {
+        Grant(row["group"].replace("core", ""), row["resource"], verb.strip(), row["name"] or "")
+        for row in map(ROW.match, lines)
+        if row
+        for verb in row["verbs"].split(",")
+    }
+    assert explained == NEEDED | OWN
