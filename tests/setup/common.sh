@@ -23,6 +23,7 @@ GO_MINOR=26
 UV_SPEC='uv>=0.13,<0.14'
 PYTHON_VERSION=3.11
 DEBIAN_SUITE=bookworm
+DEBIAN_GLIBC=2.36            # of that suite
 
 mkdir -p "$BIN" "$MOD" "$CACHE/bin" "$CACHE/locks" "$CACHE/log"
 

@@ -30,7 +30,9 @@ import_debian() {
   need debootstrap debootstrap
   rm -rf "$root"
   debootstrap --variant=minbase "$DEBIAN_SUITE" "$root"
-  rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+  # slim, and so is what is installed on top of it
+  printf 'path-exclude /usr/share/%s/*\n' doc man locale info >"$root/etc/dpkg/dpkg.cfg.d/slim"
+  rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale,info}/* "$root"/var/log/*
   tar -C "$root" -c . | docker import - "$DEBIAN_IMAGE"
   rm -rf "$root"
 }
@@ -39,3 +41,25 @@ make_debian_image() {
   docker image inspect "$DEBIAN_IMAGE" >/dev/null 2>&1 || timed "Debian base image" import_debian
 }
 ensure_debian_image() { locked debian-image make_debian_image >&2; }
+
+# What the package clients of this machine are told by environment and pip's configuration, for the stages
+# that install packages: certificates, index, proxies. Paths mean nothing inside a build, so only the
+# certificates travel, as a file. No final image holds any of it.
+write_client_settings() { # write_client_settings FOLDER
+  mkdir -p "$1"
+  cp "$(ca_bundle)" "$1/ca.crt"
+  {
+    env | grep -E '^(PIP|UV)_[A-Z_]+=[^/]+$|^[A-Za-z]+_(proxy|PROXY)=' | sed -E "s/'/'\\\\''/g; s/^([^=]+)=(.*)$/export \1='\2'/" || true
+    python3 -m pip config list 2>/dev/null |
+      sed -nE "s/^(global|install)\.(index-url|extra-index-url|trusted-host)='(.*)'$/PIP_\2='\3'/p" |
+      while IFS='=' read -r name value; do
+        name=$(tr a-z- A-Z_ <<<"$name")
+        [ -n "${!name:-}" ] || echo "export $name=$value"
+      done
+    cat <<'SETTINGS_SH'
+if [ -n "${PIP_INDEX_URL:-}" ] && [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then export UV_DEFAULT_INDEX="$PIP_INDEX_URL"; fi
+certificates=$PWD/ca.crt
+export SSL_CERT_FILE="$certificates" PIP_CERT="$certificates" REQUESTS_CA_BUNDLE="$certificates"
+SETTINGS_SH
+  } >"$1/settings.sh"
+}

@@ -1,0 +1,64 @@
+# Every target does its own set-up. What is built outside the checkout lies in ~/.cache/ftjob (or $FTJOB_CACHE).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup run lint test test-unit test-apiserver test-cluster test-failures generate kind kind-down \
+	images agent bench clean
+
+CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest --maxfail=1
+JOB ?= manifests/samples/horovod-digits.yaml
+UNIT := tests/unit tests/golden tests/agent tests/workloads tests/chart
+
+help:  ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## Install ftjob, TensorFlow, torch and Horovod into .venv
+	@tests/setup/python.sh
+
+run: setup  ## Run a training job on this machine (JOB=path of another)
+	@.venv/bin/ftjob run $(JOB)
+
+lint: setup  ## ruff, mypy, import layers
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }
+	@$(PYTHON) -m mypy --no-error-summary operator workloads tests
+	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+
+test: lint test-unit test-apiserver test-cluster  ## Everything: lint, then tests from fast to slow; stops at the first failure
+
+test-unit: setup agent  ## Tests that need no cluster
+	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
+	  $(PYTEST) $(wildcard $(UNIT))
+
+test-apiserver: setup  ## Tests against the API servers of the oldest and the newest supported Kubernetes
+	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
+	  $(PYTEST) $(wildcard tests/apiserver)
+
+test-cluster: setup kind  ## Tests in the kind cluster
+	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" $(PYTEST) $(wildcard tests/cluster)
+
+test-failures: setup kind  ## The whole matrix of failing ranks, five times (long); prints its table
+	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" $(PYTHON) -m tests.failures
+
+generate: setup agent  ## Write manifests/ anew from the models and the chart
+	@.venv/bin/ftjob crd >dist/crd.yaml && mv dist/crd.yaml manifests/crd/ftjob.dev_frameworktrainingjobs.yaml
+	@HELM="$$(tests/setup/tools.sh helm)" manifests/install/render.sh
+
+kind:  ## A cluster `ftjob` with shared storage, the images and the chart (context kind-ftjob)
+	@tests/kind/up.sh
+
+kind-down:  ## Remove that cluster
+	@tests/kind/down.sh
+
+images:  ## Build the images, tagged :dev
+	@tests/setup/images.sh
+
+agent:  ## Build the agent's zipapp into dist/
+	@python3 operator/images/build-agent.py dist/ftjob-agent.pyz
+
+bench: setup  ## Measure against plain Kubernetes Jobs on fake nodes
+	@echo "not there yet"; exit 1
+
+clean:  ## Remove what was built in the checkout; caches and the cluster stay
+	@rm -rf .venv dist ftjob-outputs .kind .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,91 @@
+#!/bin/bash
+# Builds the project's images, tagged :dev. Docker's layer cache makes a second run short.
+#   images.sh [operator|agent|tensorflow|horovod|test-base ...]    default: the first four
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$REPO/tests/setup/images-lib.sh"
+
+cd "$REPO"
+"$REPO/tests/setup/docker.sh"
+
+PYTHON_IMAGE=ftjob/python:$PYTHON_VERSION
+
+# What the official slim image of Python would give.
+make_python_image() {
+  if docker image inspect "$PYTHON_IMAGE" >/dev/null 2>&1; then return; fi
+  ensure_debian_image
+  docker build --network host -t "$PYTHON_IMAGE" - <<DOCKERFILE
+FROM $DEBIAN_IMAGE
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends python3 python3-venv ca-certificates \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+DOCKERFILE
+}
+
+build() { # build TAG DOCKERFILE [FILE | -C FOLDER]... -- [DOCKER-OPTION]...; the context is these files alone
+  local tag=$1 dockerfile=$2 files=(); shift 2
+  while [ "$1" != -- ]; do files+=("$1"); shift; done
+  shift
+  tar -c --hard-dereference --exclude __pycache__ "$dockerfile" "${files[@]}" -C "$SETTINGS" client-settings |
+    docker build --network host -t "$tag" -f "$dockerfile" "$@" -
+}
+
+operator() {
+  build ftjob-operator:dev operator/images/operator.Dockerfile \
+    pyproject.toml requirements.lock README.md LICENSE operator workloads/ftjob_workloads -- --build-arg BASE_IMAGE="$PYTHON_BASE"
+}
+agent() {
+  python3 operator/images/build-agent.py dist/ftjob-agent.pyz
+  build ftjob-agent:dev operator/images/agent.Dockerfile dist/ftjob-agent.pyz -- --build-arg BASE_IMAGE="$DEBIAN_BASE"
+}
+tensorflow() {
+  build ftjob-workload-tensorflow:dev workloads/images/tensorflow/Dockerfile \
+    pyproject.toml requirements.lock workloads -- --build-arg BASE_IMAGE="$PYTHON_BASE"
+}
+horovod() {
+  local files=(pyproject.toml requirements.lock workloads/images -C "$SETTINGS" wheels)
+  local dockerfile=workloads/images/horovod/Dockerfile options=(--build-arg BASE_IMAGE="$PYTHON_BASE")
+  find_wheel
+  build ftjob/horovod-wheel:dev "$dockerfile" "${files[@]}" -- --target wheel "${options[@]}"
+  keep_wheel
+  build ftjob-workload-horovod:dev "$dockerfile" "${files[@]}" -- "${options[@]}"
+}
+test-base() {
+  build ftjob-test-base:dev tests/kind/test-base.Dockerfile -- --build-arg BASE_IMAGE="$PYTHON_BASE"
+}
+
+# Compiling Horovod takes minutes, so a wheel is taken from the cache: that of an earlier build of this image, or
+# the one that `make setup` made, if it was linked with the same C library (its torch part lies idle here).
+find_wheel() {
+  local script=workloads/images/horovod/build-wheel.sh tensorflow key kept
+  tensorflow=$(sed -nE 's/^tensorflow-cpu==([^ ;]+).*/\1/p' requirements.lock)
+  key=$(sha256sum "$script" | cut -c1-8)
+  IMAGE_WHEELS=$CACHE/horovod/image-tensorflow-cpu-$tensorflow-python-$PYTHON_VERSION-$key
+  mkdir -p "$SETTINGS/wheels"
+  for kept in "$IMAGE_WHEELS"/*.whl \
+    "$CACHE/horovod/tensorflow-cpu-$tensorflow"-*-cpython-"${PYTHON_VERSION/./}"-*"-glibc-$DEBIAN_GLIBC-$key"/*.whl; do
+    if [ -f "$kept" ]; then cp "$kept" "$SETTINGS/wheels/"; return; fi
+  done
+}
+keep_wheel() {
+  local container
+  if compgen -G "$SETTINGS/wheels/*.whl" >/dev/null; then return; fi
+  container=$(docker create ftjob/horovod-wheel:dev true)
+  mkdir -p "$IMAGE_WHEELS.$$"
+  docker cp "$container:/wheel/." "$IMAGE_WHEELS.$$/"
+  docker rm "$container"
+  mv -T "$IMAGE_WHEELS.$$" "$IMAGE_WHEELS"
+}
+
+SETTINGS=$(mktemp -d)
+trap 'rm -rf "$SETTINGS"' EXIT
+write_client_settings "$SETTINGS/client-settings"
+if [ -z "${PYTHON_BASE:-}" ]; then
+  if registry_reachable; then
+    PYTHON_BASE=python:$PYTHON_VERSION-slim-$DEBIAN_SUITE DEBIAN_BASE=debian:$DEBIAN_SUITE-slim
+  else
+    locked python-image timed "Python base image" make_python_image
+    PYTHON_BASE=$PYTHON_IMAGE DEBIAN_BASE=$DEBIAN_IMAGE
+  fi
+fi
+if [ $# = 0 ]; then set -- operator agent tensorflow horovod; fi
+for image in "$@"; do locked images timed "image $image" "$image"; done
