@@ -1,0 +1,433 @@
+"""The agent's life: named states, each a method that returns the next.
+
+preparing → gathering → starting → running → (examining) → stopping → reporting → the end. A state ends early by
+raising ConfigError, which leads to stopping.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
+
+from ftjob_agent import environment, failure, message, outputs
+from ftjob_agent.config import VERSION, Config, ConfigError, check_identity, parse
+from ftjob_agent.failure import Failure
+from ftjob_agent.loop import Loop
+from ftjob_agent.progress import Progress, Reader
+from ftjob_agent.pump import RankLog
+from ftjob_agent.star import FAILED, RUNNING, START, STOP, STOPPED, SUCCEEDED, WAITING
+from ftjob_agent.supervise import Supervisor
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ftjob_agent.client import Client
+    from ftjob_agent.leader import Leader
+    from ftjob_agent.rendezvous import Rendezvous
+    from ftjob_agent.sampler import Sampler
+
+TICK = 1.0
+EVIDENCE_SECONDS = 1.0
+SIBLING_GRACE = 1.0
+HANGING_SECONDS = 5.0
+"""A rank that has an uncaught exception on record and still has not ended, in a framework's atexit say."""
+FAREWELL_SECONDS = 5.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+FORWARDED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+State = Callable[[], "Optional[State]"]
+
+
+def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Live one attempt; return the exit code."""
+    agent = Agent(command, environ)
+    state: Optional[State] = agent.preparing
+    while state is not None:
+        try:
+            state = state()
+        except ConfigError as error:
+            state = agent.misconfigured(str(error), error.exit_code, "")
+        except Exception as error:  # a defect of ours must not leave ranks or their peers behind
+            traceback.print_exc()
+            state = agent.misconfigured(
+                f"the agent failed: {type(error).__name__}: {error}", 70, "AgentError"
+            )
+    return agent.end()
+
+
+class Agent:
+    """One worker's agent in one attempt."""
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._command, self._environ = command, environ
+        self._loop = Loop()
+        self._loop.on_signals(STOP_SIGNALS, self._on_stop_signal)
+        self._loop.on_signals(FORWARDED, self._on_forwarded)
+        self._supervisor = Supervisor()
+        self._loop.on_signals((signal.SIGCHLD,), lambda _number: self._supervisor.reap())
+        self._config: Optional[Config] = None
+        self._contact: Union[Leader, Client, None] = None
+        self._rendezvous: Optional[Rendezvous] = None
+        self._sampler: Optional[Sampler] = None
+        self._readers: dict[int, Reader] = {}
+        self._progress: dict[int, Progress] = {}
+        self._captures: dict[str, list[int]] = {}
+        self._notes: dict[str, None] = {}
+        self._signals = 0
+        self._state = WAITING
+        self._failure: Optional[Failure] = None
+        self._reason: Optional[Failure] = None
+        self._life = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
+        self._sequence = 0
+        self._failed_states = 0
+
+    # The states.
+
+    def preparing(self) -> Optional[State]:
+        """Read the plan, get in touch, and see that ranks could run."""
+        config = self._config = parse(self._environ.get("FTJOB_AGENT_CONFIG", ""))
+        token = self._environ.get("FTJOB_TOKEN", "")
+        if not token:
+            raise ConfigError("FTJOB_TOKEN is not set; the job's Secret must hold it, see the pod's events")
+        if config.is_leader:
+            from ftjob_agent.leader import Leader
+
+            self._contact = Leader(self._loop, config, token)
+        else:
+            from ftjob_agent.client import Client
+
+            self._contact = Client(self._loop, config, token)
+        check_identity(config, self._environ)
+        outputs.make_folders(config, self._environ)
+        environment.make_run_dir(config, self._environ)
+        if config.rendezvous is not None:
+            from ftjob_agent.rendezvous import Rendezvous
+
+            env = environment.of_container(self._environ)
+            ready = self._contact.set_ready
+            self._rendezvous = Rendezvous(self._loop, self._supervisor, config, self._command, env, ready)
+        self._tell()
+        return self.gathering
+
+    def gathering(self) -> Optional[State]:
+        """Wait for whom the ranks need."""
+        contact = self._in_touch()
+        while True:
+            now = time.monotonic()
+            if self._is_told_to_stop(now):
+                return self.stopping
+            if self._rendezvous is not None and self._rendezvous.error:
+                raise ConfigError(self._rendezvous.error)
+            if contact.command == START:
+                return self.starting
+            self._loop.wait(contact.next_look(now))
+
+    def starting(self) -> Optional[State]:
+        """Start the ranks."""
+        config = self._planned()
+        place = self._in_touch().place()
+        self._state = RUNNING
+        for spec in config.ranks:
+            env = environment.of_rank(config, spec, self._environ, place)
+            log = (
+                RankLog(os.path.join(config.outputs, "logs", f"{spec.label}.log"))
+                if config.keep_logs
+                else None
+            )
+            rank = self._supervisor.start(spec, env["FTJOB_RANK_DIR"], self._command, env, log)
+            self._readers[spec.rank] = Reader(rank.dir)
+        if config.outputs and config.profiled():
+            from ftjob_agent.sampler import Sampler
+
+            self._sampler = Sampler(config, lambda: self._supervisor.pids, self._on_captures)
+            self._sampler.start()
+        self._tell()
+        return self.running
+
+    def running(self) -> Optional[State]:
+        """Watch the ranks."""
+        contact = self._in_touch()
+        next_tick = 0.0
+        while True:
+            now = time.monotonic()
+            if self._signals or contact.trouble(now):
+                self._is_told_to_stop(now)
+                return self.stopping
+            if contact.command == STOP:
+                return self.examining
+            if any(self._has_failed(rank, now) for rank in self._supervisor.ranks):
+                return self.examining
+            if not self._supervisor.running:
+                return self.reporting
+            if now >= next_tick:
+                next_tick = now + TICK
+                self._look()
+            elif len(self._supervisor.running) != self._told_running:
+                self._tell()
+            self._loop.wait(min(next_tick, contact.next_look(now)))
+
+    def examining(self) -> Optional[State]:
+        """Find the rank that failed first, before those that it takes along are killed.
+
+        A victim often ends before the culprit does: it sees a connection closed while the culprit still runs its
+        atexit handlers. So as long as only victims are known, records and exits are waited for.
+        """
+        contact = self._in_touch()
+        limit = time.monotonic() + EVIDENCE_SECONDS
+        self._tell()
+        while time.monotonic() < limit and not self._signals and self._supervisor.running:
+            local = self._first_local()
+            known = contact.reason if contact.command == STOP else None
+            if (local and local.is_primary) or (known and known.kind != failure.PEER_LOST):
+                break
+            # A record appears as a file, which wakes nobody.
+            self._loop.wait(min(limit, time.monotonic() + 0.05))
+        self._is_told_to_stop(time.monotonic())
+        return self.stopping
+
+    def stopping(self) -> Optional[State]:
+        """End the ranks that still run."""
+        if not self._supervisor.running:
+            return self.reporting
+        self._supervisor.signal_ranks(signal.SIGTERM)
+        self._state = FAILED if self._failure or self._first_local() else STOPPED
+        self._tell()
+        if self._signals:
+            self._write_message()  # the kubelet may kill us before the ranks have ended
+        began, signals = time.monotonic(), self._signals
+        while self._supervisor.running and self._signals <= max(1, signals):
+            limit = began + self._grace()
+            if time.monotonic() >= limit:
+                break
+            self._loop.wait(limit)
+        self._supervisor.signal_ranks(signal.SIGKILL)
+        limit = time.monotonic() + FAREWELL_SECONDS
+        while self._supervisor.running and time.monotonic() < limit:
+            self._loop.wait(limit)
+        if self._supervisor.running:
+            self._note("a rank did not end even by SIGKILL: it hangs in the kernel, in a driver or a volume")
+        return self.reporting
+
+    def reporting(self) -> Optional[State]:
+        """Say how it ended; the leader stays until all others have said so."""
+        self._look_for_the_last_time()
+        self._state, self._failure = self._verdict()
+        if self._contact is None or self._config is None:
+            return None
+        contact = self._contact
+        self._tell()
+        if self._state == STOPPED and self._failure is not None:
+            contact.stop(self._failure)
+        # A success must be known to the leader, or it would count this agent as lost.
+        patience = self._config.contact_timeout if self._state == SUCCEEDED else FAREWELL_SECONDS
+        limit = None if self._state == SUCCEEDED and self._config.is_leader else time.monotonic() + patience
+        while not contact.is_done():
+            now = time.monotonic()
+            if limit is None and (self._signals or contact.trouble(now) or contact.command == STOP):
+                limit = now + FAREWELL_SECONDS
+                if self._signals:
+                    contact.stop(self._stopped_by_signal())
+            if limit is not None and now >= limit:
+                break
+            self._loop.wait(limit if limit is not None else contact.next_look(now))
+        return None
+
+    # What leads out of them.
+
+    def misconfigured(self, text: str, exit_code: int, kind: str) -> Optional[State]:
+        """Note why the ranks could not be started; return the state that follows."""
+        sys.stderr.write(f"ftjob: {text}\n")
+        if self._failure is not None and self._failure.type == "AgentError":
+            return None  # once is enough
+        self._failure = Failure(failure.CONFIG, text, time_ns=time.time_ns(), type=kind, exit_code=exit_code)
+        return self.stopping
+
+    def end(self) -> int:
+        """Leave nothing behind; return the exit code."""
+        self._supervisor.kill_leftovers()
+        self._supervisor.drain(FAREWELL_SECONDS)
+        for rank in self._supervisor.ranks:
+            if rank.log is not None and rank.log.error:
+                self._note(f"rank {rank.spec.rank}: {rank.log.error}")
+        self._write_message()
+        if self._state == SUCCEEDED:
+            return 0
+        if self._state == FAILED and self._failure is not None:
+            return self._failure.exit_code or 1
+        return 143
+
+    def _verdict(self) -> tuple[str, Optional[Failure]]:
+        if self._failure is not None:
+            return STOPPED if self._failure.kind == failure.STOPPED else FAILED, self._failure
+        local = self._first_local()
+        if local is not None:
+            return FAILED, local
+        ranks = self._supervisor.ranks
+        if ranks and all(rank.code == 0 and not rank.stopped_ns for rank in ranks):
+            return SUCCEEDED, None
+        reason = self._reason or Failure(failure.STOPPED, "the agent ended", time_ns=time.time_ns())
+        if reason.kind == failure.CONFIG and self._contact is not None and self._contact.command != STOP:
+            return FAILED, reason  # found out by this agent itself: peers absent
+        if reason.kind == failure.STOPPED:
+            return STOPPED, reason
+        text = f"stopped because of {reason.in_short()}"
+        return STOPPED, Failure(
+            failure.STOPPED, text, time_ns=time.time_ns(), type="PeerFailed", exit_code=143
+        )
+
+    def _is_told_to_stop(self, now: float) -> bool:
+        """Whether something from outside ends this agent's ranks; the reason is kept."""
+        contact = self._in_touch()
+        if self._reason is None:
+            if self._signals:
+                self._reason = self._stopped_by_signal()
+            elif contact.command == STOP:
+                self._reason = contact.reason
+            else:
+                self._reason = contact.trouble(now)
+        return self._reason is not None
+
+    def _grace(self) -> float:
+        """Return how long ranks may take: when the pod ends they may want to write a checkpoint."""
+        by_signal = self._signals or (self._reason is not None and self._reason.type == "SIGTERM")
+        return self._planned().stop_grace if by_signal else SIBLING_GRACE
+
+    def _has_failed(self, rank: Any, now: float) -> bool:
+        if rank.code is not None:
+            return bool(rank.code)
+        return rank.has_record() and now - rank.recorded_at > HANGING_SECONDS
+
+    def _first_local(self) -> Optional[Failure]:
+        return failure.first(rank.failure() for rank in self._supervisor.ranks)
+
+    def _stopped_by_signal(self) -> Failure:
+        return Failure(
+            failure.STOPPED,
+            "the pod was told to end (SIGTERM)",
+            time_ns=time.time_ns(),
+            type="SIGTERM",
+            exit_code=143,
+        )
+
+    # What is said to others.
+
+    def _look(self) -> None:
+        """Read how far the ranks are, and pass it on."""
+        for rank in self._supervisor.ranks:
+            self._progress[rank.spec.rank] = self._readers[rank.spec.rank].read()
+            for note in environment.hook_notes(rank.dir):
+                self._note(f"rank {rank.spec.rank}: {note}")
+        if self._sampler is not None and self._config is not None and self._config.is_leader:
+            self._sampler.request(self._requests())
+        self._tell()
+
+    def _look_for_the_last_time(self) -> None:
+        if self._sampler is not None:
+            self._sampler.end()
+            self._sampler.join(2)  # the volume may hang
+            self._loop.wait(time.monotonic())
+        if self._supervisor.ranks:
+            self._look()
+
+    def _requests(self) -> dict[str, list[int]]:
+        from ftjob_agent.leader import Leader
+
+        assert isinstance(self._contact, Leader)
+        return self._contact.requests()
+
+    @property
+    def _lowest(self) -> tuple[int, Optional[Progress]]:
+        known = [(rank, progress) for rank, progress in self._progress.items() if progress.is_known]
+        return min(known, key=lambda item: item[0]) if known else (0, None)
+
+    def _tell(self) -> None:
+        if self._contact is None or self._config is None:
+            return
+        self._told_running = len(self._supervisor.running)
+        self._sequence += 1
+        started = {rank.spec.rank: rank.state for rank in self._supervisor.ranks}
+        lowest, progress = self._lowest
+        report = {
+            "version": VERSION,
+            "attempt": self._config.attempt,
+            "life": self._life,
+            "sequence": self._sequence,
+            "state": self._state,
+            "ranks": [
+                self._rank(spec.rank, started.get(spec.rank, self._unstarted)) for spec in self._config.ranks
+            ],
+            "failure": self._told_failure(),
+            "captures": self._captures,
+            "profiled": [spec.rank for spec in self._config.profiled()] if self._is_scheduled else [],
+            "progress": {"rank": lowest, **progress.as_json()} if progress else None,
+            "notes": list(self._notes)[:8],
+        }
+        self._contact.report(report)
+
+    _told_running = 0
+
+    def _told_failure(self) -> Optional[dict[str, Any]]:
+        found = self._failure or self._first_local()
+        return found.as_json() if found is not None else None
+
+    @property
+    def _unstarted(self) -> str:
+        return WAITING if self._state in {WAITING, RUNNING} else STOPPED
+
+    @property
+    def _is_scheduled(self) -> bool:
+        return self._config is not None and environment.is_scheduled(self._config)
+
+    def _rank(self, rank: int, state: str) -> dict[str, Any]:
+        progress = self._progress.get(rank, Progress())
+        return {"rank": rank, "state": state, "step": progress.step, "timeNs": progress.time_ns}
+
+    def _write_message(self) -> None:
+        state, found = self._verdict()
+        config, (_, progress) = self._config, self._lowest
+        message.write(
+            self._environ.get("FTJOB_TERMINATION_LOG", "/dev/termination-log"),
+            {
+                "version": VERSION,
+                "attempt": config.attempt if config else 0,
+                "role": config.role if config else "",
+                "index": config.index if config else 0,
+                "state": state,
+                "failure": found.as_json() if found else None,
+                "progress": progress.as_json() if progress else None,
+                "captures": self._captures,
+                "notes": list(self._notes)[:8],
+            },
+        )
+
+    # What comes in.
+
+    def _on_stop_signal(self, _number: int) -> None:
+        self._signals += 1
+
+    def _on_forwarded(self, number: int) -> None:
+        self._supervisor.forward(number)
+
+    def _on_captures(self, captures: dict[str, list[int]]) -> None:
+        def take() -> None:
+            self._captures = captures
+            self._tell()
+
+        self._loop.post(take)
+
+    def _note(self, text: str) -> None:
+        self._notes[text[:500]] = None
+
+    def _in_touch(self) -> Union[Leader, Client]:
+        assert self._contact is not None
+        return self._contact
+
+    def _planned(self) -> Config:
+        assert self._config is not None
+        return self._config

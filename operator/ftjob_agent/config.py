@@ -1,0 +1,235 @@
+"""What the plan tells an agent: the JSON of ``FTJOB_AGENT_CONFIG`` as frozen dataclasses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional
+
+VERSION = 1
+LEADER_IP = "@LEADER_IP@"
+IFACE = "@IFACE@"
+PRIVATE = ("FTJOB_TOKEN", "FTJOB_AGENT_CONFIG")
+"""Variables that ranks never see."""
+
+
+class ConfigError(Exception):
+    """The ranks could not be started; the text says why and what to do about it."""
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class RankSpec:
+    """One rank of this agent."""
+
+    rank: int
+    local_rank: int
+    env: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        """Name of the rank's folders and files."""
+        return f"rank-{self.rank:05d}"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the leader listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Rendezvous:
+    """What the leader has to serve before any rank starts."""
+
+    kind: str
+    port: int
+    hosts: str
+
+
+@dataclass(frozen=True)
+class Profiling:
+    """Which local ranks are profiled, when and how."""
+
+    mode: str
+    schedule: Mapping[str, Any]
+    ranks: frozenset[int]
+    tools: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that the plan tells one agent."""
+
+    job: str
+    namespace: str
+    uid: str
+    strategy: str
+    role: str
+    index: int
+    attempt: int
+    world_size: int
+    agents: int
+    port: int
+    leader: Address
+    ranks: tuple[RankSpec, ...]
+    identity: tuple[str, ...]
+    rendezvous: Optional[Rendezvous]
+    together: bool
+    start_timeout: float
+    contact_timeout: float
+    stop_grace: float
+    outputs: str
+    keep_logs: bool
+    profiling: Optional[Profiling]
+
+    @property
+    def name(self) -> str:
+        """The agent's name in messages."""
+        return f"{self.role}-{self.index}"
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this agent serves the star: it is the one that has rank 0."""
+        return any(spec.rank == 0 for spec in self.ranks)
+
+    def profiled(self) -> tuple[RankSpec, ...]:
+        """Return the ranks of this agent that are profiled."""
+        if self.profiling is None:
+            return ()
+        chosen = self.profiling.ranks
+        return tuple(spec for spec in self.ranks if spec.local_rank in chosen)
+
+
+class _Fields:
+    """Typed access to one JSON object; a wrong field is named in the error."""
+
+    def __init__(self, data: Any, path: str) -> None:
+        if not isinstance(data, dict):
+            raise _disagreement(path or "the document", "an object")
+        self._data, self._path = data, path
+
+    def text(self, key: str, default: Optional[str] = None) -> str:
+        return str(self._get(key, str, "a text", default))
+
+    def integer(self, key: str) -> int:
+        return int(self._get(key, int, "a whole number", None))
+
+    def seconds(self, key: str, default: float) -> float:
+        return float(self._get(key, (int, float), "a number of seconds", default))
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        return bool(self._data.get(key, default))
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        value = self._data.get(key)
+        return dict(value) if isinstance(value, dict) else {}
+
+    def items(self, key: str) -> list[Any]:
+        return list(self._get(key, list, "a list", []))
+
+    def child(self, key: str) -> _Fields:
+        return _Fields(self._data.get(key), f"{self._path}{key}.")
+
+    def optional(self, key: str) -> Optional[_Fields]:
+        return None if self._data.get(key) is None else self.child(key)
+
+    def _get(self, key: str, kind: Any, words: str, default: Any) -> Any:
+        value = self._data.get(key, default)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise _disagreement(self._path + key, words)
+        return value
+
+
+def _disagreement(field: str, words: str) -> ConfigError:
+    return ConfigError(
+        f"FTJOB_AGENT_CONFIG: {field.rstrip('.')} is not {words}; the operator and the agent's image must be of "
+        "the same release"
+    )
+
+
+def parse(text: str) -> Config:
+    """Read the document; ConfigError names the field that is wrong."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"FTJOB_AGENT_CONFIG is not JSON ({error}); the agent is started by ftjob's pods, not by hand"
+        ) from None
+    fields = _Fields(document, "")
+    if fields.integer("version") != VERSION:
+        raise _disagreement("version", str(VERSION))
+    rendezvous, profiling, leader = (
+        fields.optional("rendezvous"),
+        fields.optional("profiling"),
+        fields.child("leader"),
+    )
+    config = Config(
+        job=fields.text("job"),
+        namespace=fields.text("namespace", ""),
+        uid=fields.text("uid", ""),
+        strategy=fields.text("strategy", ""),
+        role=fields.text("role"),
+        index=fields.integer("index"),
+        attempt=fields.integer("attempt"),
+        world_size=fields.integer("worldSize"),
+        agents=fields.integer("agents"),
+        port=fields.integer("port"),
+        leader=Address(leader.text("host"), leader.integer("port")),
+        ranks=tuple(_rank(_Fields(item, f"ranks[{i}].")) for i, item in enumerate(fields.items("ranks"))),
+        identity=tuple(str(name) for name in fields.items("identity")),
+        rendezvous=rendezvous
+        and Rendezvous(*(rendezvous.text("kind"), rendezvous.integer("port"), rendezvous.text("hosts"))),
+        together=fields.flag("together", default=True),
+        start_timeout=fields.seconds("startTimeoutSeconds", 600),
+        contact_timeout=fields.seconds("contactTimeoutSeconds", 30),
+        # Kubernetes' default of 30 s for a pod to end, less the time to write the last message.
+        stop_grace=fields.seconds("stopGraceSeconds", 28),
+        outputs=fields.text("outputs", ""),
+        keep_logs=fields.flag("keepLogs", default=False),
+        profiling=profiling and _profiling(profiling),
+    )
+    if not config.ranks:
+        raise _disagreement("ranks", "a list with at least one rank")
+    return config
+
+
+def _rank(fields: _Fields) -> RankSpec:
+    env = {str(key): str(value) for key, value in fields.mapping("env").items()}
+    return RankSpec(fields.integer("rank"), fields.integer("localRank"), env)
+
+
+def _profiling(fields: _Fields) -> Profiling:
+    return Profiling(
+        mode=fields.text("mode"),
+        schedule=fields.mapping("schedule"),
+        ranks=frozenset(int(rank) for rank in fields.items("ranks")),
+        tools=tuple(str(tool) for tool in fields.items("tools")),
+        options=fields.mapping("options"),
+    )
+
+
+def check_identity(config: Config, environ: Mapping[str, str]) -> None:
+    """Refuse variables that decide who a rank is when the container brings another value than the plan's.
+
+    A name that ends in ``*`` stands for all that begin with what is before it.
+    """
+    for name in config.identity:
+        found = [key for key in environ if key.startswith(name[:-1])] if name.endswith("*") else [name]
+        for key in found:
+            for spec in config.ranks:
+                if key in environ and environ[key] != spec.env.get(key):
+                    planned = (
+                        f"the plan says {spec.env[key]!r}" if key in spec.env else "the plan does not set it"
+                    )
+                    raise ConfigError(
+                        f"{key}={environ[key]!r} reaches the trainer by envFrom or from its image, but for rank "
+                        f"{spec.rank} {planned}; remove {key} from that ConfigMap, Secret or image: ftjob sets what "
+                        "tells a rank who it is"
+                    )

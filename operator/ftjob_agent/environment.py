@@ -1,0 +1,87 @@
+"""What ranks find in their environment, and their private folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Mapping
+
+from ftjob_agent import outputs
+from ftjob_agent.config import IFACE, LEADER_IP, PRIVATE, Config, ConfigError, RankSpec
+
+HOOKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hooks")
+"""Put on the ranks' PYTHONPATH; a folder within the zipapp is as good as one on disk."""
+
+
+def run_dir(environ: Mapping[str, str]) -> str:
+    """Return the agent's private folder."""
+    return environ.get("FTJOB_RUN_DIR") or "/ftjob/agent/run"
+
+
+def make_run_dir(config: Config, environ: Mapping[str, str]) -> None:
+    """Create the ranks' folders, without what an earlier attempt left there."""
+    path = run_dir(environ)
+    try:
+        for spec in config.ranks:
+            path = os.path.join(run_dir(environ), spec.label)
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            for entry in os.scandir(path):
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+    except OSError as error:
+        raise ConfigError(
+            f"FTJOB_RUN_DIR: cannot write to {path} as uid {os.getuid()} ({error.strerror}); it is an emptyDir that "
+            "ftjob mounts at /ftjob/agent: do not mount anything else there"
+        ) from None
+
+
+def of_container(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the container's environment without what is between agents alone."""
+    return {key: value for key, value in environ.items() if key not in PRIVATE}
+
+
+def of_rank(
+    config: Config, spec: RankSpec, environ: Mapping[str, str], place: tuple[str, str]
+) -> dict[str, str]:
+    """Return the environment of one rank.
+
+    Parameters
+    ----------
+    place
+        The leader's address and the interface of the route to it, for the plan's placeholders.
+    """
+    address, interface = place
+    env = of_container(environ)
+    for key, value in spec.env.items():
+        env[key] = value.replace(LEADER_IP, address).replace(IFACE, interface)
+    rank_dir = os.path.join(run_dir(environ), spec.label)
+    host = socket.gethostname()
+    env.update(
+        PYTHONPATH=os.pathsep.join(filter(None, [HOOKS, env.get("PYTHONPATH")])),
+        FTJOB_RANK_DIR=rank_dir,
+        FTJOB_PROGRESS_FILE=os.path.join(rank_dir, "progress.jsonl"),
+        FTJOB_NODE_NAME=environ.get("FTJOB_NODE_NAME") or host,
+        FTJOB_POD_NAME=environ.get("FTJOB_POD_NAME") or host,
+        TORCHELASTIC_ERROR_FILE=os.path.join(rank_dir, "torchelastic_error.json"),
+    )
+    env.setdefault("PYTHONUNBUFFERED", "1")
+    env.setdefault("PYTHONFAULTHANDLER", "1")
+    if is_scheduled(config) and spec in config.profiled():
+        env["FTJOB_PROFILE"] = outputs.profile_request(config)
+    return env
+
+
+def is_scheduled(config: Config) -> bool:
+    """Whether the hooks capture by themselves."""
+    return config.profiling is not None and config.profiling.mode == "Scheduled" and bool(config.outputs)
+
+
+def hook_notes(rank_dir: str) -> list[str]:
+    """Return what the hooks have to say about what they could not hook."""
+    try:
+        with open(os.path.join(rank_dir, "hooks.json"), "rb") as file:
+            notes = json.loads(file.read(1 << 16)).get("notes", [])
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [str(note) for note in notes[:8]] if isinstance(notes, list) else []

@@ -1,0 +1,43 @@
+"""Horovod's key-value store on a fixed port; run as a child by the trainer's own Python, which has Horovod.
+
+The store is filled with the hosts and slots of the plan, so that no launcher and no ssh is needed. One line of
+JSON on stdout says whether it is up; it ends when its stdin does, that is with the agent.
+"""
+
+import json
+import os
+import sys
+
+
+def serve(hosts: str, ranks: int, port: int) -> None:
+    """Serve until stdin ends."""
+    import threading
+
+    try:
+        from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
+        from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
+    except ImportError as error:
+        _say(error=f"horovod cannot be imported by {sys.executable} ({error}); use an image that has Horovod")
+        return
+    try:
+        server = RendezvousHTTPServer(("", port), RendezvousHandler, 0)
+    except OSError as error:
+        _say(
+            error=f"port {port} cannot be opened for Horovod's rendezvous ({error.strerror}); with hostNetwork another "
+            "job on this node may have it: give the jobs different nodes, or leave hostNetwork out"
+        )
+        return
+    server.init(get_host_assignments(parse_hosts(hosts), ranks))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    _say(ready=True)
+    sys.stdin.read()
+    os._exit(0)
+
+
+def _say(**words: object) -> None:
+    sys.stdout.write(json.dumps(words) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

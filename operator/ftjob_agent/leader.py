@@ -1,0 +1,190 @@
+"""The centre of the star: answers agents and operator from the leader's book."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any, Callable, Optional
+
+from ftjob_agent import procfs
+from ftjob_agent.config import Config, ConfigError
+from ftjob_agent.failure import Failure
+from ftjob_agent.loop import Loop, Timer
+from ftjob_agent.server import HttpError, Request, Server, listen
+from ftjob_agent.star import STOP, Key, Refused, Star, hold_seconds
+
+OPERATOR_CONNECTIONS = 64
+LONGEST_WAIT = 60.0
+
+
+class _Held:
+    """A request that waits for news."""
+
+    def __init__(self, request: Request, timer: Timer) -> None:
+        self.request, self.timer = request, timer
+
+
+class Leader:
+    """What the leader's own agent sees of the star; others come in by HTTP."""
+
+    def __init__(self, loop: Loop, config: Config, token: str) -> None:
+        self._loop, self._config = loop, config
+        self._key: Key = (config.role, config.index)
+        self._hold = hold_seconds(config)
+        self.star = Star(config, time.monotonic())
+        self.star.is_ready = config.rendezvous is None
+        self._agents: dict[Key, _Held] = {}
+        self._watchers: list[_Held] = []
+        self._told, self._shown = self.star.order, self.star.version
+        self._address = ""
+        self._on_change: Callable[[], None] = lambda: None
+        try:
+            listener = listen(config.leader.host, config.port)
+        except OSError as error:
+            raise ConfigError(
+                f"port {config.port} cannot be opened for the agents of this job ({error.strerror}); with hostNetwork "
+                "another job on this node may have it: give the jobs different nodes, or leave hostNetwork out"
+            ) from None
+        Server(loop, listener, token, 2 * config.agents + OPERATOR_CONNECTIONS, self._handle)
+
+    @property
+    def command(self) -> str:
+        """Wait, Start or Stop."""
+        return self.star.command
+
+    @property
+    def reason(self) -> Optional[Failure]:
+        """Why the attempt has to stop."""
+        return self.star.failure
+
+    def report(self, report: dict[str, Any]) -> None:
+        """Take in the leader's own report."""
+        self.star.report(self._key, report, time.monotonic())
+        self._release()
+
+    def trouble(self, now: float) -> Optional[Failure]:
+        """Return why the attempt can't go on, as far as contact is concerned."""
+        own = self.star.members.get(self._key)
+        if own is not None:
+            own.heard = now
+        found = self.star.lost(now)
+        if found is not None and self.star.command != STOP:
+            self.star.stop(found)
+            self._release()
+        return found
+
+    def next_look(self, now: float) -> float:
+        """Return when `trouble` may change by itself."""
+        return self.star.next_look(now)
+
+    def is_done(self) -> bool:
+        """Whether all agents have reported an end."""
+        return self.star.all_ended
+
+    def stop(self, reason: Failure) -> None:
+        """Tell all agents to stop."""
+        self.star.stop(reason)
+        self._release()
+
+    def set_ready(self) -> None:
+        """Say that the rendezvous is up."""
+        self.star.set_ready(time.monotonic())
+        self._release()
+
+    def requests(self) -> dict[str, list[int]]:
+        """Return the captures that are known to be under way, and who takes part."""
+        ranks = self.star.profiled()
+        known = {capture for member in self.star.members.values() for capture in member.captures}
+        return dict.fromkeys(sorted({"s0", *known}), ranks) if ranks else {}
+
+    def place(self) -> tuple[str, str]:
+        """Return the leader's address as its peers see it, and the interface that has it."""
+        address = self._address
+        if not address and self._config.agents > 1:
+            try:
+                address = str(
+                    socket.getaddrinfo(self._config.leader.host, None, type=socket.SOCK_STREAM)[0][4][0]
+                )
+            except OSError:
+                pass  # nobody has come in and the name is not known yet: whoever starts now is alone
+        address = address or "127.0.0.1"
+        return address, procfs.interface_of(address, address)
+
+    def _handle(self, request: Request) -> None:
+        parts = request.path.strip("/").split("/")
+        if request.path == "/healthz":
+            request.reply({"status": "ok"})
+        elif parts == ["v1", "progress"]:
+            _expect(request, "GET")
+            self._watch(request)
+        elif parts[:2] == ["v1", "agents"] and len(parts) == 4 and parts[3].isdigit() and len(parts[3]) < 8:
+            _expect(request, "POST")
+            self._agent(request, (parts[2], int(parts[3])))
+        else:
+            raise HttpError(404, f"there is nothing at {request.path}")
+
+    def _agent(self, request: Request, key: Key) -> None:
+        data = request.document()
+        if key == self._key:
+            raise HttpError(409, f"{key[0]}-{key[1]} is the leader itself")
+        try:
+            is_news = self.star.report(key, data, time.monotonic())
+        except Refused as error:
+            raise HttpError(409, str(error)) from None
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise HttpError(400, f"not a report: {type(error).__name__} {error}") from None
+        self._address = request.local_address
+        overtaken = self._agents.pop(key, None)
+        if overtaken is not None:
+            overtaken.timer.cancel()
+            overtaken.request.reply(self.star.answer())
+        self._release()
+        if is_news or data.get("seen") != self.star.order:
+            request.reply(self.star.answer())
+            return
+        when = time.monotonic() + self._hold
+        self._agents[key] = _Held(request, self._loop.call_at(when, lambda: self._answer_agent(key)))
+
+    def _answer_agent(self, key: Key) -> None:
+        held = self._agents.pop(key, None)
+        if held is not None:
+            held.timer.cancel()
+            held.request.reply(self.star.answer())
+
+    def _watch(self, request: Request) -> None:
+        wait = min(_number(request.query.get("wait", "0")), LONGEST_WAIT)
+        if wait <= 0 or request.query.get("version") != str(self.star.version):
+            request.reply(self.star.progress())
+            return
+        held = _Held(request, Timer(lambda: None))
+        held.timer = self._loop.call_at(time.monotonic() + wait, lambda: self._answer_watcher(held))
+        self._watchers.append(held)
+
+    def _answer_watcher(self, held: _Held) -> None:
+        self._watchers.remove(held)
+        held.timer.cancel()
+        held.request.reply(self.star.progress())
+
+    def _release(self) -> None:
+        """Answer all who wait for what has changed."""
+        if self._told != self.star.order:
+            self._told = self.star.order
+            for key in list(self._agents):
+                self._answer_agent(key)
+        if self._shown != self.star.version:
+            self._shown = self.star.version
+            for held in list(self._watchers):
+                self._answer_watcher(held)
+
+
+def _expect(request: Request, method: str) -> None:
+    if request.method != method:
+        raise HttpError(405, f"{request.path} takes {method}")
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise HttpError(400, "wait is not a number of seconds") from None
+    return number if number == number else 0.0

@@ -1,0 +1,245 @@
+"""What the leader knows of all agents, and what it tells them. No sockets and no clock of its own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from ftjob_agent import failure
+from ftjob_agent.config import VERSION, Config
+from ftjob_agent.failure import Failure
+
+WAIT, START, STOP = "Wait", "Start", "Stop"
+WAITING, RUNNING, SUCCEEDED, FAILED, STOPPED = "Waiting", "Running", "Succeeded", "Failed", "Stopped"
+HOLD_SECONDS = 5.0
+Key = tuple[str, int]
+
+
+def hold_seconds(config: Config) -> float:
+    """Return how long the leader may keep an agent waiting for an answer."""
+    return min(HOLD_SECONDS, config.contact_timeout / 3)
+
+
+class Refused(Exception):
+    """A report that can't be true; the text says why."""
+
+
+@dataclass
+class Member:
+    """The last report of one agent."""
+
+    life: str
+    heard: float
+    sequence: int = -1
+    state: str = WAITING
+    ranks: dict[int, str] = field(default_factory=dict)
+    failure: Optional[Failure] = None
+    captures: dict[str, list[int]] = field(default_factory=dict)
+    profiled: list[int] = field(default_factory=list)
+    progress: Optional[dict[str, Any]] = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its ranks are dead and it has said so."""
+        return self.state in {SUCCEEDED, FAILED, STOPPED} and RUNNING not in self.ranks.values()
+
+    def news(self) -> tuple[Any, ...]:
+        """Return what others are woken for; steps are not."""
+        return (self.life, self.state, self.ranks, self.failure, self.captures, self.notes)
+
+
+class Star:
+    """The leader's book.
+
+    `version` counts what the operator waits for, `order` what agents wait for: were it one number, each of a
+    thousand agents would be woken by every change of each of the others.
+    """
+
+    def __init__(self, config: Config, now: float) -> None:
+        self._config = config
+        self._began = now
+        self.members: dict[Key, Member] = {}
+        self.version = 1
+        self.order = 1
+        self.command = WAIT
+        self.failure: Optional[Failure] = None
+        self.is_ready = True
+        """False holds back the start, for as long as the rendezvous is not up."""
+
+    def report(self, key: Key, data: dict[str, Any], now: float) -> bool:
+        """Take in a report; return whether the agent's state is news."""
+        if data.get("attempt") != self._config.attempt:
+            raise Refused(f"this is attempt {self._config.attempt}")
+        life, sequence = str(data.get("life", "")), data.get("sequence", 0)
+        member = self.members.get(key)
+        if member is not None and member.life == life and sequence <= member.sequence:
+            member.heard = now
+            return False  # overtaken by a later one on another connection
+        if member is None and len(self.members) >= self._config.agents:
+            raise Refused(
+                f"all {self._config.agents} agents of this job are known, {key[0]}-{key[1]} is not one of them"
+            )
+        if member is not None and member.life != life and self.command == START:
+            # A pod that replaces one that only waited is welcome; ranks that were started can't be replaced.
+            self.stop(_stopped(f"agent {key[0]}-{key[1]} was replaced while its ranks ran", "LostContact"))
+        before = member.news() if member is not None else None
+        known = Member(life, now) if member is None or member.life != life else member
+        _take(known, data, sequence)
+        known.heard = now
+        self.members[key] = known
+        is_news = before != known.news()
+        if is_news:
+            self.version += 1
+        if known.failure is not None:
+            self.stop(known.failure)
+        elif known.state == STOPPED and self.command != STOP:
+            self.stop(_stopped(f"agent {key[0]}-{key[1]} was stopped", "SIGTERM"))
+        self._start_if_ready(now)
+        return is_news
+
+    def stop(self, reason: Failure) -> None:
+        """End the attempt; a reason that came first replaces one that came later."""
+        chosen = failure.first((self.failure, reason))
+        if self.command != STOP or chosen != self.failure:
+            self.command, self.failure = STOP, chosen
+            self._bump()
+
+    def set_ready(self, now: float) -> None:
+        """Let the ranks start as soon as all are there."""
+        self.is_ready = True
+        self._start_if_ready(now)
+
+    def lost(self, now: float) -> Optional[Failure]:
+        """Return why the attempt can't go on, if an agent has been silent for too long or never came."""
+        silent = [
+            key for key, member in self.members.items() if not member.has_ended and self._is_lost(member, now)
+        ]
+        if silent and self.command == START:
+            names = ", ".join(f"{role}-{index}" for role, index in sorted(silent))
+            return _stopped(f"no word from {names} for {self._config.contact_timeout:g} s", "LostContact")
+        if now >= self.start_deadline and (self.command == WAIT or not self.all_known):
+            return Failure(
+                failure.CONFIG, self._absent(now), time_ns=time.time_ns(), type="PeersAbsent", exit_code=2
+            )
+        return None
+
+    @property
+    def start_deadline(self) -> float:
+        """Until when all agents have to be there."""
+        return self._began + self._config.start_timeout
+
+    def next_look(self, now: float) -> float:
+        """Return when `lost` may change without a report."""
+        limits = [
+            member.heard + self._config.contact_timeout
+            for member in self.members.values()
+            if not member.has_ended
+        ]
+        if self.command == WAIT or not self.all_known:
+            limits.append(self.start_deadline)
+        return min((limit for limit in limits if limit > now), default=now + 60)
+
+    @property
+    def all_known(self) -> bool:
+        """Whether every agent has reported."""
+        return len(self.members) >= self._config.agents
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every agent that is known has ended, and none is missing that could still come."""
+        ended = all(member.has_ended for member in self.members.values())
+        return ended and (self.all_known or self.command == STOP)
+
+    def answer(self) -> dict[str, Any]:
+        """Return what agents are told."""
+        reason = self.failure.as_json() if self.failure else None
+        return {"command": self.command, "version": self.order, "failure": reason}
+
+    def progress(self) -> dict[str, Any]:
+        """Return what the operator is told."""
+        states = [state for member in self.members.values() for state in member.ranks.values()]
+        counts = {name.lower(): states.count(name) for name in (RUNNING, SUCCEEDED, FAILED)}
+        steps = [member.progress for member in self.members.values() if member.progress]
+        captures: dict[str, list[int]] = {}
+        for member in self.members.values():
+            for capture, ranks in member.captures.items():
+                captures.setdefault(capture, []).extend(ranks)
+        expected = sum(len(member.profiled) for member in self.members.values())
+        lowest = min(steps, key=lambda step: int(step.get("rank", 0)), default=None)
+        return {
+            "version": self.version,
+            "attempt": self._config.attempt,
+            "state": self._state(),
+            "ranks": {"total": self._config.world_size, **counts},
+            "progress": {key: value for key, value in lowest.items() if key != "rank"} if lowest else None,
+            "failure": self.failure.as_json() if self.failure else None,
+            "captures": [
+                {"id": capture, "ranks": sorted(ranks), "expected": expected}
+                for capture, ranks in sorted(captures.items())
+            ],
+            "notes": list(dict.fromkeys(note for member in self.members.values() for note in member.notes))[
+                :32
+            ],
+        }
+
+    def profiled(self) -> list[int]:
+        """Return all ranks that are profiled."""
+        return sorted(rank for member in self.members.values() for rank in member.profiled)
+
+    def _state(self) -> str:
+        if self.failure is not None:
+            return STOPPED if self.failure.kind == failure.STOPPED else FAILED
+        if self.all_known and all(member.state == SUCCEEDED for member in self.members.values()):
+            return SUCCEEDED
+        return RUNNING if self.command == START else WAITING
+
+    def _start_if_ready(self, now: float) -> None:
+        if self.command != WAIT or not self.is_ready:
+            return
+        if self._config.together:
+            present = [member for member in self.members.values() if not self._is_lost(member, now)]
+            if len(present) < self._config.agents:
+                return
+        self.command = START
+        self._bump()
+
+    def _is_lost(self, member: Member, now: float) -> bool:
+        return now - member.heard >= self._config.contact_timeout
+
+    def _absent(self, now: float) -> str:
+        config = self._config
+        there = [key for key, member in self.members.items() if not self._is_lost(member, now)]
+        waited = f"after {config.start_timeout:g} s {len(there)} of {config.agents} agents are there"
+        if not self.is_ready:
+            return f"{waited}, but the {config.strategy} rendezvous is not up; look at its output in this pod's log"
+        if {role for role, _ in there} <= {config.role}:
+            indices = {index for _, index in there}
+            missing = [f"{config.role}-{i}" for i in range(config.agents) if i not in indices]
+            who = f"peers absent: {', '.join(missing[:10])}{' …' if len(missing) > 10 else ''}"
+        else:
+            who = f"peers absent: only {', '.join(f'{role}-{index}' for role, index in sorted(there))} came"
+        return f"{who}; {waited}; see why their pods do not run (kubectl describe pod), or raise spec.scheduling.timeoutSeconds"
+
+    def _bump(self) -> None:
+        self.order += 1
+        self.version += 1
+
+
+def _stopped(message: str, kind: str) -> Failure:
+    return Failure(failure.STOPPED, message, time_ns=time.time_ns(), type=kind, exit_code=143)
+
+
+def _take(member: Member, data: dict[str, Any], sequence: int) -> None:
+    member.sequence = sequence
+    member.state = str(data.get("state", WAITING))
+    member.ranks = {int(item["rank"]): str(item["state"]) for item in data.get("ranks", [])}
+    member.failure = Failure.from_json(data.get("failure"))
+    member.captures = {
+        str(key): [int(rank) for rank in ranks] for key, ranks in (data.get("captures") or {}).items()
+    }
+    member.profiled = [int(rank) for rank in data.get("profiled", [])]
+    progress = data.get("progress")
+    member.progress = progress if isinstance(progress, dict) else None
+    member.notes = [str(note)[:500] for note in data.get("notes", [])][:8]

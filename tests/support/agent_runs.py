@@ -1,0 +1,242 @@
+"""Agents as real processes on the loopback, with small scripts as ranks."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+OPERATOR = Path(__file__).parents[2] / "operator"
+TOKEN = "a token of the tests"
+TIMEOUT = 60.0
+
+
+def free_port() -> int:
+    """Return a port that nobody has now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout: float = TIMEOUT) -> Any:
+    """Return what `condition` gives as soon as it is true."""
+    limit = time.monotonic() + timeout
+    while time.monotonic() < limit:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen in {timeout:g} s")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def plan(**changes: Any) -> dict[str, Any]:
+    """Return an agent's config: one agent with one rank, unless changed."""
+    port = changes.pop("port", None) or free_port()
+    return {
+        "version": 1,
+        "job": "digits",
+        "namespace": "default",
+        "uid": "u-1",
+        "strategy": "Plain",
+        "role": "worker",
+        "index": 0,
+        "attempt": 0,
+        "worldSize": 1,
+        "agents": 1,
+        "port": port,
+        "leader": {"host": "127.0.0.1", "port": port},
+        "ranks": [{"rank": 0, "localRank": 0, "env": {"FTJOB_RANK": "0"}}],
+        "identity": [],
+        "together": True,
+        "startTimeoutSeconds": 60,
+        "contactTimeoutSeconds": 30,
+        "outputs": "",
+        "keepLogs": False,
+        "profiling": None,
+        **changes,
+    }
+
+
+def star_plans(agents: int, processes: int, **changes: Any) -> list[dict[str, Any]]:
+    """Return the configs of several agents of one job."""
+    port = free_port()
+    return [
+        plan(
+            port=port,
+            index=index,
+            agents=agents,
+            worldSize=agents * processes,
+            ranks=[
+                {"rank": rank, "localRank": local, "env": {"FTJOB_RANK": str(rank)}}
+                for local, rank in enumerate(range(index * processes, (index + 1) * processes))
+            ],
+            **changes,
+        )
+        for index in range(agents)
+    ]
+
+
+@dataclass
+class AgentRun:
+    """One agent that was started."""
+
+    folder: Path
+    config: dict[str, Any]
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+    @property
+    def log(self) -> Path:
+        """Where the kubelet would look for the termination message."""
+        return self.folder / "termination-log"
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The termination message."""
+        data = json.loads(self.log.read_bytes().decode("utf-8"))
+        assert isinstance(data, dict)
+        return data
+
+    @property
+    def failure(self) -> dict[str, Any]:
+        """The failure in the termination message."""
+        found = self.message["failure"]
+        assert isinstance(found, dict)
+        return found
+
+    def text(self, name: str) -> str:
+        """Return a file of the agent's folder: ``stdout``, ``stderr``, or what a rank left."""
+        return (self.folder / name).read_text(errors="replace")
+
+    def lines(self, name: str) -> Callable[[], list[str]]:
+        """Return a condition: the lines of a file once there are any."""
+        path = self.folder / name
+        return lambda: path.read_text().splitlines() if path.exists() else []
+
+    def wait(self, timeout: float = TIMEOUT) -> int:
+        """Return the exit code."""
+        return self.process.wait(timeout)
+
+    def terminate(self) -> None:
+        """Send what the kubelet sends first."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, token: str | None = TOKEN
+    ) -> tuple[int, dict[str, Any]]:
+        """Ask the leader."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.config["port"], timeout=TIMEOUT)
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def progress(self) -> dict[str, Any]:
+        """Return what the operator would see; empty when the leader does not answer."""
+        try:
+            return self.request("GET", "/v1/progress")[1]
+        except OSError:
+            return {}
+
+
+class Agents:
+    """Starts agents and leaves none of them behind."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._runs: list[AgentRun] = []
+
+    def start(
+        self,
+        config: dict[str, Any] | str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        agent: Sequence[str] = (sys.executable, "-m", "ftjob_agent"),
+        **options: Any,
+    ) -> AgentRun:
+        """Start an agent whose ranks run `command`, in a folder of its own."""
+        folder = self._folder / f"agent-{len(self._runs)}"
+        folder.mkdir()
+        folder.chmod(0o777)  # tests may run it as another user
+        text = config if isinstance(config, str) else json.dumps(config)
+        environ = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(OPERATOR),
+            "FTJOB_AGENT_CONFIG": text,
+            "FTJOB_TOKEN": TOKEN,
+            "FTJOB_RUN_DIR": str(folder / "run"),
+            "FTJOB_TERMINATION_LOG": str(folder / "termination-log"),
+            **(env or {}),
+        }
+        with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
+            options = {"stdout": stdout, "stderr": stderr, **options}
+            process = subprocess.Popen([*agent, "--", *command], env=environ, cwd=folder, **options)
+        run = AgentRun(folder, config if isinstance(config, dict) else {}, process)
+        self._runs.append(run)
+        return run
+
+    def script(self, config: dict[str, Any] | str, source: str, **options: Any) -> AgentRun:
+        """Start an agent whose ranks run a piece of Python."""
+        return self.start(config, [sys.executable, "-S", "-c", PRELUDE + source], **options)
+
+    def stop(self) -> None:
+        """End what still runs."""
+        for run in self._runs:
+            if run.process.poll() is None:
+                run.process.send_signal(signal.SIGTERM)
+        for run in self._runs:
+            try:
+                run.process.wait(5)
+            except subprocess.TimeoutExpired:
+                run.process.kill()
+                run.process.wait()
+
+
+# -S: the ranks of these tests do without site packages and hooks, so that they start in 20 ms.
+PRELUDE = """
+import json, os, signal, sys, time
+rank = int(os.environ.get("FTJOB_RANK", 0))
+def mark(name, text=""):
+    with open(f"{name}-{rank}.tmp", "w") as file:
+        file.write(str(text))
+    os.rename(f"{name}-{rank}.tmp", f"{name}-{rank}")
+def record(error, when=None):
+    data = {"rank": rank, "timeNs": when or time.time_ns(), "type": type(error).__name__, "message": str(error),
+            "traceback": f"Traceback (most recent call last):\\n  in a script\\n{type(error).__name__}: {error}"}
+    path = os.path.join(os.environ["FTJOB_RANK_DIR"], "failure.json")
+    with open(path + ".tmp", "w") as file:
+        json.dump(data, file)
+    os.rename(path + ".tmp", path)
+"""
+
+
+@contextmanager
+def agents_in(folder: Path) -> Iterator[Agents]:
+    """Give a place to start agents from."""
+    agents = Agents(folder)
+    try:
+        yield agents
+    finally:
+        agents.stop()
