@@ -1,4 +1,4 @@
-"""A torch loop under Horovod that knows nothing of ftjob; prints `STEPS=<its optimizer's count>` at the end."""
+"""A torch loop under Horovod that knows nothing of ftjob; at the end it prints `STEPS=<optimizer steps>`."""
 
 import argparse
 import os

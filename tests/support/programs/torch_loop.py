@@ -1,4 +1,4 @@
-"""A plain torch loop that knows nothing of ftjob; prints `STEPS=<the count of its own optimizer>` at the end."""
+"""A plain torch loop that knows nothing of ftjob; prints `STEPS=<what its optimizer counted>` at the end."""
 
 import argparse
 import os
