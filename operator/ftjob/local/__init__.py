@@ -1,1 +1,1 @@
-"""The same plan as processes on this machine."""
+"""The plan of a job as processes of this machine: agents instead of pods."""

@@ -1,0 +1,103 @@
+"""``ftjob``: the parser, and which module does what.
+
+Nothing but the parser is imported until a command is chosen: ``--help`` has to be there at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+from ftjob import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUCCEEDED, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: what the job came to, an invalid job or wrong usage, and Ctrl-C."""
+
+DESCRIPTION = "Distributed training on Kubernetes from one short YAML, and the same YAML on this machine."
+EPILOG = """\
+exit codes: 0 succeeded, 1 the job failed, 2 invalid job or usage, 130 interrupted
+"""
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+_seconds.__name__ = "number of seconds"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="ftjob",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"ftjob {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="run a job on this machine, without a cluster", allow_abbrev=False)
+    run.add_argument("file", metavar="FILE", help="a YAML file with one job; - is stdin")
+    run.add_argument(
+        "--outputs", metavar="DIR", help="the outputs volume (default ./ftjob-outputs/<name of the job>)"
+    )
+    run.add_argument(
+        "--python",
+        metavar="EXE",
+        help="what python and python3 mean in the trainer's command (default: the interpreter of ftjob)",
+    )
+    run.add_argument("--timeout", metavar="S", type=_seconds, help="stop the job after so many seconds")
+    run.add_argument("--quiet", action="store_true", help="print nothing but problems and a failure")
+    run.add_argument(
+        "-o", "--output", choices=["text", "json"], default="text", help="json: the final status on stdout"
+    )
+    run.set_defaults(module="ftjob.cli.run")
+
+    validate = commands.add_parser("validate", help="say what is wrong with jobs", allow_abbrev=False)
+    validate.add_argument("files", metavar="FILE", nargs="+", help="YAML files; - is stdin")
+    validate.set_defaults(module="ftjob.cli.validate")
+
+    render = commands.add_parser(
+        "render", help="print the objects that the operator would create", allow_abbrev=False
+    )
+    render.add_argument("file", metavar="FILE", help="a YAML file with jobs; - is stdin")
+    render.add_argument(
+        "-n", "--namespace", metavar="NAME", help="namespace of jobs that name none (default: default)"
+    )
+    render.set_defaults(module="ftjob.cli.render")
+
+    crd = commands.add_parser("crd", help="print the CustomResourceDefinition", allow_abbrev=False)
+    crd.set_defaults(module="ftjob.cli.crd")
+
+    version = commands.add_parser("version", help="print the version", allow_abbrev=False)
+    version.set_defaults(module="ftjob.cli.version")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for and return the exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        code = importlib.import_module(args.module).main(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`ftjob crd | head`): no traceback, and none at exit when Python flushes.
+        sys.stdout = None  # type: ignore[assignment]
+        return FAILED
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

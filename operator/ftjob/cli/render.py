@@ -1,0 +1,59 @@
+"""``ftjob render``: what the operator would create, without a cluster."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ftjob.api.names import KIND
+from ftjob.cli.main import INVALID, SUCCEEDED
+from ftjob.cli.source import SourceError, read
+from ftjob.local.outputs import to_yaml
+from ftjob.plan.decision import Config
+from ftjob.plan.layout import cluster_layout
+from ftjob.plan.objects import build_claim, build_pod, build_secret, build_service
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ftjob.api.job import Job
+    from ftjob.plan.decision import Manifest
+
+UID = "00000000-0000-0000-0000-000000000000"
+"""Stands for the UID that the API server would give."""
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the objects of each job as YAML."""
+    try:
+        source = read(args.file, args.namespace)
+    except SourceError as error:
+        print(error, file=sys.stderr)
+        return INVALID
+    for note in source.notes:
+        print(note, file=sys.stderr)
+    problems = [line for found in source.jobs for line in found.complaints()]
+    if not source.jobs:
+        problems.append(f"{args.file}: no {KIND} in it; write one")
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        return INVALID
+    manifests = [m for found in source.jobs for m in objects(replace(found.job, uid=found.job.uid or UID))]
+    sys.stdout.write(to_yaml(*manifests))
+    return SUCCEEDED
+
+
+def objects(job: Job) -> list[Manifest]:
+    """Return all objects of a job's first attempt; the token is left out."""
+    config = Config()
+    secret = build_secret(job, config)
+    secret["stringData"] = dict.fromkeys(secret["stringData"], "<made by the operator>")
+    claim = build_claim(job, config)
+    layout = cluster_layout(job, 0)
+    return [
+        build_service(job),
+        secret,
+        *([claim] if claim else []),
+        *(build_pod(job, layout, worker, config) for worker in layout.workers),
+    ]

@@ -1,0 +1,92 @@
+"""``ftjob run``: one job on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from ftjob.api.names import KIND
+from ftjob.api.status import Phase
+from ftjob.cli.main import FAILED, INTERRUPTED, INVALID, SUCCEEDED
+from ftjob.cli.source import Found, SourceError, read
+from ftjob.cli.view import choose_view
+from ftjob.cli.words import duration, failure_text, profiles, reason, shorten
+from ftjob.local.errors import CannotRun
+from ftjob.local.outputs import JOB_FILE, OutputsFolder
+from ftjob.local.runner import Runner, Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ftjob.api.status import JobStatus
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the job and return what it came to."""
+    start = time.monotonic()
+    # With -o json stdout is for the status alone.
+    stream = sys.stderr if args.output == "json" else sys.stdout
+    try:
+        found, notes = _one_job(args.file)
+        python = _interpreter(args.python)
+        path = Path(args.outputs) if args.outputs else Path("ftjob-outputs") / found.job.name
+        with OutputsFolder(path) as outputs:
+            with choose_view(stream, f"{found.job.name}", quiet=args.quiet) as view:
+                for note in notes:
+                    view.note(note)
+                runner = Runner(found.body, outputs, Settings(python, args.timeout), view)
+                status, ending = runner.run()
+            if args.output == "json":
+                print(json.dumps(status.to_wire(), indent=2))
+            if status.phase is not Phase.SUCCEEDED or not args.quiet:
+                target = sys.stderr if args.quiet else stream
+                _summary(target, found, status, outputs, time.monotonic() - start)
+    except (SourceError, CannotRun) as error:
+        print(error, file=sys.stderr)
+        return INVALID
+    if status.phase is Phase.SUCCEEDED:
+        return SUCCEEDED
+    return INTERRUPTED if ending is not None and ending.reason == "Interrupted" else FAILED
+
+
+def _one_job(file: str) -> tuple[Found, tuple[str, ...]]:
+    source = read(file)
+    problems = [line for found in source.jobs for line in found.complaints()]
+    if problems:
+        raise SourceError("\n".join(problems))
+    if len(source.jobs) != 1:
+        names = ", ".join(found.job.name for found in source.jobs) or "none"
+        message = f"{file}: {len(source.jobs)} of kind {KIND} in it ({names}); give a file with one job"
+        raise SourceError(message)
+    return source.jobs[0], source.notes
+
+
+def _interpreter(chosen: str | None) -> str:
+    """Return the interpreter's path as it is: resolving links would leave its virtual environment."""
+    if chosen is None:
+        return sys.executable
+    path = shutil.which(chosen)
+    if path is None:
+        thing, message = "--python", f"{chosen} is not a program that can be run"
+        raise CannotRun(thing, message, "give the path of an interpreter")
+    return str(Path(path).absolute())
+
+
+def _summary(stream: TextIO, found: Found, status: JobStatus, outputs: OutputsFolder, seconds: float) -> None:
+    here = Path.cwd()
+    lines = [f"{found.job.name}: {status.phase} after {duration(seconds)}"]
+    if status.failure is not None:
+        lines.append(failure_text(status.failure))
+    elif reason(status):
+        lines.append(reason(status))
+    lines.append(f"outputs:  {shorten(outputs.path, here)} ({JOB_FILE}, logs/)")
+    lines += [f"profile:  {shorten(path, here)}" for path in profiles(outputs.path)]
+    if (outputs.path / "plugins" / "profile").is_dir() and any(
+        (outputs.path / "plugins" / "profile").iterdir()
+    ):
+        lines.append(f"          tensorboard --logdir {shorten(outputs.path, here)}")
+    print("\n".join(lines), file=stream)

@@ -1,0 +1,227 @@
+"""Jobs from YAML files, read as the API server would read them, with the lines that problems stand in."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ftjob.api.job import Job, Problem, parse_job
+from ftjob.api.names import API_VERSION, GROUP, KIND
+from ftjob.api.validate import validate
+
+STDIN = "-"
+
+
+class SourceError(Exception):
+    """A file can't be read as YAML; the text names file, line and remedy."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One job of a file."""
+
+    file: str
+    line: int
+    body: dict[str, Any]
+    job: Job
+    problems: tuple[Problem, ...]
+    lines: tuple[int, ...]
+    """For each problem the line where it stands."""
+
+    @property
+    def title(self) -> str:
+        """Name of the job for messages."""
+        return f"{KIND} {self.job.name or '(without a name)'}"
+
+    def complaints(self) -> list[str]:
+        """Return the problems as lines for people: file, line, field, what, and what to write instead."""
+        return [
+            f"{self.file}:{line}: {problem}" for problem, line in zip(self.problems, self.lines, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The jobs of a file, and what else was in it."""
+
+    jobs: tuple[Found, ...]
+    notes: tuple[str, ...]
+
+
+def read(file: str, namespace: str | None = None) -> Source:
+    """Read all jobs of a file.
+
+    Raises
+    ------
+    SourceError
+        The file is not there, is not YAML, or says something twice.
+    """
+    name = "stdin" if file == STDIN else file
+    jobs: list[Found] = []
+    notes: list[str] = []
+    try:
+        text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8-sig")
+        for node in yaml.compose_all(text, Loader=_Loader):
+            _read_document(name, node, namespace, jobs, notes)
+    except OSError as error:
+        message = f"{name}: {error.strerror}; give the path of a file with a {KIND}"
+        raise SourceError(message) from None
+    except UnicodeError:
+        message = f"{name}: not UTF-8 text; save it as UTF-8"
+        raise SourceError(message) from None
+    except yaml.YAMLError as error:
+        raise SourceError(_explain(name, error)) from None
+    return Source(tuple(jobs), tuple(notes))
+
+
+def _read_document(
+    name: str, node: yaml.Node | None, namespace: str | None, jobs: list[Found], notes: list[str]
+) -> None:
+    if node is None:
+        return  # nothing between two `---`
+    line = node.start_mark.line + 1
+    loader = _Loader("")
+    try:
+        body = loader.construct_document(node)
+    except RecursionError:
+        raise SourceError(f"{name}:{line}: an alias that contains itself; write it out") from None
+    finally:
+        loader.dispose()
+    if body is None:
+        return
+    if not isinstance(body, dict):
+        raise SourceError(f"{name}:{line}: not an object; begin with `apiVersion: {API_VERSION}`")
+    kind, version = body.get("kind"), body.get("apiVersion")
+    problems: list[Problem] = []
+    if kind != KIND and str(version).partition("/")[0] != GROUP:
+        if kind is not None and version is not None:
+            notes.append(f"{name}:{line}: skipped, it is a {kind} and not a {KIND}")
+            return
+        problems.append(Problem("kind", f"it is {kind!r}, not a job's", f"write kind: {KIND}"))
+    elif kind != KIND:
+        problems.append(Problem("kind", f"{kind!r} is not a kind of {GROUP}", f"write kind: {KIND}"))
+    if version != API_VERSION:
+        problems.append(
+            Problem("apiVersion", f"{version!r} is not served by ftjob", f"write apiVersion: {API_VERSION}")
+        )
+    meta = body.get("metadata")
+    if meta is not None and not isinstance(meta, dict):
+        problems.append(Problem("metadata", "it is not an object", "write metadata: {name: my-job}"))
+        body = body | {"metadata": {}}
+    elif namespace and isinstance(meta, dict):
+        body = body | {"metadata": {"namespace": namespace} | meta}
+    problems += [
+        Problem(key, "a job has no such field", f"remove {key}, or indent it below spec")
+        for key in body
+        if key not in {"apiVersion", "kind", "metadata", "spec", "status"}
+    ]
+    if "spec" not in body:
+        problems.append(Problem("spec", "it is missing", "write at least spec.strategy and spec.template"))
+        job = Job(
+            **{**vars(parse_job({**body, "spec": {}})), "problems": ()},
+        )
+    else:
+        job = parse_job(body)
+    problems += validate(job)
+    jobs.append(
+        Found(name, line, body, job, tuple(problems), tuple(_line_of(node, p.field) for p in problems))
+    )
+
+
+_PART = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
+
+
+def _line_of(node: yaml.Node, field: str) -> int:
+    """Return the line of a field, or of the nearest object around it that is there."""
+    line = node.start_mark.line + 1
+    for part in _PART.findall(field):
+        name = part.strip("[]'\"")
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == name), None)
+        elif isinstance(node, yaml.SequenceNode):
+            value = _item(node, name)
+            found = (value, value) if value is not None else None
+        if found is None:
+            return line
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
+def _item(node: yaml.SequenceNode, name: str) -> yaml.Node | None:
+    """Return an item by its number or by its name."""
+    if name.isdecimal():
+        return node.value[int(name)] if int(name) < len(node.value) else None
+    for item in node.value:
+        if isinstance(item, yaml.MappingNode) and any(
+            k.value == "name" and v.value == name for k, v in item.value
+        ):
+            return item
+    return None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as kubectl reads it: no dates, no numbers in base 60, nothing said twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen: dict[str, int] = {}
+        for key, _value in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key that is not a text; quote it", key.start_mark
+                )
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None,
+                    None,
+                    f"{key.value} is there twice, first in line {seen[key.value]}; remove one",
+                    key.start_mark,
+                )
+            seen[key.value] = key.start_mark.line + 1
+            if key.tag != "tag:yaml.org,2002:str":
+                key.tag = "tag:yaml.org,2002:str"  # keys are texts in JSON
+        return super().construct_mapping(node, deep=deep)
+
+
+def _without(tag: str) -> None:
+    for first, resolvers in list(_Loader.yaml_implicit_resolvers.items()):
+        _Loader.yaml_implicit_resolvers[first] = [item for item in resolvers if item[0] != tag]
+
+
+_Loader.yaml_implicit_resolvers = dict(yaml.SafeLoader.yaml_implicit_resolvers)
+for _tag in ("timestamp", "int", "float"):
+    _without(f"tag:yaml.org,2002:{_tag}")
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"^[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|[1-9][0-9_]*|0)$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def _explain(name: str, error: yaml.YAMLError) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f"{name}: not YAML: {error}; remove the character"
+    mark = error.problem_mark or error.context_mark
+    where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+    problem = error.problem or error.context or "not YAML"
+    if isinstance(error, yaml.constructor.ConstructorError):
+        return f"{where}: {problem}"
+    if "'\\t'" in problem:
+        return f"{where}: a tab; indent with spaces"
+    return (
+        f"{where}: not YAML: {problem}; check the indentation and the quotes of this line and the one before"
+    )

@@ -1,0 +1,181 @@
+"""One agent process: what a pod is in the cluster."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ftjob.local.child
+from ftjob.plan.message import TerminationMessage, parse_termination_message
+from ftjob.plan.observed import LeaderReport, PodState, Terminated
+
+if TYPE_CHECKING:
+    from ftjob.local.environment import Trainer
+    from ftjob.plan.layout import WorkerPlace
+    from ftjob.plan.worker import WorkerCommand
+
+_STEPS = struct.Struct("<8sQQ")
+"""Magic, step and total steps: the head of ``steps.bin``."""
+
+
+class Agent:
+    """One worker's agent, running or ended."""
+
+    def __init__(self, place: WorkerPlace, attempt: int, job_uid: str, folder: Path) -> None:
+        self.place = place
+        self.attempt = attempt
+        self.trainer_command = ""
+        self._job_uid = job_uid
+        self._uid = str(uuid.uuid4())
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._terminated: Terminated | None = None
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        """Its process while it runs."""
+        return self._process.pid if self._process and self._terminated is None else None
+
+    @property
+    def message(self) -> TerminationMessage | None:
+        """Its termination message, when it has ended with one."""
+        return self._terminated.message if self._terminated else None
+
+    def start(self, worker: WorkerCommand, trainer: Trainer, token: str, python: str, lock: int) -> None:
+        """Start the process."""
+        run = self._folder / "run"
+        run.mkdir(parents=True)
+        env = trainer.env | {
+            "FTJOB_AGENT_CONFIG": worker.config_json,
+            "FTJOB_TOKEN": token,
+            "FTJOB_RUN_DIR": str(run),
+            "FTJOB_TERMINATION_LOG": str(self._folder / "termination-log"),
+        }
+        # A script beside this module, not `-m`: that interpreter need not have ftjob.
+        script = Path(ftjob.local.child.__file__)
+        argv = [python, str(script), str(os.getpid()), str(script.parents[2]), "--", *trainer.command]
+        with (self._folder / "agent.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                argv,
+                env=env,
+                cwd=trainer.folder,
+                stdin=subprocess.DEVNULL,
+                # What ranks say comes from their logs, where each has its own.
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,  # a terminal's Ctrl-C is ours to pass on
+            )
+
+    def poll(self, now: float) -> bool:
+        """Look whether it has ended; True when it is found to have."""
+        if self._process is None or self._terminated is not None:
+            return False
+        code = self._process.poll()
+        if code is None:
+            return False
+        try:
+            text = (self._folder / "termination-log").read_text(encoding="utf-8")
+        except OSError:
+            text = ""
+        self._terminated = Terminated(
+            exit_code=128 - code if code < 0 else code,
+            reason="Completed" if code == 0 else "Error",
+            message=parse_termination_message(text),
+            seen=now,
+        )
+        return True
+
+    def last_words(self) -> str:
+        """Return what it wrote to stderr, for an agent that ended without a message."""
+        try:
+            return (self._folder / "agent.log").read_text(encoding="utf-8", errors="replace")[-2048:].strip()
+        except OSError:
+            return ""
+
+    def stop(self) -> None:
+        """Ask it to end its ranks and itself."""
+        self._stopping = True
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once; its ranks become ours."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)  # nothing happens if it has been waited for
+
+    def observe(self, node: str) -> PodState:
+        """Return it as the pod that it stands for."""
+        return PodState(
+            name=self.place.name,
+            uid=self._uid,
+            role=self.place.role,
+            index=self.place.index,
+            attempt=self.attempt,
+            job_uid=self._job_uid,
+            node=node,
+            ip=self.place.host,
+            running=self._terminated is None,
+            terminated=self._terminated,
+            deleting=self._stopping and self._terminated is None,
+        )
+
+    def steps(self, rank: int) -> tuple[int, int] | None:
+        """Return step and total steps of a rank, as its hooks count them."""
+        try:
+            with (self._folder / "run" / f"rank-{rank:05d}" / "steps.bin").open("rb") as file:
+                magic, step, total = _STEPS.unpack(file.read(_STEPS.size))
+        except (OSError, struct.error):
+            return None
+        return (step, total) if magic == b"FTJSTEP1" else None
+
+    def report(self, token: str) -> LeaderReport | None:
+        """Ask the leader what it knows of the whole job; None while it does not answer."""
+        connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=1)
+        try:
+            connection.request("GET", "/v1/progress", headers={"Authorization": f"Bearer {token}"})
+            response = connection.getresponse()
+            data = json.loads(response.read()) if response.status == 200 else None
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+        return _report(data) if isinstance(data, dict) else None
+
+    def remove(self) -> None:
+        """Remove its private folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _report(data: dict[str, Any]) -> LeaderReport:
+    return LeaderReport(
+        attempt=int(data.get("attempt") or 0),
+        state=str(data.get("state", "")),
+        progress=data.get("progress") or None,
+        captures=tuple(data.get("captures") or ()),
+        notes=tuple(str(note) for note in data.get("notes") or ()),
+    )
+
+
+def wait_until_ended(agents: list[Agent], seconds: float) -> bool:
+    """Wait for the end of all agents; False if some still run."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        for agent in agents:
+            agent.poll(time.time())
+        if all(agent.pid is None for agent in agents):
+            return True
+        time.sleep(0.02)
+    return False

@@ -1,0 +1,313 @@
+"""The life of one job on this machine: observe, plan, record, apply, as the operator does in the cluster."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import signal
+import socket
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ftjob.api.defaults import trainer_of
+from ftjob.api.job import parse_job
+from ftjob.api.status import Phase
+from ftjob.local.agents import Agent, wait_until_ended
+from ftjob.local.ending import Ending, ended_by
+from ftjob.local.environment import Trainer, build_trainer
+from ftjob.local.logs import LogTail
+from ftjob.local.ports import free_ports
+from ftjob.local.processes import adopt_orphans, kill_children
+from ftjob.plan.decide import plan
+from ftjob.plan.decision import Config, Plan
+from ftjob.plan.layout import Layout, WorkerPlace, local_layout
+from ftjob.plan.objects import build_pod
+from ftjob.plan.observed import LeaderReport, Observed
+from ftjob.plan.status import derive_status
+from ftjob.plan.token import bearer_token
+from ftjob.plan.worker import build_worker
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from ftjob.api.status import JobStatus
+    from ftjob.local.outputs import OutputsFolder
+
+TICK_SECONDS = 0.1
+REPORT_SECONDS = 0.5
+GRACE_SECONDS = 10.0
+"""From SIGTERM to SIGKILL for agents; their ranks have two seconds less."""
+
+
+@dataclass(frozen=True)
+class RankState:
+    """One rank as shown while it runs."""
+
+    rank: int
+    worker: str
+    state: str
+    step: int | None = None
+    total_steps: int | None = None
+
+
+class View(Protocol):
+    """Who watches a run."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        ...
+
+    def line(self, rank: int, text: str) -> None:
+        """One line that a rank wrote."""
+        ...
+
+    def update(self, status: JobStatus, ranks: tuple[RankState, ...]) -> None:
+        """The job as it is now; called several times a second."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose for this run."""
+
+    python: str
+    timeout: float | None = None
+
+
+class Runner:
+    """Runs one job; use it once."""
+
+    def __init__(self, body: dict[str, Any], outputs: OutputsFolder, settings: Settings, view: View) -> None:
+        self._body = _as_created(body)
+        self._job = parse_job(self._body)
+        self._outputs = outputs
+        self._settings = settings
+        self._view = view
+        self._node = socket.gethostname()
+        self._config = Config(agent_key=secrets.token_bytes(32))
+        self._token = bearer_token(self._config.agent_key, self._job.uid)
+        self._agents: dict[str, Agent] = {}
+        self._layouts: dict[int, Layout] = {}
+        self._logs: dict[int, LogTail] = {}
+        self._existing: set[tuple[str, str]] = set()
+        self._report: LeaderReport | None = None
+        self._next_report = 0.0
+        self._next_write = 0.0
+        self._signals = 0
+        self._woken, self._wake = os.pipe()
+
+    def run(self) -> tuple[JobStatus, Ending | None]:
+        """Run the job to its end and return its last status, and who ended it if it was not the job.
+
+        Raises
+        ------
+        CannotRun
+            Before anything is started.
+        """
+        with tempfile.TemporaryDirectory(prefix="ftjob-", ignore_cleanup_errors=True) as folder:
+            self._folder = Path(folder)
+            for note in self._trainer(self._layout(0).leader, 0).notes:
+                self._view.note(note)
+            earlier = self._outputs.make_room()
+            if earlier is not None:
+                self._view.note(
+                    f"an earlier run's logs and profiles are now in {earlier}; its other files stay, "
+                    "so a script that resumes from a checkpoint goes on from there"
+                )
+            adopt_orphans()
+            self._catch_signals()
+            try:
+                return self._loop()
+            finally:
+                self._end_all()
+
+    def _loop(self) -> tuple[JobStatus, Ending | None]:
+        deadline = time.monotonic() + self._settings.timeout if self._settings.timeout else None
+        while True:
+            status = self._step()
+            if status.phase is not None and status.phase.is_final:
+                self._end_all()
+                return self._finish(self._step()), None
+            if self._signals:
+                ending = Ending("Interrupted", "ftjob run was told to stop")
+            elif deadline is not None and time.monotonic() > deadline:
+                ending = Ending(
+                    "TimedOut", f"the job ran longer than --timeout {self._settings.timeout:g} seconds"
+                )
+            else:
+                self._wait()
+                continue
+            self._end_all()
+            status = self._step()
+            if status.phase is Phase.SUCCEEDED:  # it was faster
+                return self._finish(status), None
+            return self._finish(ended_by(status, ending, time.time())), ending
+
+    def _step(self) -> JobStatus:
+        """Look once, decide, write it down, and do it."""
+        now = time.time()
+        observed = self._observe(now)
+        decision = plan(self._job, observed, now=now, config=self._config)
+        status = derive_status(self._job, observed, decision, now=now)
+        self._record(status)
+        self._apply(decision)
+        self._follow()
+        self._view.update(status, self._rank_states())
+        return status
+
+    def _observe(self, now: float) -> Observed:
+        for agent in self._agents.values():
+            if agent.poll(now):
+                # Ranks of an agent that was killed are ours by now.
+                kill_children({a.pid for a in self._agents.values() if a.pid is not None})
+        leader = next(iter(self._agents.values()), None)
+        if leader is not None:
+            self._ask(leader)
+        return Observed(
+            pods=tuple(agent.observe(self._node) for agent in self._agents.values()),
+            existing=frozenset(self._existing),
+            report=self._report,
+        )
+
+    def _ask(self, leader: Agent) -> None:
+        if leader.pid is not None and time.monotonic() >= self._next_report:
+            self._next_report = time.monotonic() + REPORT_SECONDS
+            self._report = leader.report(self._token) or self._report
+        elif leader.message is not None and leader.message.progress:
+            known = self._report.progress if self._report else None
+            last = LeaderReport(attempt=leader.attempt, state=leader.message.state, progress=None)
+            self._report = replace(
+                self._report or last, progress={**(known or {}), **leader.message.progress}
+            )
+
+    def _record(self, status: JobStatus) -> None:
+        changed = status.phase != self._job.status.phase
+        self._job = replace(self._job, status=status, raw_status=status.to_wire())
+        if changed or time.monotonic() >= self._next_write:
+            self._next_write = time.monotonic() + REPORT_SECONDS
+            self._outputs.write_job(self._body | {"status": status.to_wire()})
+
+    def _apply(self, decision: Plan) -> None:
+        for manifest in decision.create:
+            kind, name = manifest["kind"], manifest["metadata"]["name"]
+            if kind == "Pod":
+                self._start(name, int(manifest["metadata"]["labels"]["ftjob.dev/attempt"]))
+            self._existing.add((kind, name))
+        for ref in decision.delete:
+            self._agents[ref.name].stop()
+
+    def _start(self, name: str, attempt: int) -> None:
+        layout = self._layout(attempt)
+        place = next(worker for worker in layout.workers if worker.name == name)
+        trainer = self._trainer(place, attempt)
+        worker = build_worker(self._job, layout, place, self._config, outputs=str(self._outputs.path))
+        # Logs are kept always: they are where the terminal's lines come from.
+        told = replace(
+            worker, config=worker.config | {"keepLogs": True, "stopGraceSeconds": GRACE_SECONDS - 2}
+        )
+        agent = Agent(place, attempt, self._job.uid, self._folder / name)
+        agent.start(told, trainer, self._token, self._settings.python, self._outputs.lock)
+        self._agents[name] = agent
+        for rank in place.ranks:
+            self._logs.setdefault(rank, LogTail(self._outputs.log(rank)))
+
+    def _layout(self, attempt: int) -> Layout:
+        if attempt not in self._layouts:
+            count = len(local_layout(self._job, attempt, tuple(range(100_000))).workers)
+            self._layouts[attempt] = local_layout(self._job, attempt, free_ports(count + 1))
+        return self._layouts[attempt]
+
+    def _trainer(self, place: WorkerPlace, attempt: int) -> Trainer:
+        spec = self._job.spec
+        assert spec is not None
+        layout = self._layout(attempt)
+        return build_trainer(
+            build_pod(self._job, layout, place, self._config),
+            trainer_of(spec),
+            node=self._node,
+            outputs=str(self._outputs.path),
+            python=self._settings.python,
+            caller=os.environ,
+            command=build_worker(self._job, layout, place, self._config).command,
+        )
+
+    def _rank_states(self) -> tuple[RankState, ...]:
+        states = []
+        for agent in self._agents.values():
+            for rank in agent.place.ranks:
+                step, total = agent.steps(rank) or (None, None)
+                states.append(RankState(rank, agent.place.name, _state(agent, rank), step, total))
+        return tuple(states)
+
+    def _follow(self) -> None:
+        for rank, tail in self._logs.items():
+            for line in tail.lines():
+                self._view.line(rank, line)
+
+    def _finish(self, status: JobStatus) -> JobStatus:
+        for rank, tail in self._logs.items():
+            for line in tail.end():
+                self._view.line(rank, line)
+        self._outputs.write_job(self._body | {"status": status.to_wire()})
+        self._view.update(status, self._rank_states())
+        return status
+
+    def _catch_signals(self) -> None:
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._woken, False)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # so that the end of an agent is seen at once
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._signals += 1
+
+    def _wait(self) -> None:
+        if select.select([self._woken], [], [], TICK_SECONDS)[0]:
+            os.read(self._woken, 4096)
+
+    def _end_all(self) -> None:
+        """End what still runs: SIGTERM, after the grace period or at a second signal SIGKILL."""
+        running = [agent for agent in self._agents.values() if agent.pid is not None]
+        signals = self._signals
+        limit = time.monotonic() + GRACE_SECONDS
+        for agent in running:
+            agent.stop()
+        while not wait_until_ended(running, TICK_SECONDS):
+            self._follow()
+            if time.monotonic() > limit or self._signals > signals:
+                for agent in running:
+                    agent.kill()
+                wait_until_ended(running, GRACE_SECONDS)
+                break
+        kill_children(set())
+
+
+def _state(agent: Agent, rank: int) -> str:
+    if agent.pid is not None:
+        return "Running"
+    message = agent.message
+    if message is None:
+        return "Failed"
+    if message.failure is not None and message.failure.rank == rank:
+        return "Stopped" if message.failure.kind == "Stopped" else "Failed"
+    return "Succeeded" if message.state == "Succeeded" else "Stopped"
+
+
+def _as_created(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the job as an API server would keep it."""
+    meta = {key: value for key, value in body["metadata"].items() if key != "generateName"}
+    meta |= {
+        "namespace": meta.get("namespace") or "default",
+        "uid": str(uuid.uuid4()),
+        "generation": 1,
+        "creationTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": meta, "spec": body["spec"]}
