@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ftjob.api.defaults import ONE_PROCESS, gpus_of, trainer_of
+from ftjob.api.defaults import ONE_PROCESS, gpus_of, processes_per_worker, trainer_of, workers_of
 from ftjob.api.rules import Rule
 from ftjob.api.spec import JobSpec, ProfilingMode, StrategyName, SuccessPolicy, WhenDeleted
 
@@ -36,7 +36,15 @@ def _deletes_a_foreign_claim(spec: JobSpec) -> bool:
 
 def _leaves_the_volume(spec: JobSpec) -> bool:
     path = (spec.outputs and spec.outputs.path) or ""
-    return path.startswith("/") or ".." in path.split("/")
+    return ".." in path.split("/")
+
+
+def _profiles_ranks_that_are_not(spec: JobSpec) -> bool:
+    if not spec.profiling.ranks[0].isdigit():
+        return False
+    world = workers_of(spec) * processes_per_worker(spec)
+    ranges = ([int(end) for end in part.split("-")] for part in spec.profiling.ranks.split(","))
+    return any(ends[0] > ends[-1] or ends[-1] >= world for ends in ranges)
 
 
 COMBINATIONS: tuple[Rule, ...] = (
@@ -161,7 +169,13 @@ COMBINATIONS: tuple[Rule, ...] = (
         message="path must stay within the volume",
         remedy="write a relative path without .., such as team-a/digits",
         cel="!has(self.outputs) || !has(self.outputs.path) || "
-        "(!self.outputs.path.startsWith('/') && !self.outputs.path.split('/').exists(part, part == '..'))",
+        "!self.outputs.path.split('/').exists(part, part == '..')",
         broken=_leaves_the_volume,
+    ),
+    Rule(
+        field="spec.profiling.ranks",
+        message="it names ranks that the job does not have, or a range that runs backwards",
+        remedy="write ranks from 0 to workers x processesPerWorker - 1, such as 0,2-3",
+        broken=_profiles_ranks_that_are_not,
     ),
 )

@@ -199,7 +199,8 @@ class Scheduling(Model):
         str | None, Field(max_length=253, description="Queue of Volcano; for Kueue label the job instead.")
     ] = None
     priority_class_name: Annotated[
-        str | None, Field(max_length=253, description="PriorityClass of the pods.")
+        str | None,
+        Field(max_length=253, pattern=patterns.SUBDOMAIN, description="PriorityClass of the pods."),
     ] = None
     topology_key: Annotated[
         str | None, Field(max_length=317, description="All workers in one domain of this node label.")
@@ -213,11 +214,20 @@ class Outputs(Model):
     """The shared volume, mounted at /ftjob/outputs in every trainer."""
 
     claim_name: Annotated[
-        str | None, Field(max_length=253, description="An existing claim. Left out: one is made.")
+        str | None,
+        Field(
+            max_length=253,
+            pattern=patterns.SUBDOMAIN,
+            description="An existing claim. Left out: one is made.",
+        ),
     ] = None
     storage_class_name: Annotated[
         str | None,
-        Field(max_length=253, description="Storage class of the claim that is made; the operator's default."),
+        Field(
+            max_length=253,
+            pattern=patterns.SUBDOMAIN,
+            description="Storage class of the claim that is made; the operator's default if left out.",
+        ),
     ] = None
     size: Annotated[
         str | None,
@@ -236,7 +246,11 @@ class Outputs(Model):
     ] = WhenDeleted.RETAIN
     path: Annotated[
         str | None,
-        Field(max_length=512, description="Folder in the volume; <namespace>/<name>/<uid> if left out."),
+        Field(
+            max_length=512,
+            pattern=patterns.FOLDER,
+            description="Folder in the volume; <namespace>/<name>/<uid> if left out or empty.",
+        ),
     ] = None
 
 
@@ -281,7 +295,7 @@ class Profiling(Model):
             description='All, OnePerWorker, or a list such as "0,8-15".',
         ),
     ] = "All"
-    tools: Annotated[list[Tool], Field(max_length=3, description="What a capture records.")] = [
+    tools: Annotated[list[Tool], Field(min_length=1, max_length=3, description="What a capture records.")] = [
         Tool.FRAMEWORK,
         Tool.SYSTEM,
     ]
