@@ -121,10 +121,10 @@ def test_probes_ask_the_health_port() -> None:
     }
 
 
-def test_a_single_operator_is_replaced_and_several_are_rolled() -> None:
-    assert operator()["spec"]["strategy"] == {"type": "Recreate"}
+def test_with_election_the_new_operator_comes_first_without_it_the_old_one_goes_first() -> None:
     rolled = operator("replicas=2")["spec"]
-    assert (rolled["replicas"], rolled["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 1)
+    assert (rolled["replicas"], rolled["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 0)
+    assert operator("leaderElection.enabled=false")["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_placement_and_metadata_reach_the_pod() -> None:

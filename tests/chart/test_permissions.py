@@ -7,6 +7,8 @@ import re
 import pytest
 from support.chart import REPO, Grant, Object, granted, pick, render
 
+from ftjob.control import agent_key, leader
+
 JOBS = {
     ("ftjob.dev", "frameworktrainingjobs"): "get list watch",
     ("ftjob.dev", "frameworktrainingjobs/status"): "patch",
@@ -14,15 +16,17 @@ JOBS = {
     ("", "services"): "get list watch create",
     ("", "secrets"): "create",
     ("", "persistentvolumeclaims"): "get create",
-    ("events.k8s.io", "events"): "create patch",
+    ("events.k8s.io", "events"): "create",
 }
 NEEDED = frozenset(
     Grant(group, kind, verb) for (group, kind), verbs in JOBS.items() for verb in verbs.split()
 )
 OWN = frozenset(
     {
-        *(Grant("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update", "patch")),
-        Grant("", "secrets", "get", "ftjob-agent-key"),
+        Grant("coordination.k8s.io", "leases", "get", leader.NAME),
+        Grant("coordination.k8s.io", "leases", "update", leader.NAME),
+        Grant("coordination.k8s.io", "leases", "create"),
+        Grant("", "secrets", "get", agent_key.NAME),
         Grant("", "secrets", "create"),
     }
 )

@@ -25,14 +25,19 @@ docs/install.md says for each what it is for.
   verbs: [get, create]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
 
-{{/* In its own namespace: the Lease of the leader, and the key that the jobs' tokens are made from. */}}
+{{/* In its own namespace: the Lease of the leader, and the key that the jobs' tokens are made from.
+Their names are fixed in ftjob.control; `create` can't be limited to a name. */}}
 {{- define "ftjob.ownRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [get, create, update, patch]
+  resourceNames: [ftjob-operator]
+  verbs: [get, update]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [ftjob-agent-key]
