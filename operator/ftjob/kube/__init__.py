@@ -1,1 +1,1 @@
-"""The port to the API server: raw dicts, one Protocol, one adapter."""
+"""The port to the API server: raw dicts in and out, one Protocol, one adapter."""

@@ -1,0 +1,86 @@
+"""``python -m ftjob.control``: the operator."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import kopf
+import uvloop
+
+from ftjob.control.logs import set_up_logs
+from ftjob.control.run import Options, run
+from ftjob.kube.credentials import connection_info
+from ftjob.plan.decision import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ENVIRONMENT = "FTJOB_"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the operator; return the process' exit code."""
+    args = parse(argv)
+    set_up_logs(level=args.log_level, style=args.log_format)
+    try:
+        info = connection_info()
+    except kopf.LoginError as error:
+        print(f"ftjob.control: {error}", file=sys.stderr)
+        return 2
+    config = Config(
+        agent_image=args.agent_image,
+        agent_image_pull_policy=args.agent_image_pull_policy,
+        default_storage_class_name=args.default_storage_class or None,
+    )
+    options = Options(
+        config=config,
+        namespace=args.namespace or None,
+        pod_namespace=os.environ.get("POD_NAMESPACE") or info.default_namespace or "default",
+        pod_name=os.environ.get("POD_NAME") or socket.gethostname(),
+        leader_election=not args.no_leader_election,
+        workers=args.workers,
+        health_port=args.health_port,
+        metrics_port=args.metrics_port,
+    )
+    uvloop.run(run(options))
+    return 0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; what it leaves out comes from the environment (``FTJOB_AGENT_IMAGE``…)."""
+    defaults = Config()
+    parser = argparse.ArgumentParser(
+        prog="python -m ftjob.control",
+        description="The ftjob operator. Options can be set by the environment too: FTJOB_AGENT_IMAGE and so on.",
+    )
+
+    def option(name: str, default: str, text: str, **more: object) -> None:
+        variable = ENVIRONMENT + name.strip("-").upper().replace("-", "_")
+        parser.add_argument(name, default=os.environ.get(variable) or default, help=text, **more)  # type: ignore[arg-type]
+
+    option("--namespace", "", "the one namespace to serve; all if left out")
+    option("--agent-image", defaults.agent_image, "image that brings the agent into each pod")
+    option("--agent-image-pull-policy", defaults.agent_image_pull_policy, "its imagePullPolicy")
+    option(
+        "--default-storage-class", "", "storage class of outputs that name none; the cluster's if left out"
+    )
+    parser.add_argument(
+        "--no-leader-election",
+        action="store_true",
+        default=os.environ.get("FTJOB_NO_LEADER_ELECTION", "").lower() in {"1", "true", "yes"},
+        help="work without a Lease; never run two such operators",
+    )
+    option("--metrics-port", "8080", "port of /metrics", type=int)
+    option("--health-port", "8081", "port of /healthz and /readyz", type=int)
+    option("--log-level", "info", "debug, info, warning or error")
+    option("--log-format", "json", "json or text", choices=("json", "text"))
+    option("--workers", "16", "how many jobs are looked at at the same time", type=int)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

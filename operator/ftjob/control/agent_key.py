@@ -1,0 +1,54 @@
+"""The key of this installation, from which every job's bearer token is derived."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import TYPE_CHECKING
+
+from ftjob.kube.errors import ConflictError, NotFoundError
+from ftjob.kube.port import SECRET
+
+if TYPE_CHECKING:
+    from ftjob.kube.port import Kube
+
+NAME = "ftjob-agent-key"
+FIELD = "key"
+BYTES = 32
+
+
+async def agent_key(kube: Kube, namespace: str) -> bytes:
+    """Return the key; make it if it is not there. Whoever is first, all operators get the same.
+
+    Raises
+    ------
+    ValueError
+        The Secret is there, but holds no key.
+    """
+    try:
+        secret = await kube.get(SECRET, namespace, NAME)
+    except NotFoundError:
+        try:
+            secret = await kube.create(_manifest(namespace))
+        except ConflictError:
+            secret = await kube.get(SECRET, namespace, NAME)
+    key = base64.b64decode((secret.get("data") or {}).get(FIELD) or "")
+    if len(key) < BYTES:
+        raise ValueError(
+            f"Secret {namespace}/{NAME} holds no `{FIELD}` of {BYTES} bytes; delete it to get a new one"
+        )
+    return key
+
+
+def _manifest(namespace: str) -> dict[str, object]:
+    return {
+        "apiVersion": SECRET.api_version,
+        "kind": SECRET.kind,
+        "metadata": {
+            "name": NAME,
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/managed-by": "ftjob"},
+        },
+        "type": "Opaque",
+        "data": {FIELD: base64.b64encode(secrets.token_bytes(BYTES)).decode()},
+    }

@@ -1,0 +1,148 @@
+"""Carrying a plan out: deletes by UID, then creates in order; and what a refusal means."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from ftjob.api.names import LABEL_JOB, LABEL_UID
+from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from ftjob.kube.port import CLAIM, POD, SECRET, SERVICE, resource_of
+from ftjob.plan.observed import Refusal, RefusalKind
+
+if TYPE_CHECKING:
+    from ftjob.api.job import Job
+    from ftjob.control.context import Context
+    from ftjob.kube.port import Manifest, Resource
+    from ftjob.plan.decision import Plan, PodRef
+
+AT_ONCE = 16
+"""Requests in flight for one job; more only makes other jobs wait."""
+
+BACKOFF_MAX = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+async def apply(job: Job, decision: Plan, ctx: Context) -> None:
+    """Delete and create what a plan says. A refusal is remembered and the job planned again at once."""
+    if decision.delete:
+        slots = asyncio.Semaphore(AT_ONCE)
+        await _all(_delete(job, pod, ctx, slots) for pod in decision.delete)
+    if not decision.create:
+        return
+    refusal = await _create_all(job, decision.create, ctx)
+    if refusal is None:
+        ctx.cache.clear_refusal(job)
+        return
+    logger.warning("%s %s: %s", refusal.object_kind, refusal.object_name, refusal.message, extra=about(job))
+    ctx.cache.refuse(job, refusal)
+    ctx.queue.add(job.key)
+
+
+def about(job: Job) -> dict[str, dict[str, str]]:
+    """Return what a log line says about its job."""
+    return {"job": {"namespace": job.namespace, "name": job.name, "uid": job.uid}}
+
+
+async def _delete(job: Job, pod: PodRef, ctx: Context, slots: asyncio.Semaphore) -> None:
+    ctx.cache.dismiss(pod.uid)
+    async with slots:
+        try:
+            body = await ctx.kube.delete(POD, job.namespace, pod.name, uid=pod.uid)
+        except (NotFoundError, ConflictError):  # gone; a conflict says that the name has another owner now
+            ctx.cache.pod_vanished(pod.uid)
+            ctx.queue.add(job.key)
+            return
+    if body.get("kind") == POD.kind:
+        ctx.cache.see_pod(body)
+
+
+async def _create_all(job: Job, manifests: tuple[Manifest, ...], ctx: Context) -> Refusal | None:
+    """Create in order; once the first pod is accepted, the others follow concurrently."""
+    first_pod = next((i for i, m in enumerate(manifests) if m["kind"] == POD.kind), len(manifests))
+    for manifest in manifests[: first_pod + 1]:
+        refusal = await _create(job, manifest, ctx)
+        if refusal is not None:
+            return refusal
+    refusals: list[Refusal] = []
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(manifest: Manifest) -> None:
+        async with slots:
+            if not refusals:
+                refusal = await _create(job, manifest, ctx)
+                if refusal is not None:
+                    refusals.append(refusal)
+
+    await _all(one(manifest) for manifest in manifests[first_pod + 1 :])
+    return refusals[0] if refusals else None
+
+
+async def _all(coroutines: object) -> None:
+    """Run all to their end even if one fails, then raise its error: answers must reach the cache."""
+    results = await asyncio.gather(*coroutines, return_exceptions=True)  # type: ignore[misc]
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _create(job: Job, manifest: Manifest, ctx: Context) -> Refusal | None:
+    resource = resource_of(manifest)
+    try:
+        body = await ctx.kube.create(manifest)
+    except InvalidError as error:
+        return _refusal(job, manifest, RefusalKind.INVALID, error.message, ctx)
+    except ForbiddenError as error:
+        return _refusal(job, manifest, RefusalKind.FORBIDDEN, error.message, ctx)
+    except ConflictError as error:
+        if error.reason != "AlreadyExists":  # a quota that was updated at the same time: try again
+            raise
+        return await _meet(job, manifest, resource, ctx)
+    _take_in(job, resource, body, ctx)
+    return None
+
+
+def _take_in(job: Job, resource: Resource, body: Manifest, ctx: Context) -> None:
+    """Read our own write."""
+    if resource is POD:
+        ctx.cache.see_pod(body)
+        ctx.metrics.pod_created(job, ctx.clock())
+    elif resource is SERVICE:
+        ctx.cache.see_object(resource, body)
+    else:
+        ctx.cache.remember_existing(job, resource.kind, body["metadata"]["name"])
+
+
+async def _meet(job: Job, manifest: Manifest, resource: Resource, ctx: Context) -> Refusal | None:
+    """Find out whose object has the name that we wanted: a name is not an identity."""
+    name = manifest["metadata"]["name"]
+    if resource is SECRET:  # its name contains the job's UID, and we may not read it
+        ctx.cache.remember_existing(job, resource.kind, name)
+        return None
+    found = await ctx.kube.get(resource, job.namespace, name)
+    meta = found["metadata"]
+    labels = meta.get("labels") or {}
+    what = f"{resource.kind} {name}"
+    if labels.get(LABEL_JOB) != job.name or not labels.get(LABEL_UID):
+        message = f"{what} exists and does not belong to this job; delete it, or give the job another name"
+        return _refusal(job, manifest, RefusalKind.CONFLICT, message, ctx)
+    # A claim that outlives its job (whenDeleted: Retain) is there to be used again.
+    kept = resource is CLAIM and not meta.get("ownerReferences")
+    if "deletionTimestamp" in meta or not (kept or labels[LABEL_UID] == job.uid):
+        message = f"{what} of an earlier job of this name is still being deleted"
+        return _refusal(job, manifest, RefusalKind.TERMINATING, message, ctx)
+    _take_in(job, resource, found, ctx)
+    return None
+
+
+def _refusal(job: Job, manifest: Manifest, kind: RefusalKind, message: str, ctx: Context) -> Refusal:
+    seconds = min(BACKOFF_MAX, 2.0 ** min(ctx.cache.refused_times(job), 10))
+    return Refusal(
+        kind=kind,
+        object_kind=manifest["kind"],
+        object_name=manifest["metadata"]["name"],
+        message=message,
+        retry_at=ctx.clock() + seconds,
+    )

@@ -1,0 +1,33 @@
+"""What the parts of the operator share."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ftjob.control.cache import Cache
+    from ftjob.control.events import Events
+    from ftjob.control.metrics import Metrics
+    from ftjob.control.queue import Queue
+    from ftjob.control.status import Pace
+    from ftjob.kube.port import Kube
+    from ftjob.plan.decision import Config
+
+
+@dataclass(frozen=True)
+class Context:
+    """One operator's knowledge and its ways to act."""
+
+    kube: Kube
+    cache: Cache
+    queue: Queue
+    pace: Pace
+    events: Events
+    metrics: Metrics
+    config: Config
+    clock: Callable[[], float] = field(default=time.time)
+    """Unix time."""

@@ -1,0 +1,157 @@
+"""Writing a job's status: only what differs, at once if it matters, with the resourceVersion."""
+
+from __future__ import annotations
+
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from ftjob.kube.port import JOB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ftjob.api.job import Job
+    from ftjob.api.status import JobStatus
+    from ftjob.control.context import Context
+    from ftjob.plan.decision import Plan
+
+PROGRESS_SECONDS = 30.0
+COUNTS_SECONDS = 5.0
+SLOW_WRITES_PER_SECOND = 20.0
+
+
+class Urgency(IntEnum):
+    """How soon a difference has to be written."""
+
+    NOW = 0
+    COUNTS = 1
+    """How many pods are ready: soon, but a pod each is too often."""
+    PROGRESS = 2
+    """Numbers that are out of date as soon as they are written."""
+
+
+_SLOW_FIELDS = {
+    "progress": Urgency.PROGRESS,
+    "activeSeconds": Urgency.PROGRESS,
+    "display": Urgency.PROGRESS,
+    "roles": Urgency.COUNTS,
+}
+
+
+class Pace:
+    """Keeps slow status writes slow: every 30 s per job, and 20 a second in all.
+
+    Parameters
+    ----------
+    clock
+        Seconds that only go forward.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: dict[str, float] = {}
+        self._next_slot = 0.0
+
+    def wait(self, uid: str, urgency: Urgency) -> float:
+        """Return how many seconds the write has to wait; 0 allows it now."""
+        if urgency is Urgency.NOW:
+            return 0.0
+        now = self._clock()
+        gap = PROGRESS_SECONDS if urgency is Urgency.PROGRESS else COUNTS_SECONDS
+        left = self._last.get(uid, float("-inf")) + gap - now
+        if left > 0:
+            return left
+        if self._next_slot > now:
+            return self._next_slot - now
+        self._next_slot = max(self._next_slot, now - 1.0) + 1.0 / SLOW_WRITES_PER_SECOND
+        return 0.0
+
+    def wrote(self, uid: str) -> None:
+        """Note a write of this job's status."""
+        now = self._clock()
+        self._last.pop(uid, None)
+        self._last[uid] = now  # at the end: the dict is in the order of time
+        while self._last:
+            oldest = next(iter(self._last))
+            if now - self._last[oldest] < PROGRESS_SECONDS:
+                return
+            del self._last[oldest]
+
+
+async def write_status(job: Job, status: JobStatus, decision: Plan, ctx: Context) -> float | None:
+    """Write what differs from the job's present status, and tell the people of it.
+
+    Returns
+    -------
+    float or None
+        Seconds after which a difference that was held back may be written; None if nothing was.
+
+    Raises
+    ------
+    ftjob.kube.errors.ConflictError
+        The job has changed since it was read; no effect may follow.
+    """
+    wire: dict[str, Any] = status.to_wire()
+    patch = merge_patch(job.raw_status, wire, ours=job.status.to_wire())
+    if not patch:
+        return None
+    effects = bool(decision.create or decision.delete)
+    wait = ctx.pace.wait(job.uid, urgency_of(patch, job.raw_status, effects=effects))
+    if wait > 0:
+        return wait
+    body = await ctx.kube.patch_status(
+        JOB, job.namespace, job.name, patch, resource_version=job.resource_version
+    )
+    ctx.pace.wrote(job.uid)
+    ctx.cache.see_job(body)
+    ctx.metrics.status_written(job, status, ctx.clock())
+    ctx.events.status_written(job, status, decision)
+    return None
+
+
+def urgency_of(patch: dict[str, Any], old: dict[str, Any], *, effects: bool) -> Urgency:
+    """Return how soon a patch has to be written.
+
+    Parameters
+    ----------
+    effects
+        Whether pods will be created or deleted because of what the patch says: then their counts
+        (``succeededIndexes``) are intent, and come first.
+    """
+    urgency = max((_SLOW_FIELDS.get(name, Urgency.NOW) for name in patch), default=Urgency.PROGRESS)
+    if any(name not in _SLOW_FIELDS for name in patch):
+        return Urgency.NOW
+    if "roles" in patch:
+        return Urgency.NOW if effects and not _only_ready_differs(patch["roles"], old) else Urgency.COUNTS
+    return urgency
+
+
+def _only_ready_differs(roles: Any, old: dict[str, Any]) -> bool:
+    def strip(items: Any) -> list[dict[str, Any]]:
+        return [{k: v for k, v in role.items() if k != "ready"} for role in items or ()]
+
+    return strip(roles) == strip(old.get("roles"))
+
+
+def merge_patch(old: dict[str, Any], new: dict[str, Any], *, ours: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON merge patch (RFC 7386) from old to new.
+
+    Parameters
+    ----------
+    ours
+        The part of ``old`` that this version understands: only such fields are removed, so that an older
+        operator leaves a newer one's fields alone.
+    """
+    patch: dict[str, Any] = {}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            inner_ours = ours.get(name)
+            inner = merge_patch(before, value, ours=inner_ours if isinstance(inner_ours, dict) else {})
+            if inner:
+                patch[name] = inner
+        elif name not in old or value != before:
+            patch[name] = value
+    patch |= {name: None for name in old if name in ours and name not in new}
+    return patch

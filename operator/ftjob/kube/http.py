@@ -1,0 +1,276 @@
+"""The one adapter of the port: aiohttp and orjson."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+import orjson
+
+from ftjob.api.names import CONTROLLER
+from ftjob.kube.credentials import connection_info, rotates
+from ftjob.kube.errors import GoneError, UnauthorizedError, UnavailableError, api_error
+from ftjob.kube.port import Manifest, Resource, resource_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from types import TracebackType
+
+    import kopf
+
+EXIT_AFTER_WRITE = "FTJOB_EXIT_AFTER_WRITE"
+"""Switch for tests: the process dies, as by SIGKILL, right after so many writes were acknowledged."""
+
+TOKEN_SECONDS = 60.0
+"""A projected token is rewritten at 80 % of its life, an hour at least: once a minute is often enough."""
+
+PAGE = 500
+TRIES = 5
+LONGEST_WAIT = 10.0
+MEGABYTE = 1 << 20
+
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+def _nothing() -> None:
+    """Allow every write."""
+
+
+def _unseen(_verb: str, _resource: str, _code: int) -> None:
+    """Count nothing."""
+
+
+class HttpKube:
+    """Requests to a real API server; see `ftjob.kube.port.Kube`.
+
+    Parameters
+    ----------
+    read_credentials
+        Called at the start, every minute where the token is rotated, and after a 401.
+    before_write
+        Called before each write; may end the process (a leader that is not sure any more).
+    on_request
+        Told verb, resource and HTTP code of every answered request; code 0 means no answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        read_credentials: Callable[[], kopf.ConnectionInfo] = connection_info,
+        before_write: Callable[[], None] = _nothing,
+        on_request: Callable[[str, str, int], None] = _unseen,
+        timeout_seconds: float = 30.0,
+    ) -> None:
+        self.before_write = before_write
+        self._read_credentials = read_credentials
+        self._on_request = on_request
+        self._info = read_credentials()
+        self._headers = self._info.as_http_headers()
+        self._headers_read = time.monotonic()
+        self._session = aiohttp.ClientSession(
+            base_url=self._info.server.rstrip("/") + "/",
+            connector=aiohttp.TCPConnector(limit=64, ssl=self._info.as_ssl_context(), keepalive_timeout=75),
+            timeout=aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=10),
+            proxy=self._info.proxy_url,
+            trust_env=self._info.trust_env,
+            headers={"User-Agent": "ftjob-operator"},
+            read_bufsize=MEGABYTE,
+        )
+        self._writes_left = int(os.environ.get(EXIT_AFTER_WRITE) or 0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Manifest:
+        """Read one object."""
+        return await self._request("get", resource, resource.path(namespace, name))
+
+    async def list_pages(
+        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
+    ) -> AsyncIterator[list[Manifest]]:
+        """Read all objects, page by page; starts again when the continue token has expired."""
+        accept = _METADATA_ONLY if metadata_only else "application/json"
+        token = ""
+        while True:
+            params = {"limit": str(PAGE)}
+            if selector:
+                params["labelSelector"] = selector
+            if token:
+                params["continue"] = token
+            try:
+                page = await self._request(
+                    "list", resource, resource.path(namespace), params=params, headers={"Accept": accept}
+                )
+            except GoneError:
+                if not token:
+                    raise
+                token = ""  # seen objects come a second time, which readers don't mind
+                continue
+            yield page.get("items") or []
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object, strictly."""
+        resource = resource_of(manifest)
+        return await self._request(
+            "create",
+            resource,
+            resource.path(manifest["metadata"].get("namespace")),
+            params={"fieldValidation": "Strict", "fieldManager": CONTROLLER},
+            body=manifest,
+        )
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Server-side apply, as this operator's field manager."""
+        resource, meta = resource_of(manifest), manifest["metadata"]
+        return await self._request(
+            "patch",
+            resource,
+            resource.path(meta.get("namespace"), meta["name"]),
+            params={"fieldValidation": "Strict", "fieldManager": CONTROLLER, "force": "true"},
+            body=manifest,
+            # JSON is YAML, and the only content type that every supported release takes.
+            headers={"Content-Type": "application/apply-patch+yaml"},
+        )
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Replace an object of the same resourceVersion."""
+        resource, meta = resource_of(manifest), manifest["metadata"]
+        path = resource.path(meta.get("namespace"), meta["name"])
+        return await self._request(
+            "update", resource, path, params={"fieldManager": CONTROLLER}, body=manifest
+        )
+
+    async def patch_status(
+        self, resource: Resource, namespace: str, name: str, status: Manifest, *, resource_version: str
+    ) -> Manifest:
+        """Merge-patch ``status`` of an object of the same resourceVersion."""
+        return await self._request(
+            "patch",
+            resource,
+            resource.path(namespace, name, "status"),
+            subresource="status",
+            params={"fieldManager": CONTROLLER},
+            body={"metadata": {"resourceVersion": resource_version}, "status": status},
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Manifest:
+        """Delete the object with this UID; its dependents follow in the background."""
+        return await self._request(
+            "delete",
+            resource,
+            resource.path(namespace, name),
+            body={"propagationPolicy": "Background", "preconditions": {"uid": uid}},
+        )
+
+    async def _request(
+        self,
+        verb: str,
+        resource: Resource,
+        path: str,
+        *,
+        subresource: str = "",
+        params: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Manifest:
+        """Send a request, again if the API server is busy or away; every one of ours can be repeated.
+
+        Names, preconditions and UIDs make that safe: a create that did happen is a 409 the second time.
+        """
+        label = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        data = None if body is None else orjson.dumps(body)
+        for attempt in range(1, TRIES + 1):
+            if verb not in {"get", "list"}:
+                self.before_write()
+            try:
+                return await self._send(verb, label, path, params=params, data=data, headers=headers)
+            except UnauthorizedError:
+                if attempt > 1:
+                    raise
+                self._refresh()
+            except UnavailableError as error:
+                if attempt == TRIES:
+                    raise
+                wait = error.retry_after
+                if wait is None:
+                    wait = 0.1 * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
+                await asyncio.sleep(min(wait, LONGEST_WAIT))
+        raise AssertionError("unreachable")
+
+    async def _send(
+        self,
+        verb: str,
+        label: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+        headers: Mapping[str, str] | None,
+    ) -> Manifest:
+        if time.monotonic() - self._headers_read > TOKEN_SECONDS and rotates():
+            self._refresh()
+        sent = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            **self._headers,
+            **(headers or {}),
+        }
+        try:
+            async with self._session.request(
+                _METHODS[verb], path.lstrip("/"), params=params, data=data, headers=sent
+            ) as answer:
+                raw = await answer.read()
+                code, retry_after = answer.status, answer.headers.get("Retry-After", "")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self._on_request(verb, label, 0)
+            raise UnavailableError(0, type(error).__name__, str(error) or "no answer in time") from error
+        self._on_request(verb, label, code)
+        found = _decode(raw)
+        if code < 300:
+            self._count_write(verb)
+            return found
+        failure = api_error(code, found)
+        if isinstance(failure, UnavailableError) and retry_after.isdecimal():
+            failure.retry_after = float(retry_after)
+        raise failure
+
+    def _refresh(self) -> None:
+        self._headers = self._read_credentials().as_http_headers()
+        self._headers_read = time.monotonic()
+
+    def _count_write(self, verb: str) -> None:
+        if self._writes_left and verb not in {"get", "list"}:
+            self._writes_left -= 1
+            if not self._writes_left:
+                os._exit(137)
+
+
+_METHODS = {
+    "get": "GET",
+    "list": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {"message": raw[:200].decode(errors="replace")}
+    return found if isinstance(found, dict) else {}
