@@ -1,36 +1,33 @@
 """The agent's life: named states, each a method that returns the next.
 
-preparing → gathering → starting → running → (examining) → stopping → reporting → the end. A state ends early by
-raising ConfigError, which leads to stopping.
+preparing → gathering → starting → running → (examining) → stopping → reporting → the end. A state ends early
+by raising ConfigError, which leads to stopping.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
-from typing import Any, Callable, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence, Union
 
 from ftjob_agent import environment, failure, message, outputs
-from ftjob_agent.config import VERSION, Config, ConfigError, check_identity, parse
+from ftjob_agent.account import Account
+from ftjob_agent.config import Config, ConfigError, check_identity, parse
 from ftjob_agent.failure import Failure
 from ftjob_agent.loop import Loop
-from ftjob_agent.progress import Progress, Reader
 from ftjob_agent.pump import RankLog
 from ftjob_agent.star import FAILED, RUNNING, START, STOP, STOPPED, SUCCEEDED, WAITING
 from ftjob_agent.supervise import Supervisor
-
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ftjob_agent.client import Client
     from ftjob_agent.leader import Leader
     from ftjob_agent.rendezvous import Rendezvous
     from ftjob_agent.sampler import Sampler
+    from ftjob_agent.supervise import Rank
 
 TICK = 1.0
 EVIDENCE_SECONDS = 1.0
@@ -75,17 +72,14 @@ class Agent:
         self._contact: Union[Leader, Client, None] = None
         self._rendezvous: Optional[Rendezvous] = None
         self._sampler: Optional[Sampler] = None
-        self._readers: dict[int, Reader] = {}
-        self._progress: dict[int, Progress] = {}
-        self._captures: dict[str, list[int]] = {}
-        self._notes: dict[str, None] = {}
+        self._account = Account()
         self._signals = 0
         self._state = WAITING
         self._failure: Optional[Failure] = None
         self._reason: Optional[Failure] = None
-        self._life = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
-        self._sequence = 0
-        self._failed_states = 0
+        self._is_own_reason = False
+        self._is_examined = False
+        self._told_running = 0
 
     # The states.
 
@@ -111,7 +105,9 @@ class Agent:
 
             env = environment.of_container(self._environ)
             ready = self._contact.set_ready
-            self._rendezvous = Rendezvous(self._loop, self._supervisor, config, self._command, env, ready)
+            self._rendezvous = Rendezvous(
+                self._loop, self._supervisor, config, command=self._command, env=env, on_ready=ready
+            )
         self._tell()
         return self.gathering
 
@@ -140,8 +136,7 @@ class Agent:
                 if config.keep_logs
                 else None
             )
-            rank = self._supervisor.start(spec, env["FTJOB_RANK_DIR"], self._command, env, log)
-            self._readers[spec.rank] = Reader(rank.dir)
+            self._supervisor.start(spec, env["FTJOB_RANK_DIR"], self._command, env, log)
         if config.outputs and config.profiled():
             from ftjob_agent.sampler import Sampler
 
@@ -156,11 +151,10 @@ class Agent:
         next_tick = 0.0
         while True:
             now = time.monotonic()
-            if self._signals or contact.trouble(now):
-                self._is_told_to_stop(now)
-                return self.stopping
-            if contact.command == STOP:
+            if contact.command == STOP and not self._signals:
                 return self.examining
+            if self._is_told_to_stop(now):
+                return self.stopping
             if any(self._has_failed(rank, now) for rank in self._supervisor.ranks):
                 return self.examining
             if not self._supervisor.running:
@@ -175,11 +169,12 @@ class Agent:
     def examining(self) -> Optional[State]:
         """Find the rank that failed first, before those that it takes along are killed.
 
-        A victim often ends before the culprit does: it sees a connection closed while the culprit still runs its
-        atexit handlers. So as long as only victims are known, records and exits are waited for.
+        A victim often ends before the culprit does: it sees a connection closed while the culprit still runs
+        its atexit handlers. So as long as only victims are known, records and exits are waited for.
         """
         contact = self._in_touch()
         limit = time.monotonic() + EVIDENCE_SECONDS
+        self._is_examined = True
         self._tell()
         while time.monotonic() < limit and not self._signals and self._supervisor.running:
             local = self._first_local()
@@ -195,6 +190,7 @@ class Agent:
         """End the ranks that still run."""
         if not self._supervisor.running:
             return self.reporting
+        self._is_examined = True
         self._supervisor.signal_ranks(signal.SIGTERM)
         self._state = FAILED if self._failure or self._first_local() else STOPPED
         self._tell()
@@ -211,7 +207,9 @@ class Agent:
         while self._supervisor.running and time.monotonic() < limit:
             self._loop.wait(limit)
         if self._supervisor.running:
-            self._note("a rank did not end even by SIGKILL: it hangs in the kernel, in a driver or a volume")
+            self._account.note(
+                "a rank did not end even by SIGKILL: it hangs in the kernel, in a driver or a volume"
+            )
         return self.reporting
 
     def reporting(self) -> Optional[State]:
@@ -224,9 +222,7 @@ class Agent:
         self._tell()
         if self._state == STOPPED and self._failure is not None:
             contact.stop(self._failure)
-        # A success must be known to the leader, or it would count this agent as lost.
-        patience = self._config.contact_timeout if self._state == SUCCEEDED else FAREWELL_SECONDS
-        limit = None if self._state == SUCCEEDED and self._config.is_leader else time.monotonic() + patience
+        limit = self._patience()
         while not contact.is_done():
             now = time.monotonic()
             if limit is None and (self._signals or contact.trouble(now) or contact.command == STOP):
@@ -254,13 +250,22 @@ class Agent:
         self._supervisor.drain(FAREWELL_SECONDS)
         for rank in self._supervisor.ranks:
             if rank.log is not None and rank.log.error:
-                self._note(f"rank {rank.spec.rank}: {rank.log.error}")
+                self._account.note(f"rank {rank.spec.rank}: {rank.log.error}")
         self._write_message()
         if self._state == SUCCEEDED:
             return 0
         if self._state == FAILED and self._failure is not None:
             return self._failure.exit_code or 1
         return 143
+
+    def _patience(self) -> Optional[float]:
+        """Return until when the others are waited for; None: as long as it takes."""
+        config, now = self._planned(), time.monotonic()
+        if self._state == SUCCEEDED:
+            # A success must be known to the leader, or it would count this agent as lost.
+            return None if config.is_leader else now + config.contact_timeout
+        is_idle = self._state == STOPPED and not config.is_leader
+        return now + (SIBLING_GRACE if is_idle else FAREWELL_SECONDS)
 
     def _verdict(self) -> tuple[str, Optional[Failure]]:
         if self._failure is not None:
@@ -272,8 +277,8 @@ class Agent:
         if ranks and all(rank.code == 0 and not rank.stopped_ns for rank in ranks):
             return SUCCEEDED, None
         reason = self._reason or Failure(failure.STOPPED, "the agent ended", time_ns=time.time_ns())
-        if reason.kind == failure.CONFIG and self._contact is not None and self._contact.command != STOP:
-            return FAILED, reason  # found out by this agent itself: peers absent
+        if reason.kind == failure.CONFIG and self._is_own_reason:
+            return FAILED, reason  # this agent has found out that peers are absent
         if reason.kind == failure.STOPPED:
             return STOPPED, reason
         text = f"stopped because of {reason.in_short()}"
@@ -285,12 +290,13 @@ class Agent:
         """Whether something from outside ends this agent's ranks; the reason is kept."""
         contact = self._in_touch()
         if self._reason is None:
+            trouble = contact.trouble(now) if contact.command != STOP else None
             if self._signals:
                 self._reason = self._stopped_by_signal()
+            elif trouble is not None:
+                self._reason, self._is_own_reason = trouble, True
             elif contact.command == STOP:
                 self._reason = contact.reason
-            else:
-                self._reason = contact.trouble(now)
         return self._reason is not None
 
     def _grace(self) -> float:
@@ -298,10 +304,11 @@ class Agent:
         by_signal = self._signals or (self._reason is not None and self._reason.type == "SIGTERM")
         return self._planned().stop_grace if by_signal else SIBLING_GRACE
 
-    def _has_failed(self, rank: Any, now: float) -> bool:
+    def _has_failed(self, rank: Rank, now: float) -> bool:
         if rank.code is not None:
             return bool(rank.code)
-        return rank.has_record() and now - rank.recorded_at > HANGING_SECONDS
+        recorded_at = rank.recorded_at()
+        return recorded_at is not None and now - recorded_at > HANGING_SECONDS
 
     def _first_local(self) -> Optional[Failure]:
         return failure.first(rank.failure() for rank in self._supervisor.ranks)
@@ -319,12 +326,9 @@ class Agent:
 
     def _look(self) -> None:
         """Read how far the ranks are, and pass it on."""
-        for rank in self._supervisor.ranks:
-            self._progress[rank.spec.rank] = self._readers[rank.spec.rank].read()
-            for note in environment.hook_notes(rank.dir):
-                self._note(f"rank {rank.spec.rank}: {note}")
-        if self._sampler is not None and self._config is not None and self._config.is_leader:
-            self._sampler.request(self._requests())
+        self._account.look(self._supervisor.ranks)
+        if self._sampler is not None and self._planned().is_leader:
+            self._sampler.request(self._in_touch().requests())
         self._tell()
 
     def _look_for_the_last_time(self) -> None:
@@ -335,76 +339,18 @@ class Agent:
         if self._supervisor.ranks:
             self._look()
 
-    def _requests(self) -> dict[str, list[int]]:
-        from ftjob_agent.leader import Leader
-
-        assert isinstance(self._contact, Leader)
-        return self._contact.requests()
-
-    @property
-    def _lowest(self) -> tuple[int, Optional[Progress]]:
-        known = [(rank, progress) for rank, progress in self._progress.items() if progress.is_known]
-        return min(known, key=lambda item: item[0]) if known else (0, None)
-
     def _tell(self) -> None:
         if self._contact is None or self._config is None:
             return
         self._told_running = len(self._supervisor.running)
-        self._sequence += 1
-        started = {rank.spec.rank: rank.state for rank in self._supervisor.ranks}
-        lowest, progress = self._lowest
-        report = {
-            "version": VERSION,
-            "attempt": self._config.attempt,
-            "life": self._life,
-            "sequence": self._sequence,
-            "state": self._state,
-            "ranks": [
-                self._rank(spec.rank, started.get(spec.rank, self._unstarted)) for spec in self._config.ranks
-            ],
-            "failure": self._told_failure(),
-            "captures": self._captures,
-            "profiled": [spec.rank for spec in self._config.profiled()] if self._is_scheduled else [],
-            "progress": {"rank": lowest, **progress.as_json()} if progress else None,
-            "notes": list(self._notes)[:8],
-        }
-        self._contact.report(report)
-
-    _told_running = 0
-
-    def _told_failure(self) -> Optional[dict[str, Any]]:
-        found = self._failure or self._first_local()
-        return found.as_json() if found is not None else None
-
-    @property
-    def _unstarted(self) -> str:
-        return WAITING if self._state in {WAITING, RUNNING} else STOPPED
-
-    @property
-    def _is_scheduled(self) -> bool:
-        return self._config is not None and environment.is_scheduled(self._config)
-
-    def _rank(self, rank: int, state: str) -> dict[str, Any]:
-        progress = self._progress.get(rank, Progress())
-        return {"rank": rank, "state": state, "step": progress.step, "timeNs": progress.time_ns}
+        # A rank that has raised may still run its atexit handlers; it is reported when they have had their time.
+        found = self._failure or (self._first_local() if self._is_examined else None)
+        self._contact.report(self._account.report(self._config, self._state, found, self._supervisor.ranks))
 
     def _write_message(self) -> None:
         state, found = self._verdict()
-        config, (_, progress) = self._config, self._lowest
-        message.write(
-            self._environ.get("FTJOB_TERMINATION_LOG", "/dev/termination-log"),
-            {
-                "version": VERSION,
-                "attempt": config.attempt if config else 0,
-                "role": config.role if config else "",
-                "index": config.index if config else 0,
-                "state": state,
-                "failure": found.as_json() if found else None,
-                "progress": progress.as_json() if progress else None,
-                "captures": self._captures,
-                "notes": list(self._notes)[:8],
-            },
-        )
+        path = self._environ.get("FTJOB_TERMINATION_LOG", "/dev/termination-log")
+        message.write(path, self._account.message(self._config, state, found))
 
     # What comes in.
 
@@ -416,13 +362,10 @@ class Agent:
 
     def _on_captures(self, captures: dict[str, list[int]]) -> None:
         def take() -> None:
-            self._captures = captures
+            self._account.captures = captures
             self._tell()
 
         self._loop.post(take)
-
-    def _note(self, text: str) -> None:
-        self._notes[text[:500]] = None
 
     def _in_touch(self) -> Union[Leader, Client]:
         assert self._contact is not None

@@ -8,13 +8,15 @@ import os
 import select
 import threading
 import time
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ftjob_agent import failure, procfs
-from ftjob_agent.config import Config
 from ftjob_agent.failure import Failure
-from ftjob_agent.loop import Loop
 from ftjob_agent.star import WAIT, hold_seconds
+
+if TYPE_CHECKING:
+    from ftjob_agent.config import Config
+    from ftjob_agent.loop import Loop
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 1.0
@@ -62,7 +64,7 @@ class Client:
             if now < self._began + self._config.start_timeout:
                 return None
             if self._answered is not None and now - self._answered < limit:
-                why = "peers absent: the leader still waits for other agents; see its message for who is missing"
+                why = "peers absent: the leader waits for other agents, too; its message says for whom"
             else:
                 why = f"peers absent: {where} did not answer ({self._error}); see why its pod does not run"
             text = f"{why} (after {self._config.start_timeout:g} s; spec.scheduling.timeoutSeconds)"
@@ -87,6 +89,10 @@ class Client:
 
     def set_ready(self) -> None:
         """Do nothing: only the leader serves a rendezvous."""
+
+    def requests(self) -> dict[str, list[int]]:
+        """Return nothing: the leader writes the requests of captures."""
+        return {}
 
     def place(self) -> tuple[str, str]:
         """Return the leader's address and the interface of the route to it."""

@@ -149,8 +149,8 @@ class _Fields:
 
 def _disagreement(field: str, words: str) -> ConfigError:
     return ConfigError(
-        f"FTJOB_AGENT_CONFIG: {field.rstrip('.')} is not {words}; the operator and the agent's image must be of "
-        "the same release"
+        f"FTJOB_AGENT_CONFIG: {field.rstrip('.')} is not {words}; the operator and the agent's image "
+        "must be of the same release"
     )
 
 
@@ -184,8 +184,9 @@ def parse(text: str) -> Config:
         leader=Address(leader.text("host"), leader.integer("port")),
         ranks=tuple(_rank(_Fields(item, f"ranks[{i}].")) for i, item in enumerate(fields.items("ranks"))),
         identity=tuple(str(name) for name in fields.items("identity")),
-        rendezvous=rendezvous
-        and Rendezvous(*(rendezvous.text("kind"), rendezvous.integer("port"), rendezvous.text("hosts"))),
+        rendezvous=None
+        if rendezvous is None
+        else Rendezvous(rendezvous.text("kind"), rendezvous.integer("port"), rendezvous.text("hosts")),
         together=fields.flag("together", default=True),
         start_timeout=fields.seconds("startTimeoutSeconds", 600),
         contact_timeout=fields.seconds("contactTimeoutSeconds", 30),
@@ -193,7 +194,7 @@ def parse(text: str) -> Config:
         stop_grace=fields.seconds("stopGraceSeconds", 28),
         outputs=fields.text("outputs", ""),
         keep_logs=fields.flag("keepLogs", default=False),
-        profiling=profiling and _profiling(profiling),
+        profiling=None if profiling is None else _profiling(profiling),
     )
     if not config.ranks:
         raise _disagreement("ranks", "a list with at least one rank")
@@ -229,7 +230,7 @@ def check_identity(config: Config, environ: Mapping[str, str]) -> None:
                         f"the plan says {spec.env[key]!r}" if key in spec.env else "the plan does not set it"
                     )
                     raise ConfigError(
-                        f"{key}={environ[key]!r} reaches the trainer by envFrom or from its image, but for rank "
-                        f"{spec.rank} {planned}; remove {key} from that ConfigMap, Secret or image: ftjob sets what "
-                        "tells a rank who it is"
+                        f"{key}={environ[key]!r} reaches the trainer by envFrom or from its image, but for "
+                        f"rank {spec.rank} {planned}; remove {key} from that ConfigMap, Secret or image: "
+                        "ftjob sets what tells a rank who it is"
                     )

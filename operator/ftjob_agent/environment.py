@@ -31,8 +31,8 @@ def make_run_dir(config: Config, environ: Mapping[str, str]) -> None:
                     os.unlink(entry.path)
     except OSError as error:
         raise ConfigError(
-            f"FTJOB_RUN_DIR: cannot write to {path} as uid {os.getuid()} ({error.strerror}); it is an emptyDir that "
-            "ftjob mounts at /ftjob/agent: do not mount anything else there"
+            f"FTJOB_RUN_DIR: cannot write to {path} as uid {os.getuid()} ({error.strerror}); it is an "
+            "emptyDir that ftjob mounts at /ftjob/agent: do not mount anything else there"
         ) from None
 
 

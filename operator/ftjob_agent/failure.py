@@ -18,6 +18,7 @@ CONFIG = "Config"
 
 _ORDER = {EXCEPTION: 0, EXIT: 0, SIGNAL: 0, CONFIG: 0, PEER_LOST: 1, STOPPED: 2}
 MESSAGE_LIMIT = 8192
+RECORD_LIMIT = 1 << 24
 
 PEER_LOST_WORDS = (
     # Horovod: the exception of every rank but the one that failed, and the native core's words.
@@ -34,7 +35,8 @@ PEER_LOST_WORDS = (
     # TensorFlow and JAX: gRPC and the coordination service.
     r"stopped sending heartbeats|(unhealthy|missed).*heartbeat|[Hh]eartbeat timeout",
     r"[Cc]oordination ?[Ss]ervice.*(error|fatal|unavailable|agent)|distributed service detected fatal errors",
-    r"UnavailableError|UNAVAILABLE:|StatusCode\.UNAVAILABLE|[Ss]ocket closed|failed to connect to all addresses",
+    r"UnavailableError|UNAVAILABLE:|StatusCode\.UNAVAILABLE|[Ss]ocket closed",
+    r"failed to connect to all addresses",
     r"AbortedError.*(worker|task|peer|collective)|Collective ops is aborted by",
 )
 _PEER_LOST = re.compile("|".join(f"(?:{words})" for words in PEER_LOST_WORDS))
@@ -128,7 +130,7 @@ def read_record(rank_dir: str) -> Optional[dict[str, Any]]:
 def _read_json(path: str) -> Optional[dict[str, Any]]:
     try:
         with open(path, "rb") as file:
-            data = json.loads(file.read(1 << 20).decode("utf-8", "replace"))
+            data = json.loads(file.read(RECORD_LIMIT).decode("utf-8", "replace"))
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
@@ -136,6 +138,7 @@ def _read_json(path: str) -> Optional[dict[str, Any]]:
 
 def of_rank(
     rank: int,
+    *,
     code: Optional[int],
     ended_ns: int,
     tail: str,

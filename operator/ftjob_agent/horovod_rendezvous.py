@@ -1,7 +1,7 @@
 """Horovod's key-value store on a fixed port; run as a child by the trainer's own Python, which has Horovod.
 
-The store is filled with the hosts and slots of the plan, so that no launcher and no ssh is needed. One line of
-JSON on stdout says whether it is up; it ends when its stdin does, that is with the agent.
+The store is filled with the hosts and slots of the plan, so that no launcher and no ssh is needed. One line
+of JSON on stdout says whether it is up; it ends when its stdin does, that is with the agent.
 """
 
 import json
@@ -23,8 +23,8 @@ def serve(hosts: str, ranks: int, port: int) -> None:
         server = RendezvousHTTPServer(("", port), RendezvousHandler, 0)
     except OSError as error:
         _say(
-            error=f"port {port} cannot be opened for Horovod's rendezvous ({error.strerror}); with hostNetwork another "
-            "job on this node may have it: give the jobs different nodes, or leave hostNetwork out"
+            error=f"port {port} cannot be opened ({error.strerror}); with hostNetwork another job on this "
+            "node may have it: give the jobs different nodes, or leave hostNetwork out"
         )
         return
     server.init(get_host_assignments(parse_hosts(hosts), ranks))

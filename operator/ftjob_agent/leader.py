@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ftjob_agent import procfs
 from ftjob_agent.config import Config, ConfigError
-from ftjob_agent.failure import Failure
 from ftjob_agent.loop import Loop, Timer
 from ftjob_agent.server import HttpError, Request, Server, listen
-from ftjob_agent.star import STOP, Key, Refused, Star, hold_seconds
+from ftjob_agent.star import STOP, Key, RefusedError, Star, hold_seconds
+
+if TYPE_CHECKING:
+    from ftjob_agent.failure import Failure
 
 OPERATOR_CONNECTIONS = 64
 LONGEST_WAIT = 60.0
@@ -42,8 +45,9 @@ class Leader:
             listener = listen(config.leader.host, config.port)
         except OSError as error:
             raise ConfigError(
-                f"port {config.port} cannot be opened for the agents of this job ({error.strerror}); with hostNetwork "
-                "another job on this node may have it: give the jobs different nodes, or leave hostNetwork out"
+                f"port {config.port} cannot be opened for the agents of this job ({error.strerror}); with "
+                "hostNetwork another job on this node may have it: give the jobs different nodes, or leave "
+                "hostNetwork out"
             ) from None
         Server(loop, listener, token, 2 * config.agents + OPERATOR_CONNECTIONS, self._handle)
 
@@ -129,7 +133,7 @@ class Leader:
             raise HttpError(409, f"{key[0]}-{key[1]} is the leader itself")
         try:
             is_news = self.star.report(key, data, time.monotonic())
-        except Refused as error:
+        except RefusedError as error:
             raise HttpError(409, str(error)) from None
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise HttpError(400, f"not a report: {type(error).__name__} {error}") from None
@@ -187,4 +191,4 @@ def _number(text: str) -> float:
         number = float(text)
     except ValueError:
         raise HttpError(400, "wait is not a number of seconds") from None
-    return number if number == number else 0.0
+    return number if math.isfinite(number) else 0.0

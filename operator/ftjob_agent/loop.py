@@ -75,7 +75,7 @@ class Loop:
             self._selector.unregister(file)
 
     def wait(self, until: Optional[float] = None) -> None:
-        """Make the calls that are due, waiting for the first of them at most until a time of the monotonic clock."""
+        """Make the calls that are due; wait for the first of them, at most until this monotonic time."""
         limits = [self._timers[0][0]] if self._timers else []
         limits += [until] if until is not None else []
         timeout = max(0.0, min(limits) - time.monotonic()) if limits else None

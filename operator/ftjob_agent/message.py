@@ -10,7 +10,7 @@ LIMIT = 4096  # what the kubelet keeps
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """Return the message, cut until it fits: first notes, captures and metrics, then the head of the traceback."""
+    """Return the message, cut until it fits: notes, captures, metrics, then the head of the traceback."""
     message = json.loads(_dump(message))
     text = (message.get("failure") or {}).get("message", "")
     for shorten in (_few_notes, _no_captures, _no_metrics):

@@ -9,7 +9,7 @@ from typing import Any, Iterable, Mapping
 from ftjob_agent.config import Config, ConfigError, RankSpec
 
 FOLDER_MODE = 0o2777
-"""By choice of a volume that is the job's own: the collector merges a root trainer's files as another user."""
+"""The volume is the job's own, and the collector merges a root trainer's files as another user."""
 
 
 def make_folders(config: Config, environ: Mapping[str, str]) -> None:
@@ -29,9 +29,9 @@ def make_folders(config: Config, environ: Mapping[str, str]) -> None:
             os.unlink(probe)
     except OSError as error:
         raise ConfigError(
-            f"outputs: cannot write to {path} as uid {os.getuid()}, gid {os.getgid()} ({error.strerror}); set "
-            "securityContext.fsGroup in spec.template to a group that may write there, or name another claim or "
-            "path in spec.outputs"
+            f"outputs: cannot write to {path} as uid {os.getuid()}, gid {os.getgid()} ({error.strerror}); "
+            "set securityContext.fsGroup in spec.template to a group that may write there, or name another "
+            "claim or path in spec.outputs"
         ) from None
 
 

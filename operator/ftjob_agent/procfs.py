@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import struct
@@ -135,8 +136,6 @@ def interface_of(local: str, remote: str) -> str:
 
 
 def _interface_v4(address: str) -> str:
-    import fcntl
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             try:
@@ -162,10 +161,11 @@ def _route_v4(remote: str) -> str:
         (target,) = struct.unpack("<I", socket.inet_aton(remote))
     except OSError:
         return ""
-    best, name = -1, ""
+    best, name = -1, ""  # of network masks, the larger number is the longer one
     for line in (read_text("/proc/net/route") or "").splitlines()[1:]:
         fields = line.split()
         network, mask = int(fields[1], 16), int(fields[7], 16)
-        if target & mask == network and bin(mask).count("1") > best:
-            best, name = bin(mask).count("1"), fields[0]
+        length = socket.ntohl(mask)
+        if target & mask == network and length > best:
+            best, name = length, fields[0]
     return name

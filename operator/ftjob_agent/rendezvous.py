@@ -8,12 +8,14 @@ import re
 import selectors
 import shutil
 import subprocess
-from typing import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
 from ftjob_agent.config import Config, ConfigError
-from ftjob_agent.loop import Loop
 from ftjob_agent.pump import Pump
-from ftjob_agent.supervise import Supervisor
+
+if TYPE_CHECKING:
+    from ftjob_agent.loop import Loop
+    from ftjob_agent.supervise import Supervisor
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """The zipapp, or the folder that this package is in."""
@@ -27,6 +29,7 @@ class Rendezvous:
         loop: Loop,
         supervisor: Supervisor,
         config: Config,
+        *,
         command: Sequence[str],
         env: Mapping[str, str],
         on_ready: Callable[[], None],
@@ -55,7 +58,8 @@ class Rendezvous:
             start_new_session=True,
         )
         stderr, stdout = self._process.stderr, self._process.stdout
-        assert stderr is not None and stdout is not None  # both are pipes
+        assert stderr is not None
+        assert stdout is not None
         self._pump = Pump(os.dup(stderr.fileno()), 2, None)
         self._pump.start()
         loop.watch(stdout, selectors.EVENT_READ, self._on_output)

@@ -6,10 +6,12 @@ import json
 import os
 import threading
 import time
-from typing import Callable, Mapping
+from typing import TYPE_CHECKING, Callable, Mapping
 
 from ftjob_agent import outputs, procfs
-from ftjob_agent.config import Config, RankSpec
+
+if TYPE_CHECKING:
+    from ftjob_agent.config import Config, RankSpec
 
 SECONDS = 1.0
 TREE_EVERY = 10

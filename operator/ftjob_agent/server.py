@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server in the agent's loop: a thousand agents may wait for an answer without a thread each."""
+"""A small HTTP/1.1 server in the agent's loop: a thousand agents may wait without a thread each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import selectors
 import socket
 import time
 import urllib.parse
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from ftjob_agent.loop import Loop
 from ftjob_agent.procfs import is_loopback
+
+if TYPE_CHECKING:
+    from ftjob_agent.loop import Loop
 
 HEAD_LIMIT = 16 * 1024
 BODY_LIMIT = 1024 * 1024
@@ -132,7 +134,7 @@ class Connection:
         self._is_last = False
         self._since = time.monotonic()
         address = str(stream.getsockname()[0])
-        self.local_address = address[7:] if address.startswith("::ffff:") else address
+        self.local_address = address.removeprefix("::ffff:")
         stream.setblocking(False)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server.loop.watch(stream, selectors.EVENT_READ, self._on_event)
@@ -142,7 +144,8 @@ class Connection:
         if self._stream.fileno() < 0 or not self._is_answering:
             return
         body = json.dumps(payload).encode()
-        head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(body)}\r\n"
         if self._is_last:
             head += "Connection: close\r\n"
         self._output += head.encode() + b"\r\n" + body

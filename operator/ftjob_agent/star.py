@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ftjob_agent import failure
-from ftjob_agent.config import VERSION, Config
 from ftjob_agent.failure import Failure
+
+if TYPE_CHECKING:
+    from ftjob_agent.config import Config
 
 WAIT, START, STOP = "Wait", "Start", "Stop"
 WAITING, RUNNING, SUCCEEDED, FAILED, STOPPED = "Waiting", "Running", "Succeeded", "Failed", "Stopped"
@@ -21,7 +23,7 @@ def hold_seconds(config: Config) -> float:
     return min(HOLD_SECONDS, config.contact_timeout / 3)
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A report that can't be true; the text says why."""
 
 
@@ -71,15 +73,15 @@ class Star:
     def report(self, key: Key, data: dict[str, Any], now: float) -> bool:
         """Take in a report; return whether the agent's state is news."""
         if data.get("attempt") != self._config.attempt:
-            raise Refused(f"this is attempt {self._config.attempt}")
+            raise RefusedError(f"this is attempt {self._config.attempt}")
         life, sequence = str(data.get("life", "")), data.get("sequence", 0)
         member = self.members.get(key)
         if member is not None and member.life == life and sequence <= member.sequence:
             member.heard = now
             return False  # overtaken by a later one on another connection
         if member is None and len(self.members) >= self._config.agents:
-            raise Refused(
-                f"all {self._config.agents} agents of this job are known, {key[0]}-{key[1]} is not one of them"
+            raise RefusedError(
+                f"all {self._config.agents} agents are known, and {key[0]}-{key[1]} is not one of them"
             )
         if member is not None and member.life != life and self.command == START:
             # A pod that replaces one that only waited is welcome; ranks that were started can't be replaced.
@@ -213,14 +215,17 @@ class Star:
         there = [key for key, member in self.members.items() if not self._is_lost(member, now)]
         waited = f"after {config.start_timeout:g} s {len(there)} of {config.agents} agents are there"
         if not self.is_ready:
-            return f"{waited}, but the {config.strategy} rendezvous is not up; look at its output in this pod's log"
+            return f"{waited}, but the {config.strategy} rendezvous is not up; see this pod's log for why"
         if {role for role, _ in there} <= {config.role}:
             indices = {index for _, index in there}
             missing = [f"{config.role}-{i}" for i in range(config.agents) if i not in indices]
             who = f"peers absent: {', '.join(missing[:10])}{' …' if len(missing) > 10 else ''}"
         else:
             who = f"peers absent: only {', '.join(f'{role}-{index}' for role, index in sorted(there))} came"
-        return f"{who}; {waited}; see why their pods do not run (kubectl describe pod), or raise spec.scheduling.timeoutSeconds"
+        remedy = (
+            "see why their pods do not run (kubectl describe pod), or raise spec.scheduling.timeoutSeconds"
+        )
+        return f"{who}; {waited}; {remedy}"
 
     def _bump(self) -> None:
         self.order += 1

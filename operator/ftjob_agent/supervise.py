@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from ftjob_agent import failure, procfs
 from ftjob_agent.config import ConfigError, RankSpec
-from ftjob_agent.failure import Failure
 from ftjob_agent.pump import Pump, RankLog
+
+if TYPE_CHECKING:
+    from ftjob_agent.failure import Failure
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 DRAIN_SECONDS = 0.3
-"""How long to wait for the end of a dead rank's stderr: a child in the background may hold it open for ever."""
+"""How long to wait for the end of a dead rank's stderr: a child of it may hold it open for ever."""
 
 
 class Rank:
@@ -33,7 +35,7 @@ class Rank:
         self.ended_ns = 0
         self.stopped_ns = 0
         self.saw_oom = False
-        self.recorded_at: Optional[float] = None
+        self._recorded_at: Optional[float] = None
         self._is_drained = False
 
     @property
@@ -50,11 +52,11 @@ class Rank:
             return "Failed"
         return "Stopped" if self.stopped_ns else "Succeeded"
 
-    def has_record(self) -> bool:
-        """Whether an uncaught exception was left; noted with the time at which it was first seen."""
-        if self.recorded_at is None and os.path.exists(os.path.join(self.dir, "failure.json")):
-            self.recorded_at = time.monotonic()
-        return self.recorded_at is not None
+    def recorded_at(self) -> Optional[float]:
+        """Return when an uncaught exception was first seen in the rank's folder."""
+        if self._recorded_at is None and os.path.exists(os.path.join(self.dir, "failure.json")):
+            self._recorded_at = time.monotonic()
+        return self._recorded_at
 
     def failure(self) -> Optional[Failure]:
         """Say why the rank failed; None while it runs, when it ended well, and when it was stopped before."""
@@ -70,7 +72,10 @@ class Rank:
             return None
         ended_ns = self.ended_ns or time.time_ns()
         code = None if self.stopped_ns and record is not None else self.code
-        return failure.of_rank(self.spec.rank, code, ended_ns, self._tail(), record, self.saw_oom)
+        tail, oom = self._tail(), self.saw_oom
+        return failure.of_rank(
+            self.spec.rank, code=code, ended_ns=ended_ns, tail=tail, record=record, oom=oom
+        )
 
     def _tail(self) -> str:
         if not self.pumps:
@@ -175,9 +180,10 @@ class Supervisor:
         self.reap()  # what has ended by itself must not count as stopped by us
         for rank in self.running:
             rank.stopped_ns = rank.stopped_ns or time.time_ns()
-            os.killpg(
-                rank.process.pid, number
-            )  # its leader is not reaped, so the group's id is still its own
+            try:
+                os.killpg(rank.process.pid, number)  # not reaped yet, so the group's id is still its own
+            except PermissionError:
+                pass  # it runs as another user; the end of the container ends it
 
     def kill_leftovers(self) -> None:
         """Kill whatever is still below this process."""

@@ -223,8 +223,9 @@ def mark(name, text=""):
         file.write(str(text))
     os.rename(f"{name}-{rank}.tmp", f"{name}-{rank}")
 def record(error, when=None):
-    data = {"rank": rank, "timeNs": when or time.time_ns(), "type": type(error).__name__, "message": str(error),
-            "traceback": f"Traceback (most recent call last):\\n  in a script\\n{type(error).__name__}: {error}"}
+    kind = type(error).__name__
+    data = {"rank": rank, "timeNs": when or time.time_ns(), "type": kind, "message": str(error),
+            "traceback": f"Traceback (most recent call last):\\n  in a script\\n{kind}: {error}"}
     path = os.path.join(os.environ["FTJOB_RANK_DIR"], "failure.json")
     with open(path + ".tmp", "w") as file:
         json.dump(data, file)

@@ -1,0 +1,91 @@
+"""What one agent knows of its ranks, in the forms in which it tells others."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Optional, Sequence
+
+from ftjob_agent import environment
+from ftjob_agent.config import VERSION
+from ftjob_agent.progress import Progress, Reader
+from ftjob_agent.star import RUNNING, STOPPED, WAITING
+
+if TYPE_CHECKING:
+    from ftjob_agent.config import Config
+    from ftjob_agent.failure import Failure
+    from ftjob_agent.supervise import Rank
+
+NOTES = 8
+
+
+class Account:
+    """Progress, captures and notes of this agent's ranks."""
+
+    def __init__(self) -> None:
+        self.captures: dict[str, list[int]] = {}
+        self._readers: dict[int, Reader] = {}
+        self._progress: dict[int, Progress] = {}
+        self._notes: dict[str, None] = {}
+        self._life = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
+        self._sequence = 0
+
+    def note(self, text: str) -> None:
+        """Keep what someone should read at the end."""
+        self._notes[text[:500]] = None
+
+    def look(self, ranks: Sequence[Rank]) -> None:
+        """Read what the ranks have left."""
+        for rank in ranks:
+            number = rank.spec.rank
+            self._progress[number] = self._readers.setdefault(number, Reader(rank.dir)).read()
+            for note in environment.hook_notes(rank.dir):
+                self.note(f"rank {number}: {note}")
+
+    def report(
+        self, config: Config, state: str, failure: Optional[Failure], ranks: Sequence[Rank]
+    ) -> dict[str, Any]:
+        """Return what the leader is told."""
+        self._sequence += 1
+        started = {rank.spec.rank: rank.state for rank in ranks}
+        unstarted = WAITING if state in {WAITING, RUNNING} else STOPPED
+        lowest, progress = self._lowest()
+        is_scheduled = environment.is_scheduled(config)
+        return {
+            "version": VERSION,
+            "attempt": config.attempt,
+            "life": self._life,
+            "sequence": self._sequence,
+            "state": state,
+            "ranks": [self._rank(spec.rank, started.get(spec.rank, unstarted)) for spec in config.ranks],
+            "failure": failure.as_json() if failure else None,
+            "captures": self.captures,
+            "profiled": [spec.rank for spec in config.profiled()] if is_scheduled else [],
+            "progress": {"rank": lowest, **progress.as_json()} if progress else None,
+            "notes": list(self._notes)[:NOTES],
+        }
+
+    def message(self, config: Optional[Config], state: str, failure: Optional[Failure]) -> dict[str, Any]:
+        """Return the termination message."""
+        _, progress = self._lowest()
+        return {
+            "version": VERSION,
+            "attempt": config.attempt if config else 0,
+            "role": config.role if config else "",
+            "index": config.index if config else 0,
+            "state": state,
+            "failure": failure.as_json() if failure else None,
+            "progress": progress.as_json() if progress else None,
+            "captures": self.captures,
+            "notes": list(self._notes)[:NOTES],
+        }
+
+    def _lowest(self) -> tuple[int, Optional[Progress]]:
+        """Return the lowest rank that has told anything."""
+        known = [(rank, progress) for rank, progress in self._progress.items() if progress.is_known]
+        return min(known, key=lambda item: item[0]) if known else (0, None)
+
+    def _rank(self, rank: int, state: str) -> dict[str, Any]:
+        progress = self._progress.get(rank, Progress())
+        return {"rank": rank, "state": state, "step": progress.step, "timeNs": progress.time_ns}
