@@ -1,0 +1,25 @@
+"""The operator's program understands what the chart tells it."""
+
+from __future__ import annotations
+
+from support.chart import pick, render
+
+from ftjob.control.__main__ import parse
+
+
+def arguments(*settings: str) -> list[str]:
+    pod = pick(render(*settings), "Deployment", "ftjob-operator")["spec"]["template"]["spec"]
+    return [str(each) for each in pod["containers"][0]["args"]]
+
+
+def test_the_operator_understands_its_arguments() -> None:
+    options = parse(
+        arguments(
+            "scope=Namespace,watchNamespace=team-a", "outputs.defaultStorageClassName=shared", "workers=4"
+        )
+    )
+    assert (options.namespace, options.default_storage_class, options.workers) == ("team-a", "shared", 4)
+    assert (options.agent_image, options.agent_image_pull_policy) == ("ftjob/agent:0.1.0", "IfNotPresent")
+    assert (options.metrics_port, options.health_port) == (8080, 8081)
+    assert not options.no_leader_election
+    assert parse(arguments("leaderElection.enabled=false")).no_leader_election
