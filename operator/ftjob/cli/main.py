@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader went away (`ftjob crd | head`): no traceback, and none at exit when Python flushes.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return FAILED
     return int(code)
 

@@ -85,8 +85,6 @@ def _summary(stream: TextIO, found: Found, status: JobStatus, outputs: OutputsFo
         lines.append(reason(status))
     lines.append(f"outputs:  {shorten(outputs.path, here)} ({JOB_FILE}, logs/)")
     lines += [f"profile:  {shorten(path, here)}" for path in profiles(outputs.path)]
-    if (outputs.path / "plugins" / "profile").is_dir() and any(
-        (outputs.path / "plugins" / "profile").iterdir()
-    ):
+    if any((outputs.path / "plugins" / "profile").glob("*/*.xplane.pb")):
         lines.append(f"          tensorboard --logdir {shorten(outputs.path, here)}")
     print("\n".join(lines), file=stream)

@@ -97,24 +97,38 @@ def _read_document(
     if not isinstance(body, dict):
         raise SourceError(f"{name}:{line}: not an object; begin with `apiVersion: {API_VERSION}`")
     kind, version = body.get("kind"), body.get("apiVersion")
-    problems: list[Problem] = []
-    if kind != KIND and str(version).partition("/")[0] != GROUP:
-        if kind is not None and version is not None:
-            notes.append(f"{name}:{line}: skipped, it is a {kind} and not a {KIND}")
-            return
-        problems.append(Problem("kind", f"it is {kind!r}, not a job's", f"write kind: {KIND}"))
-    elif kind != KIND:
-        problems.append(Problem("kind", f"{kind!r} is not a kind of {GROUP}", f"write kind: {KIND}"))
+    if kind and version and kind != KIND and str(version).partition("/")[0] != GROUP:
+        notes.append(f"{name}:{line}: skipped, it is a {kind} and not a {KIND}")
+        return
+    problems = _problems_around_spec(body)
+    body["metadata"] = ({"namespace": namespace} if namespace else {}) | _written_by_users(
+        body.get("metadata")
+    )
+    job = parse_job(body)
+    problems += validate(job) if "spec" in body else ()
+    jobs.append(
+        Found(name, line, body, job, tuple(problems), tuple(_line_of(node, p.field) for p in problems))
+    )
+
+
+def _problems_around_spec(body: dict[str, Any]) -> list[Problem]:
+    """Return what the API server says about an object before it looks into spec."""
+    kind, version, meta = body.get("kind"), body.get("apiVersion"), body.get("metadata")
+    problems = []
     if version != API_VERSION:
-        problems.append(
-            Problem("apiVersion", f"{version!r} is not served by ftjob", f"write apiVersion: {API_VERSION}")
-        )
-    meta = body.get("metadata")
-    if meta is not None and not isinstance(meta, dict):
-        problems.append(Problem("metadata", "it is not an object", "write metadata: {name: my-job}"))
-        body = body | {"metadata": {}}
-    elif namespace and isinstance(meta, dict):
-        body = body | {"metadata": {"namespace": namespace} | meta}
+        said = f"{version!r} is not served by ftjob" if version else "it is missing"
+        problems.append(Problem("apiVersion", said, f"write apiVersion: {API_VERSION}"))
+    if kind != KIND:
+        said = f"{kind!r} is not a kind of {GROUP}" if kind else "it is missing"
+        problems.append(Problem("kind", said, f"write kind: {KIND}"))
+    if not isinstance(meta, dict):
+        problems.append(Problem("metadata", "it is missing or no object", "write metadata: {name: my-job}"))
+    else:
+        problems += [
+            Problem(f"metadata.{key}", "its values are not texts", "quote numbers, true and false")
+            for key in ("labels", "annotations")
+            if not _is_texts(meta.get(key))
+        ]
     problems += [
         Problem(key, "a job has no such field", f"remove {key}, or indent it below spec")
         for key in body
@@ -122,15 +136,21 @@ def _read_document(
     ]
     if "spec" not in body:
         problems.append(Problem("spec", "it is missing", "write at least spec.strategy and spec.template"))
-        job = Job(
-            **{**vars(parse_job({**body, "spec": {}})), "problems": ()},
-        )
-    else:
-        job = parse_job(body)
-    problems += validate(job)
-    jobs.append(
-        Found(name, line, body, job, tuple(problems), tuple(_line_of(node, p.field) for p in problems))
-    )
+    return problems
+
+
+def _written_by_users(meta: object) -> dict[str, Any]:
+    """Return what a user decides of metadata, without what is of the wrong type or the API server's."""
+    if not isinstance(meta, dict):
+        return {}
+    texts = {key: meta[key] for key in ("labels", "annotations") if meta.get(key) and _is_texts(meta[key])}
+    return texts | {key: str(meta[key]) for key in ("name", "namespace") if meta.get(key) is not None}
+
+
+def _is_texts(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 _PART = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
@@ -168,7 +188,7 @@ def _item(node: yaml.SequenceNode, name: str) -> yaml.Node | None:
 class _Loader(yaml.SafeLoader):
     """YAML as kubectl reads it: no dates, no numbers in base 60, nothing said twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, int] = {}
         for key, _value in node.value:
             if key.tag == "tag:yaml.org,2002:merge":

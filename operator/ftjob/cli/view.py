@@ -52,7 +52,7 @@ class PlainView:
         """Print a rank's line after its name."""
         self._print(f"[rank {rank}] {text}")
 
-    def update(self, status: JobStatus, ranks: tuple[RankState, ...]) -> None:  # noqa: ARG002
+    def update(self, status: JobStatus, ranks: tuple[RankState, ...]) -> None:
         """Print a change of phase at once, and progress now and then."""
         if status.phase is not self._phase:
             self._phase = status.phase

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,8 @@ from ftjob.local.errors import CannotRun
 from ftjob.plan.worker import OUTPUTS_DIR
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ftjob.plan.decision import Manifest
 
 ADDRESS = "127.0.0.1"
@@ -237,7 +238,7 @@ def _note_differences(builder: _Builder, outputs: str, argv: tuple[str, ...]) ->
         builder.notes.append(f"only the trainer runs; left out: {', '.join(others)}")
     if outputs != OUTPUTS_DIR and any(OUTPUTS_DIR in text for text in (*argv, *builder.variables.values())):
         builder.notes.append(
-            f"{builder.where}: {OUTPUTS_DIR} is {outputs} in a local run; write $(FTJOB_OUTPUTS) in command, args and env"
+            f"{builder.where}: {OUTPUTS_DIR} is {outputs} in a local run; write $(FTJOB_OUTPUTS) instead"
         )
 
 

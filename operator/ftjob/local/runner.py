@@ -60,15 +60,15 @@ class View(Protocol):
     """Who watches a run."""
 
     def note(self, text: str) -> None:
-        """Something that the user should know."""
+        """Tell the user something."""
         ...
 
     def line(self, rank: int, text: str) -> None:
-        """One line that a rank wrote."""
+        """Show one line that a rank wrote."""
         ...
 
     def update(self, status: JobStatus, ranks: tuple[RankState, ...]) -> None:
-        """The job as it is now; called several times a second."""
+        """Show the job as it is now; called several times a second."""
         ...
 
 
@@ -136,6 +136,7 @@ class Runner:
                 return self._finish(self._step()), None
             if self._signals:
                 ending = Ending("Interrupted", "ftjob run was told to stop")
+                self._view.note("stopping the ranks; once more kills them at once")
             elif deadline is not None and time.monotonic() > deadline:
                 ending = Ending(
                     "TimedOut", f"the job ran longer than --timeout {self._settings.timeout:g} seconds"
@@ -303,9 +304,8 @@ def _state(agent: Agent, rank: int) -> str:
 
 def _as_created(body: dict[str, Any]) -> dict[str, Any]:
     """Return the job as an API server would keep it."""
-    meta = {key: value for key, value in body["metadata"].items() if key != "generateName"}
-    meta |= {
-        "namespace": meta.get("namespace") or "default",
+    meta = body["metadata"] | {
+        "namespace": body["metadata"].get("namespace") or "default",
         "uid": str(uuid.uuid4()),
         "generation": 1,
         "creationTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -123,7 +123,8 @@ def _profiling(spec: JobSpec, layout: Layout, worker: WorkerPlace) -> dict[str, 
     if profiling.mode is ProfilingMode.OFF:
         return None
     told = profiling.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"budget"})
-    return told | {"ranks": sorted(profiled_ranks(spec, layout) & set(worker.ranks))}
+    chosen = profiled_ranks(spec, layout) & set(worker.ranks)
+    return told | {"ranks": sorted(rank - worker.first_rank for rank in chosen)}
 
 
 def _threads(trainer: dict[str, Any], processes: int) -> dict[str, str]:
