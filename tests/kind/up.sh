@@ -33,15 +33,24 @@ fingerprint() {
   (cat kind-config.yaml tests/kind/audit-policy.yaml; echo "$KIND_VERSION"; cd .kind && pwd -P) | sha256sum | cut -c1-16
 }
 
-usable() { # is the cluster that is there ours, alive, and made from the same inputs?
+# Is the cluster that is there made from the same inputs, and alive? Nodes that stopped with Docker are started
+# again, which keeps the images that they hold.
+usable() {
   local nodes node
-  nodes=$("$KIND" get nodes --name "$CLUSTER" 2>/dev/null) && [ -n "$nodes" ] || return 1
+  nodes=$("$KIND" get nodes --name "$CLUSTER" 2>/dev/null | sort) && [ -n "$nodes" ] || return 1
+  [ "$(docker cp "$CONTROL_PLANE:/kind/ftjob-fingerprint" - 2>/dev/null | tar -xO 2>/dev/null)" = "$(fingerprint)" ] || return 1
   for node in $nodes; do
-    [ "$(docker inspect -f '{{.State.Running}}' "$node" 2>/dev/null)" = true ] || return 1
+    if [ "$(docker inspect -f '{{.State.Running}}' "$node" 2>/dev/null)" != true ]; then
+      say "starting node $node again"
+      docker start "$node" >/dev/null || return 1
+    fi
   done
-  [ "$(docker exec "$CONTROL_PLANE" cat /kind/ftjob-fingerprint 2>/dev/null)" = "$(fingerprint)" ] || return 1
-  "$KIND" export kubeconfig --name "$CLUSTER" >/dev/null 2>&1
-  k get nodes --request-timeout=10s >/dev/null 2>&1
+  "$KIND" export kubeconfig --name "$CLUSTER" >/dev/null 2>&1 || return 1
+  for _ in $(seq 60); do
+    if k wait --for=condition=Ready nodes --all --timeout=60s --request-timeout=5s >/dev/null 2>&1; then return 0; fi
+    sleep 1
+  done
+  return 1
 }
 
 create() {

@@ -42,7 +42,7 @@ timed() {
     tail -n 30 "$log" >&2
     die "$label failed; the whole log: $log"
   fi
-  say "$label: $((SECONDS - start)) s"
+  if ((SECONDS - start > 0)); then say "$label: $((SECONDS - start)) s"; fi
 }
 
 # locked NAME CMD...: runs CMD while no other set-up on this machine runs one under the same name.
