@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -15,6 +15,11 @@ class StatusModel(Model):
     """A part of status; tolerates fields that a newer operator wrote."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+
+def by_key(name: str) -> dict[str, Any]:
+    """Return what tells the API server that entries of a list are told apart by one of their fields."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [name]}
 
 
 class Phase(StrEnum):
@@ -51,7 +56,9 @@ class Condition(StatusModel):
     """A Kubernetes condition (meta/v1 Condition)."""
 
     type: Annotated[ConditionType, Field(description="Type of the condition.")]
-    status: Annotated[str, Field(description="True, False or Unknown.")]
+    status: Annotated[
+        str, Field(json_schema_extra={"enum": ["True", "False", "Unknown"]}, description="Whether it holds.")
+    ]
     reason: Annotated[str, Field(description="One word for programs.")]
     message: Annotated[str, Field(description="One sentence for people.")] = ""
     last_transition_time: Annotated[str, Field(description="When the status last changed (RFC 3339).")]
@@ -125,10 +132,15 @@ class ProfileStatus(StatusModel):
     """What profiling has shown."""
 
     last_capture_id: Annotated[str | None, Field(description="The newest capture.")] = None
-    captures: Annotated[list[Capture], Field(description="Captures, oldest first.")] = []
+    captures: Annotated[
+        list[Capture], Field(json_schema_extra=by_key("id"), description="Captures, oldest first.")
+    ] = []
     verdict: Annotated[str | None, Field(description="Why the job is slow, in one sentence.")] = None
     report_path: Annotated[str | None, Field(description="The report, in outputs.")] = None
-    stragglers: Annotated[list[Straggler], Field(description="Ranks that the others wait for.")] = []
+    stragglers: Annotated[
+        list[Straggler],
+        Field(json_schema_extra=by_key("rank"), description="Ranks that the others wait for."),
+    ] = []
 
 
 class Display(StatusModel):
@@ -145,12 +157,17 @@ class JobStatus(StatusModel):
 
     observed_generation: Annotated[int | None, Field(description="Generation this was derived from.")] = None
     phase: Annotated[Phase | None, Field(description="Where the job is in its life.")] = None
-    conditions: Annotated[list[Condition], Field(description="Conditions; Finished is True either way.")] = []
+    conditions: Annotated[
+        list[Condition],
+        Field(json_schema_extra=by_key("type"), description="Conditions; Finished is True either way."),
+    ] = []
     attempt: Annotated[int, Field(description="Lives of the ranks so far.")] = 0
     pod_attempt: Annotated[int, Field(description="The attempt that created the present pods.")] = 0
     restarts: Annotated[Restarts, Field(description="Restarts so far, by cause.")] = Restarts()
     next_restart_time: Annotated[str | None, Field(description="End of the backoff (RFC 3339).")] = None
-    roles: Annotated[list[RoleStatus], Field(description="Pods by role.")] = []
+    roles: Annotated[
+        list[RoleStatus], Field(json_schema_extra=by_key("name"), description="Pods by role.")
+    ] = []
     selector: Annotated[str | None, Field(description="Label selector of the workers.")] = None
     start_time: Annotated[str | None, Field(description="Just before the first pod (RFC 3339).")] = None
     running_time: Annotated[str | None, Field(description="When all workers first ran (RFC 3339).")] = None

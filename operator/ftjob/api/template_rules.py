@@ -31,6 +31,11 @@ def _any(objects: Iterable[dict[str, Any]], key: str, is_bad: Callable[[str], bo
     return any(isinstance(value, str) and is_bad(value) for value in values)
 
 
+def _has_one_trainer(spec: JobSpec) -> bool:
+    names = [container.get("name") for container in containers_of(spec.template)]
+    return len(names) == 1 or names.count(TRAINER) == 1
+
+
 def _has_our_labels(spec: JobSpec) -> bool:
     metadata = spec.template.get("metadata")
     labels = metadata.get("labels") if isinstance(metadata, dict) else None
@@ -64,11 +69,11 @@ TEMPLATE_RULES: tuple[Rule, ...] = (
     Rule(
         at="spec.template",
         field="spec.template.spec.containers",
-        message=f"several containers and none is named {TRAINER}, so it is unknown which one trains",
-        remedy=f"name the container that trains {TRAINER}",
+        message=f"of several containers exactly one must be named {TRAINER}, to say which one trains",
+        remedy=f"write name: {TRAINER} into the container that trains",
         cel=f"self.spec.containers.size() == 1 || "
-        f"self.spec.containers.exists(c, has(c.name) && c.name == '{TRAINER}')",
-        broken=lambda spec: not trainer_of(spec),
+        f"self.spec.containers.exists_one(c, has(c.name) && c.name == '{TRAINER}')",
+        broken=lambda spec: not _has_one_trainer(spec),
     ),
     Rule(
         at="spec.template",

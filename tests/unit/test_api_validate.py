@@ -1,0 +1,120 @@
+"""Our own checks, which are all that a job meets that never sees an API server."""
+
+import copy
+import datetime as dt
+from typing import Any
+
+import pytest
+from support.jobs import job
+from support.malformed import TRAINER, Found, Malformed, bent, cases
+
+from ftjob.api.job import parse_job
+from ftjob.api.spec import JobSpec
+from ftjob.api.validate import RULES, validate
+
+CASES = cases()
+SEEN = [case for case in CASES if case.found is not Found.POD]
+LEFT_TO_PODS = [case for case in CASES if case.found is Found.POD]
+
+
+def said(body: dict[str, Any]) -> list[str]:
+    return [str(problem) for problem in validate(parse_job(body))]
+
+
+def test_nothing_is_wrong_with_a_good_job() -> None:
+    assert said(job()) == []
+
+
+@pytest.mark.parametrize("case", SEEN, ids=lambda case: case.name)
+def test_malformed_job_is_refused(case: Malformed) -> None:
+    problems = [problem for problem in validate(parse_job(case.body)) if case.field in problem.field]
+    assert problems, said(case.body)
+    assert all(problem.message and problem.remedy for problem in problems)
+
+
+@pytest.mark.parametrize("case", LEFT_TO_PODS, ids=lambda case: case.name)
+def test_what_only_a_pod_knows_is_left_to_it(case: Malformed) -> None:
+    assert said(case.body) == []
+
+
+def test_every_rule_is_broken_by_some_malformed_job() -> None:
+    specs = [spec for case in CASES if (spec := parse_job(case.body).spec) is not None]
+    unbroken = [rule.message for rule in RULES if not any(rule.broken(spec) for spec in specs)]
+    assert unbroken == []
+
+
+MESSAGES = {
+    ("spec.strategy", "horovod"): '"horovod" is not allowed; write one of Horovod, Mirrored, '
+    "MultiWorkerMirrored, ParameterServer, Torchrun, TPU, JAX, Plain",
+    ("spec.workers", "2"): '"2" is not allowed; write a whole number from 1 to 10000',
+    ("spec.wrokers", 2): "there is no such field; did you mean workers?",
+    ("spec.suspend", 1): "1 is not allowed; write true or false",
+    ("spec.profiling.ranks", "first"): '"first" is not allowed; write All, OnePerWorker, or a list of ranks '
+    'such as "0,8-15"',
+    (f"{TRAINER}.command", "python train.py"): '"python train.py" is not allowed; write a list',
+    ("spec.outputs.path", "a/../b"): "path must stay within the volume; write a relative path without .., "
+    "such as team-a/digits",
+}
+
+
+@pytest.mark.parametrize(("change", "text"), MESSAGES.items(), ids=str)
+def test_message(change: tuple[str, Any], text: str) -> None:
+    assert said(bent(*change)) == [f"{change[0]}: {text}"]
+
+
+def test_identity_variable_is_named() -> None:
+    (message,) = said(bent(f"{TRAINER}.env", [{"name": "TF_CONFIG", "value": "{}"}]))
+    assert message == (
+        "spec.template.spec.containers: the trainer's env sets TF_CONFIG, which ftjob sets for each rank; "
+        "a value of your own would make ranks run alone; remove it from env"
+    )
+
+
+def test_identity_of_a_sidecar_is_its_own_affair() -> None:
+    body = job()
+    body["spec"]["template"]["spec"]["containers"][1]["env"] = [{"name": "RANK", "value": "0"}]
+    assert said(body) == []
+
+
+@pytest.mark.parametrize("value", [None, 1, "text", [], {"metadata": 1}, {"spec": {"containers": None}}])
+@pytest.mark.parametrize(
+    "path", ["spec", "spec.template", "metadata", "status", "spec.template.spec.containers"]
+)
+def test_whatever_stands_there_is_no_exception(path: str, value: Any) -> None:
+    body = job()
+    node = body
+    *above, last = path.split(".")
+    for part in above:
+        node = node[part]
+    node[last] = value
+    parsed = parse_job(body)
+    problems = validate(parsed)
+    assert parsed.spec is not None or problems
+
+
+def test_another_kind_is_named() -> None:
+    assert said({**job(), "kind": "Pod"}) == [
+        "kind: Pod is not what this is about; write kind: FrameworkTrainingJob"
+    ]
+
+
+def test_dates_that_yaml_reads_are_text() -> None:
+    body = bent("spec.template.metadata.annotations", {"since": dt.date(2026, 1, 1)})
+    parsed = parse_job(body)
+    assert parsed.spec is not None
+    assert parsed.spec.template["metadata"]["annotations"] == {"since": "2026-01-01"}
+
+
+def test_reading_leaves_the_data_alone() -> None:
+    body = job()
+    before = copy.deepcopy(body)
+    parse_job(body)
+    assert body == before
+
+
+def test_spec_survives_a_round_trip() -> None:
+    parsed = parse_job(job())
+    assert parsed.spec is not None
+    wire = parsed.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    assert wire == job()["spec"]
+    assert JobSpec.model_validate(wire) == parsed.spec
