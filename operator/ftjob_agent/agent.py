@@ -264,6 +264,8 @@ class Agent:
         if self._state == SUCCEEDED:
             # A success must be known to the leader, or it would count this agent as lost.
             return None if config.is_leader else now + config.contact_timeout
+        if self._is_own_reason and not config.is_leader:
+            return now  # contact is what is missing
         is_idle = self._state == STOPPED and not config.is_leader
         return now + (SIBLING_GRACE if is_idle else FAREWELL_SECONDS)
 
@@ -336,14 +338,13 @@ class Agent:
             self._sampler.end()
             self._sampler.join(2)  # the volume may hang
             self._loop.wait(time.monotonic())
-        if self._supervisor.ranks:
-            self._look()
+        self._account.look(self._supervisor.ranks)
 
     def _tell(self) -> None:
         if self._contact is None or self._config is None:
             return
         self._told_running = len(self._supervisor.running)
-        # A rank that has raised may still run its atexit handlers; it is reported when they have had their time.
+        # A rank that has raised may run its atexit handlers; it is reported when they have had their time.
         found = self._failure or (self._first_local() if self._is_examined else None)
         self._contact.report(self._account.report(self._config, self._state, found, self._supervisor.ranks))
 

@@ -38,6 +38,7 @@ class Client:
         self._addresses = ("", "")
         self._answered: Optional[float] = None
         self._delivered = -1
+        self._is_gone = False
         self._error = "it has not been asked yet"
         self.command = WAIT
         self.reason: Optional[Failure] = None
@@ -81,8 +82,8 @@ class Client:
         return max(limit, now + 0.1)
 
     def is_done(self) -> bool:
-        """Whether the leader has got the last report."""
-        return self._delivered >= int(self._report.get("sequence", 0))
+        """Whether the leader has got the last report, or is gone, which it is when it has got all."""
+        return self._is_gone or self._delivered >= int(self._report.get("sequence", 0))
 
     def stop(self, reason: Failure) -> None:
         """Do nothing: the report tells the leader."""
@@ -114,6 +115,13 @@ class Client:
                 pause = 0.0
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self._error = str(error) or type(error).__name__
+                if (
+                    isinstance(error, ConnectionRefusedError)
+                    and self._answered is not None
+                    and not self._is_gone
+                ):
+                    self._is_gone = True
+                    self._loop.post(lambda: None)
                 if connection is not None:
                     connection.close()
                 connection = None
@@ -136,11 +144,14 @@ class Client:
         report = {**self._report, "seen": self._seen}
         connection.request("POST", self._path, json.dumps(report), self._headers)
         deadline = time.monotonic() + self._timeout
-        readable, _, _ = select.select([connection.sock, self._woken], [], [], self._timeout)
-        if self._woken in readable:
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            readable, _, _ = select.select([connection.sock, self._woken], [], [], left)
+            if self._woken not in readable:
+                break
             os.read(self._woken, 4096)
-            if connection.sock not in readable:
-                return False
+            if self._report["sequence"] != report["sequence"]:
+                return False  # unless the waking came a moment after its report was sent
         connection.sock.settimeout(max(0.1, deadline - time.monotonic()))
         response = connection.getresponse()
         data = response.read(1 << 20)
@@ -153,6 +164,7 @@ class Client:
 
     def _take(self, answer: dict[str, Any], sequence: int) -> None:
         self._answered = time.monotonic()
+        self._is_gone = False
         is_news = answer["version"] != self._seen or not self.is_done()
         self._delivered = max(self._delivered, sequence)
         self._seen = answer["version"]

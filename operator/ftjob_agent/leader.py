@@ -68,9 +68,7 @@ class Leader:
 
     def trouble(self, now: float) -> Optional[Failure]:
         """Return why the attempt can't go on, as far as contact is concerned."""
-        own = self.star.members.get(self._key)
-        if own is not None:
-            own.heard = now
+        self._hear_self(now)
         found = self.star.lost(now)
         if found is not None and self.star.command != STOP:
             self.star.stop(found)
@@ -83,7 +81,9 @@ class Leader:
 
     def is_done(self) -> bool:
         """Whether all agents have reported an end."""
-        return self.star.all_ended
+        now = time.monotonic()
+        self._hear_self(now)
+        return self.star.all_ended(now)
 
     def stop(self, reason: Failure) -> None:
         """Tell all agents to stop."""
@@ -113,6 +113,11 @@ class Leader:
                 pass  # nobody has come in and the name is not known yet: whoever starts now is alone
         address = address or "127.0.0.1"
         return address, procfs.interface_of(address, address)
+
+    def _hear_self(self, now: float) -> None:
+        own = self.star.members.get(self._key)
+        if own is not None:
+            own.heard = now
 
     def _handle(self, request: Request) -> None:
         parts = request.path.strip("/").split("/")

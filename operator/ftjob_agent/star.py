@@ -148,10 +148,9 @@ class Star:
         """Whether every agent has reported."""
         return len(self.members) >= self._config.agents
 
-    @property
-    def all_ended(self) -> bool:
-        """Whether every agent that is known has ended, and none is missing that could still come."""
-        ended = all(member.has_ended for member in self.members.values())
+    def all_ended(self, now: float) -> bool:
+        """Whether every agent has ended, or has been silent for so long that it has killed its ranks itself."""
+        ended = all(member.has_ended or self._is_lost(member, now) for member in self.members.values())
         return ended and (self.all_known or self.command == STOP)
 
     def answer(self) -> dict[str, Any]:

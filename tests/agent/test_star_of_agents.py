@@ -1,0 +1,298 @@
+"""Several agents of one job on the loopback: starting together, failing together, and who is blamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+
+import pytest
+from support.agent_runs import TOKEN, free_port, is_alive, plan, star_plans, wait_for
+
+FAIL = {
+    "exception": ("record(ValueError(f'rank {rank} is wrong')); sys.exit(1)", 1, "Exception"),
+    "exit": ("os._exit(7)", 7, "Exit"),
+    "sigkill": ("os.kill(os.getpid(), signal.SIGKILL)", 137, "Signal"),
+}
+
+
+def first_of(runs):
+    """Choose as the operator does."""
+    order = {"Exception": 0, "Exit": 0, "Signal": 0, "Config": 0, "PeerLost": 1}
+    found = [run.failure for run in runs if run.message["failure"] and run.failure["class"] in order]
+    return min(found, key=lambda failure: (order[failure["class"]], failure["timeNs"]))
+
+
+def start(agents, configs, source, **options):
+    return [agents.script(config, source, **options) for config in configs]
+
+
+@pytest.mark.parametrize("culprit", range(4))
+@pytest.mark.parametrize("how", FAIL)
+def test_the_rank_that_fails_first_is_named_and_all_is_stopped(agents, how, culprit):
+    source, code, kind = FAIL[how]
+    script = f"""
+mark('pid', os.getpid())
+while len([name for agent in os.listdir('..') if agent.startswith('agent-')
+           for name in os.listdir(f'../{{agent}}') if name.startswith('pid-')
+           and not name.endswith('.tmp')]) < 6: time.sleep(0.01)
+if rank == {culprit}:
+    open('../gone', 'w').close()
+    {source}
+if rank == 4:  # a victim in another worker, which ends at once
+    while not os.path.exists('../gone'): time.sleep(0.001)
+    record(type('HorovodInternalError', (Exception,), {{}})('Connection reset by peer'))
+    sys.exit(1)
+signal.pause()
+"""
+    runs = start(agents, star_plans(3, 2, contactTimeoutSeconds=5), script)
+    codes = [run.wait(20) for run in runs]
+    blamed = first_of(runs)
+    assert (blamed["rank"], blamed["class"], blamed["exitCode"]) == (culprit, kind, code)
+    assert codes[culprit // 2] == code
+    assert codes[1 - culprit // 2] == 143
+    pids = [int(path.read_text()) for run in runs for path in run.folder.glob("pid-*")]
+    assert len(pids) == 6
+    assert not any(is_alive(pid) for pid in pids)
+    assert runs[1 - culprit // 2].message["state"] == "Stopped"
+
+
+def test_of_two_failures_in_two_workers_the_earlier_is_named(agents):
+    source = """
+if rank in (1, 3):
+    record(ValueError(f'rank {rank}'), when=10**18 + (5 if rank == 1 else 0))
+    mark('recorded')
+    while not all(os.path.exists(f'../agent-{agent}/recorded-{rank}') for agent, rank in ((0, 1), (1, 3))):
+        time.sleep(0.001)
+    sys.exit(1)
+signal.pause()
+"""
+    runs = start(agents, star_plans(2, 2), source)
+    assert [run.wait() for run in runs] == [1, 1]
+    assert [run.failure["rank"] for run in runs] == [1, 3]
+    assert first_of(runs)["rank"] == 3
+
+
+def test_no_rank_starts_before_the_last_agent_is_there_in_any_order(agents):
+    first, second, leader = (star_plans(3, 1))[::-1]
+    source = "mark('up', time.monotonic_ns()); sys.exit(0)"
+    runs = [agents.script(first, source), agents.script(second, source)]
+    late = agents.script(leader, source)
+    assert [run.wait() for run in [*runs, late]] == [0, 0, 0]
+
+
+def test_alone_an_agent_waits_for_its_peers(agents):
+    leader, follower = star_plans(2, 1)
+    run = agents.script(leader, "mark('up')")
+    wait_for(lambda: run.progress().get("state") == "Waiting", "the leader's answer")
+    assert run.progress()["ranks"] == {"total": 2, "running": 0, "succeeded": 0, "failed": 0}
+    assert not (run.folder / "up-0").exists()
+    other = agents.script(follower, "mark('up')")
+    assert (run.wait(), other.wait()) == (0, 0)
+
+
+def test_those_who_need_not_start_together_start_when_the_leader_answers(agents):
+    leader, _, last = star_plans(3, 1, together=False)
+    runs = [agents.script(config, "mark('up'); signal.pause()") for config in (leader, last)]
+    for run, rank in zip(runs, (0, 2), strict=True):
+        wait_for((run.folder / f"up-{rank}").exists, "the rank's start")
+    runs[1].terminate()
+    assert runs[1].wait() == 143
+
+
+def test_a_leader_that_never_comes_is_named(agents):
+    run = agents.script(star_plans(2, 1, startTimeoutSeconds=0.5)[1], "mark('up')")
+    assert run.wait() == 2
+    assert run.failure["class"] == "Config"
+    assert f"127.0.0.1:{run.config['port']}" in run.failure["message"]
+    assert "spec.scheduling.timeoutSeconds" in run.failure["message"]
+
+
+def test_peers_that_never_come_are_named(agents):
+    configs = star_plans(4, 1, startTimeoutSeconds=1.5)
+    runs = start(agents, [configs[0], configs[2]], "mark('up')")
+    codes = [run.wait() for run in runs]
+    assert codes[0] == 2
+    assert runs[0].failure["class"] == "Config"
+    assert "worker-1, worker-3" in runs[0].failure["message"]
+    assert codes[1] in {2, 143}
+
+
+def test_an_agent_that_loses_the_leader_ends_its_ranks(agents):
+    runs = start(
+        agents, star_plans(2, 1, contactTimeoutSeconds=1.5), "mark('up', os.getpid()); signal.pause()"
+    )
+    for rank, run in enumerate(runs):
+        wait_for((run.folder / f"up-{rank}").exists, "the ranks' start")
+    orphan = int(runs[0].text("up-0"))
+    runs[0].process.kill()
+    try:
+        assert runs[1].wait() == 143
+        assert runs[1].failure["type"] == "LostContact"
+        assert not is_alive(int(runs[1].text("up-1")))
+    finally:
+        os.kill(orphan, signal.SIGKILL)  # in a pod it would have died with the agent
+
+
+def test_the_leader_ends_the_attempt_when_an_agent_falls_silent(agents):
+    runs = start(
+        agents, star_plans(2, 1, contactTimeoutSeconds=1.5), "mark('up', os.getpid()); signal.pause()"
+    )
+    for rank, run in enumerate(runs):
+        wait_for((run.folder / f"up-{rank}").exists, "the ranks' start")
+    runs[1].process.send_signal(signal.SIGSTOP)
+    assert runs[0].wait() == 143
+    assert "no word from worker-1" in runs[0].failure["message"]
+    runs[1].process.send_signal(signal.SIGCONT)  # it comes back, finds no leader, and gives up
+    assert runs[1].wait() == 143
+
+
+def test_sigterm_at_one_worker_ends_all_and_each_may_save(agents):
+    source = """
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1.5), mark('saved'), os._exit(0)))
+mark('up')
+while True: signal.pause()
+"""
+    runs = start(agents, star_plans(2, 1), source)
+    for rank, run in enumerate(runs):
+        wait_for((run.folder / f"up-{rank}").exists, "the ranks' start")
+    runs[1].terminate()
+    assert [run.wait() for run in runs] == [143, 143]
+    assert all((run.folder / f"saved-{rank}").exists() for rank, run in enumerate(runs))
+    assert all(run.message["state"] == "Stopped" for run in runs)
+
+
+def test_the_leader_stays_until_all_have_ended(agents):
+    runs = start(
+        agents, star_plans(2, 1), "mark('up')\nif rank: \n  while not os.path.exists('go'): time.sleep(0.01)"
+    )
+    wait_for(lambda: runs[0].progress().get("ranks", {}).get("succeeded") == 1, "rank 0's success")
+    assert runs[0].progress()["state"] == "Running"
+    (runs[1].folder / "go").touch()
+    assert [run.wait() for run in runs] == [0, 0]
+
+
+def test_the_others_are_told_when_one_cannot_start(agents):
+    leader, follower = star_plans(2, 1)
+    runs = [agents.script(leader, "signal.pause()"), agents.start(follower, ["no-such-program"])]
+    assert [run.wait() for run in runs] == [143, 127]
+    assert "no-such-program" in runs[0].failure["message"]
+
+
+@pytest.fixture
+def leader(agents):
+    source = "mark('up')\nwhile not os.path.exists('go'): time.sleep(0.01)\nos._exit(int(open('go').read()))"
+    run = agents.script(plan(ranks=[{"rank": 0, "localRank": 0, "env": {}}]), source)
+    wait_for((run.folder / "up-0").exists, "the rank's start")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "token", "status"),
+    [
+        ("GET", "/healthz", None, None, 200),
+        ("GET", "/v1/progress", None, TOKEN, 200),
+        ("GET", "/v1/progress", None, None, 401),
+        ("GET", "/v1/progress", None, "wrong", 401),
+        ("GET", "/v1/progress", None, "Ünsinn", 401),
+        ("POST", "/v1/agents/worker/1", b"{}", "wrong", 401),
+        ("POST", "/v1/progress", b"{}", TOKEN, 405),
+        ("GET", "/v1/nothing", None, TOKEN, 404),
+        ("GET", "/v1/progress?version=1&wait=x", None, TOKEN, 400),
+        ("POST", "/v1/agents/worker/1", b"{", TOKEN, 400),
+        ("POST", "/v1/agents/worker/1", b"[1]", TOKEN, 400),
+        ("POST", "/v1/agents/worker/1", b"[" * 100000, TOKEN, 400),
+        ("POST", "/v1/agents/worker/0", b"{}", TOKEN, 409),
+        ("POST", "/v1/agents/worker/1", json.dumps({"attempt": 9}).encode(), TOKEN, 409),
+        ("POST", "/v1/agents/worker/1", json.dumps({"attempt": 0}).encode(), TOKEN, 409),
+        ("POST", "/v1/agents/worker/x", b"{}", TOKEN, 404),
+        ("POST", "/v1/agents/worker/1", b" " * (2 << 20), TOKEN, 413),
+    ],
+)
+def test_requests_that_are_not_sound_are_refused_and_hurt_nobody(leader, method, path, body, token, status):
+    token = token if token is None else token.encode().decode("latin-1")
+    try:
+        answered = leader.request(method, path, body, token)[0]
+    except (BrokenPipeError, ConnectionResetError):
+        assert status == 413  # it hung up on what it would not take
+    else:
+        assert answered == status
+    assert leader.progress()["state"] == "Running"
+
+
+def test_the_operator_learns_of_a_failure_at_once(leader):
+    seen = leader.progress()["version"]
+    answers = []
+    ask = threading.Thread(
+        target=lambda: answers.append(leader.request("GET", f"/v1/progress?version={seen}&wait=50")[1])
+    )
+    ask.start()
+    (leader.folder / "go.tmp").write_text("3")
+    (leader.folder / "go.tmp").rename(leader.folder / "go")
+    ask.join()
+    assert answers[0]["version"] > seen
+    assert leader.wait() == 3
+
+
+def test_steps_of_all_ranks_reach_the_leader(agents):
+    source = """
+with open(os.environ['FTJOB_PROGRESS_FILE'], 'w') as file:
+    metrics = {'loss': 0.25, 'bad': float('nan')}
+    file.write(json.dumps({'step': 5 + rank, 'totalSteps': 10, 'epoch': 0.5, 'metrics': metrics}) + '\\n')
+if rank == 1:
+    while not os.path.exists('go'): time.sleep(0.01)
+"""
+    runs = start(agents, star_plans(2, 1), source)
+    told = wait_for(lambda: runs[0].progress().get("progress"), "progress")
+    assert {key: told[key] for key in ("step", "totalSteps", "epoch", "metrics")} == {
+        "step": 5,
+        "totalSteps": 10,
+        "epoch": 0.5,
+        "metrics": {"loss": 0.25},
+    }
+    (runs[1].folder / "go").touch()
+    assert [run.wait() for run in runs] == [0, 0]
+    assert [run.message["progress"]["step"] for run in runs] == [5, 6]
+
+
+def test_finished_captures_are_counted_and_their_request_is_written(agents, tmp_path):
+    outputs = tmp_path / "outputs"
+    profiling = {
+        "mode": "Scheduled",
+        "schedule": {"active": 2},
+        "ranks": [0, 1],
+        "tools": ["System"],
+        "options": {},
+    }
+    source = """
+folder = os.path.join(json.loads(os.environ['FTJOB_PROFILE'])['captureDir'], 's0', 'raw', f'rank-{rank:05d}')
+os.makedirs(folder)
+open(os.path.join(folder, 'done.json'), 'w').close()
+while not os.path.exists('go'): time.sleep(0.01)
+"""
+    runs = start(agents, star_plans(2, 2, outputs=str(outputs), profiling=profiling), source)
+    done = [{"id": "s0", "ranks": [0, 1, 2, 3], "expected": 4}]
+    wait_for(lambda: runs[0].progress().get("captures") == done, "the capture's end")
+    request = outputs / "captures/s0/request.json"
+    wait_for(request.exists, "the request")
+    assert json.loads(request.read_text())["ranks"] == [0, 1, 2, 3]
+    samples = [outputs / f"system/rank-{rank:05d}.jsonl" for rank in range(4)]
+    for path in samples:
+        wait_for(path.exists, "a system sample")
+    for run in runs:
+        (run.folder / "go").touch()
+    assert [run.wait() for run in runs] == [0, 0]
+    assert [run.message["captures"] for run in runs] == [{"s0": [0, 1]}, {"s0": [2, 3]}]
+    sample = json.loads(samples[3].read_text().splitlines()[0])
+    assert set(sample) == {"timeNs", "cpuSeconds", "rssBytes", "threads", "readBytes", "writeBytes", "pod"}
+    assert sample["rssBytes"] > 0
+    assert sample["threads"] >= 1
+
+
+def test_a_name_that_is_not_known_yet_is_asked_for_again(agents):
+    config = plan(index=1, agents=2, ranks=[{"rank": 1, "localRank": 0, "env": {}}], startTimeoutSeconds=1)
+    config["leader"] = {"host": "no-such-host.invalid", "port": free_port()}
+    run = agents.script(config, "")
+    assert run.wait() == 2
+    assert "no-such-host.invalid" in run.failure["message"]
