@@ -1,13 +1,12 @@
-"""Small trainings, each in a forked child with a rank folder of its own: `hook_modes.py FAMILY FOLDER MODE...`.
+"""Small trainings, each in a forked child with a rank folder of its own.
 
-The framework is imported once and used only in the children, since its import takes most of the time. A child
-writes the number of steps that it counted itself to `<folder>/<mode>/steps.txt`.
+`hook_modes.py FAMILY FOLDER MODE...` imports a framework once, which takes most of the time, and uses it only
+in the children. A child writes the number of steps that it counted itself to `<folder>/<mode>/steps.txt`.
 """
 
 import importlib
 import os
 import sys
-import traceback
 from pathlib import Path
 
 
@@ -19,19 +18,14 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             own = Path(folder, mode)
-            own.mkdir(parents=True, exist_ok=True)
+            own.mkdir(parents=True)
             os.environ["FTJOB_RANK_DIR"] = str(own)
             if "FTJOB_PROFILE" in os.environ:
                 os.environ["FTJOB_PROFILE"] = os.environ["FTJOB_PROFILE"].replace("@MODE@", mode)
-            try:
-                steps = getattr(module, mode)()
-                (own / "steps.txt").write_text(str(steps))
-            except BaseException:
-                traceback.print_exc()
-                sys.exit(1)
-            sys.exit(0)
-        _, status = os.waitpid(pid, 0)
-        print(mode, "exit", status, flush=True)
+            (own / "steps.txt").write_text(str(getattr(module, mode)()))
+            return
+        if os.waitpid(pid, 0)[1]:
+            sys.exit(f"mode {mode} failed")
 
 
 if __name__ == "__main__":

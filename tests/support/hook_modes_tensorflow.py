@@ -82,14 +82,16 @@ def inner_function() -> int:
     model, optimizer, x = _parts()
     step = tf.function(_step(model, optimizer))
 
-    @tf.function
-    def several() -> None:
+    def traced_several() -> None:
         for _ in tf.range(4):
             step(x)
 
-    @tf.function
-    def evaluate() -> Any:
+    several = tf.function(traced_several)
+
+    def traced_evaluate() -> Any:
         return model(x)
+
+    evaluate = tf.function(traced_evaluate)
 
     for _ in range(7):
         several()
@@ -114,9 +116,10 @@ def mirrored() -> int:
         optimizer.build(model.trainable_variables)
     step = _step(model, optimizer)
 
-    @tf.function
-    def train() -> None:
+    def traced_train() -> None:
         strategy.run(step, args=(x,))
+
+    train = tf.function(traced_train)
 
     for _ in range(19):
         train()
@@ -150,10 +153,11 @@ def two_optimizers() -> int:
     other, second, _ = _parts(tf.keras.optimizers.Adam())
     one, two = _step(model, first), _step(other, second)
 
-    @tf.function
-    def step() -> None:
+    def traced_step() -> None:
         one(x)
         two(x)
+
+    step = tf.function(traced_step)
 
     for _ in range(11):
         step()
@@ -174,18 +178,20 @@ def accumulation() -> int:
     model, optimizer, x = _parts()
     sums = [tf.Variable(tf.zeros_like(v)) for v in model.trainable_variables]
 
-    @tf.function
-    def accumulate() -> None:
+    def traced_accumulate() -> None:
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(model(x) ** 2)
         for total, gradient in zip(sums, tape.gradient(loss, model.trainable_variables), strict=True):
             total.assign_add(gradient)
 
-    @tf.function
-    def apply() -> None:
+    accumulate = tf.function(traced_accumulate)
+
+    def traced_apply() -> None:
         optimizer.apply_gradients(zip([v / 4 for v in sums], model.trainable_variables, strict=True))
         for total in sums:
             total.assign(tf.zeros_like(total))
+
+    apply = tf.function(traced_apply)
 
     for _ in range(6):
         for _ in range(4):
@@ -285,3 +291,25 @@ def fit_twice_then_loop() -> int:
     for _ in range(5):
         step(x)
     return 25
+
+
+def profiles_itself() -> int:
+    """The script uses the profiler while a capture of ours is on."""
+    model, optimizer, x = _parts()
+    step = tf.function(_step(model, optimizer))
+    for number in range(12):
+        if number == 5:
+            with tf.profiler.experimental.Profile(os.environ["FTJOB_RANK_DIR"] + "/own"):
+                step(x)
+        else:
+            step(x)
+    return 12
+
+
+def legacy_optimizer() -> int:
+    """An optimizer of the first Keras 2, by tf_keras."""
+    model, optimizer, x = _parts(tf.keras.optimizers.legacy.SGD(0.01))
+    step = tf.function(_step(model, optimizer))
+    for _ in range(9):
+        step(x)
+    return 9

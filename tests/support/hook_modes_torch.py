@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,13 +35,10 @@ def killed() -> int:
     pid = os.fork()
     if pid:
         os.waitpid(pid, 0)
-        return plain_steps
+        return 37
     plain()
     os.kill(os.getpid(), signal.SIGKILL)
     return 0
-
-
-plain_steps = 37
 
 
 def two_optimizers() -> int:
@@ -67,7 +65,7 @@ def accumulation() -> int:
 
 def closure() -> int:
     model, x = _parts()
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
+    optimizer: Any = torch.optim.LBFGS(model.parameters(), max_iter=3)
 
     def loss() -> Any:
         optimizer.zero_grad()
@@ -130,7 +128,7 @@ def helpers() -> int:
     subprocess.run(
         [sys.executable, "-c", "import hook_modes_torch; hook_modes_torch.plain()"],
         check=True,
-        cwd=os.path.dirname(__file__),
+        cwd=Path(__file__).parent,
     )
     _run(model, x, optimizer)
     return steps + 1
@@ -150,3 +148,17 @@ def compiled() -> int:
         model(x).pow(2).mean().backward()
         step()
     return 6
+
+
+def profiles_itself() -> int:
+    """The script uses the profiler while a capture of ours is on."""
+    model, x = _parts()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for step in range(12):
+        if step == 5:
+            with torch.profiler.profile() as profile:
+                _run(model, x, optimizer)
+            assert profile.key_averages()
+        else:
+            _run(model, x, optimizer)
+    return 12

@@ -9,17 +9,19 @@ import sys
 
 
 def _run_next_sitecustomize() -> None:
-    from importlib import util
-    from importlib.machinery import PathFinder
-
     here = os.path.dirname(__file__)
-    spec = PathFinder.find_spec("sitecustomize", [entry for entry in sys.path if entry != here])
-    if spec is None or spec.loader is None or os.path.dirname(spec.origin or "") == here:
-        return
-    module = util.module_from_spec(spec)
-    # The import system hands out what stands here when we are done: theirs, as it would be without us.
-    sys.modules["sitecustomize"] = module
-    spec.loader.exec_module(module)
+    path = [entry for entry in sys.path if entry != here]
+    for finder in sys.meta_path:
+        spec = finder.find_spec("sitecustomize", path)
+        if spec is not None and spec.loader is not None:
+            # What importlib.util re-exports, for 4 ms less in every Python process of a rank.
+            from _frozen_importlib import module_from_spec
+
+            module = module_from_spec(spec)
+            # What stands here when we are done is what scripts import: theirs, as it would be without us.
+            sys.modules["sitecustomize"] = module
+            spec.loader.exec_module(module)
+            return
 
 
 if os.environ.get("FTJOB_RANK_DIR"):

@@ -9,19 +9,22 @@ import threading
 from typing import Any, Callable, List, Mapping, Optional
 
 from . import notes
-from .schedule import ACTIVE, WAIT, Schedule
+from .schedule import ACTIVE, WAIT, WARM, Schedule
+
+# Ranks and the collector run as different users, and all may clean up.
+_SHARED = 0o2777
 
 Save = Callable[[str], None]
 
 
 class Tracer:
-    """What a framework does for a capture. `stop` is to be quick and returns what writes the files, for a thread."""
+    """What a framework does for a capture."""
 
     def __init__(self, options: Mapping[str, Any], worker: str) -> None:
         self.options = options
         self.worker = worker
 
-    def warm(self, folder: str) -> None:
+    def warm(self) -> None:
         """Get ready, so that the start does not distort the first captured step."""
 
     def start(self, folder: str) -> None:
@@ -32,7 +35,7 @@ class Tracer:
         """Mark the beginning of a step (and the end of the one before)."""
 
     def stop(self) -> Save:
-        """End the recording."""
+        """End the recording, quickly; return what writes the files, for another thread."""
         raise NotImplementedError
 
     def abandon(self) -> None:
@@ -64,6 +67,8 @@ class Captures:
         self._tracer: Optional[Tracer] = None
         self._timeline: Any = None
         self._broken = False
+        self._at_work = False  # our own calls of the profiler are not the script's
+        self._folder = ""
         self._saving: List[threading.Thread] = []
 
     @notes.guarded
@@ -76,41 +81,51 @@ class Captures:
         phase = schedule.advance(done)
         if before == phase == WAIT:
             return
-        self._broken = (
-            True  # until the end of this proves otherwise: what failed once is not tried at each step
-        )
+        # Until the end of this proves otherwise: what failed once is not tried at every step.
+        self._broken = self._at_work = True
         if before == ACTIVE and phase == WAIT:
             self._finish(schedule.capture - 1, done, partial=False)
             before, phase = WAIT, schedule.advance(done)
         if phase != WAIT:
             self._record(before, phase, done, framework)
-        self._broken = False
+        self._broken = self._at_work = False
 
     def _record(self, before: str, phase: str, done: int, framework: str) -> None:
         if self._tracer is None:
             self._tracer = _tracer(framework, self._options, self._worker)
             if self._tracer is None:
                 raise RuntimeError(f"no profile of {framework} yet: set tools to [System] or mode to Off")
-        if before != phase:
-            folder = self._temporary(self._schedule.capture)
-            if phase == ACTIVE:
-                if self._rank == 0 and self._schedule.capture == 0:
-                    self._timeline = _start_timeline(folder)
-                self._tracer.start(folder)
-            else:
-                self._tracer.warm(folder)
+        if before != phase == ACTIVE:
+            folder = self._folder = self._temporary(self._schedule.capture)
+            if self._rank == 0 and self._schedule.capture == 0:
+                self._timeline = _start_timeline(folder)
+            self._tracer.start(folder)
+        elif before != phase:
+            self._tracer.warm()
         if phase == ACTIVE:
             self._tracer.step(done + 1)
 
     @notes.guarded
+    def give_way(self, done: int) -> None:
+        """Leave the profiler, of which a process has but one, to the script itself."""
+        if self._at_work or self._broken:
+            return
+        notes.note("the script uses the profiler itself, so nothing is captured from there on")
+        self.end(done)
+
+    @notes.guarded
     def end(self, done: int) -> None:
-        """At exit: leave what there is."""
-        if self._schedule.phase == ACTIVE and not self._broken:
+        """Leave what there is; nothing is captured any more."""
+        phase, broken, self._broken = self._schedule.phase, self._broken, True
+        if phase == ACTIVE and not broken:
+            self._at_work = True
             self._finish(self._schedule.capture, done, partial=True)
-        elif self._tracer is not None and self._schedule.phase != WAIT:
+        elif phase == WARM and self._tracer is not None:
             self._tracer.abandon()
         for thread in self._saving:
             thread.join()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)  # still there only if something failed
 
     def _finish(self, capture: int, done: int, *, partial: bool) -> None:
         assert self._tracer is not None
@@ -194,7 +209,7 @@ def _make_dirs(top: str, *names: str) -> str:
         path = os.path.join(path, name)
         try:
             os.mkdir(path)
-            os.chmod(path, 0o2777)
+            os.chmod(path, _SHARED)
         except FileExistsError:
             pass
     return path

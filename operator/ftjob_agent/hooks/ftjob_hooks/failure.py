@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Optional, Type
 
+TYPE_CHECKING = False  # as type checkers understand it, without the cost of `typing`
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Any, Optional, Type
 
 # Set by the first Python process of a rank, inherited by all Python processes below it.
 MAIN_PID = "FTJOB_HOOKS_PID"

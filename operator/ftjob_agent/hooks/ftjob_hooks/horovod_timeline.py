@@ -22,21 +22,31 @@ class Timeline:
         self._hvd = hvd
         self._path = path
 
+    @notes.guarded
     def stop(self) -> None:
         """Ask Horovod to end the file; its own thread does so a little later."""
-        self._hvd.stop_timeline()
+        if self._hvd.is_initialized():
+            self._hvd.stop_timeline()
 
     def wait(self) -> None:
-        """Wait until the file is complete; without it say so."""
+        """Wait until the file is complete; say so if it never is."""
         end = time.monotonic() + _PATIENCE
-        size = -1
         while time.monotonic() < end:
-            now = os.path.getsize(self._path) if os.path.exists(self._path) else -1
-            if now > 0 and now == size:
+            if _is_complete(self._path):
                 return
-            size = now
-            time.sleep(0.1)
-        notes.note("Horovod wrote no timeline: is HOROVOD_TIMELINE set in the script or image?")
+            time.sleep(0.05)
+        notes.note(
+            "Horovod's timeline is missing or cut off: is HOROVOD_TIMELINE set in the script or the image?"
+        )
+
+
+def _is_complete(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"]"
+    except OSError:  # not there, or empty
+        return False
 
 
 def start(folder: str) -> Optional[Timeline]:

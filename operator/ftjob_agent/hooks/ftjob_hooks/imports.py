@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Callable, Dict, Optional, Sequence
 
+TYPE_CHECKING = False  # as type checkers understand it, without the cost of `typing`
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+    from typing import Callable, Dict, Optional, Sequence
 
-Hook = Callable[["ModuleType"], None]
+    Hook = Callable[[ModuleType], None]
 
 
 class HookFinder:
@@ -47,7 +48,7 @@ def install(hooks: Dict[str, Hook]) -> None:
         module = sys.modules.get(name)
         if module is not None:
             _guarded(hooks.pop(name), module)
-    sys.meta_path.insert(0, HookFinder(hooks))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, HookFinder(hooks))
 
 
 def _call_after(spec: ModuleSpec, hook: Hook) -> None:

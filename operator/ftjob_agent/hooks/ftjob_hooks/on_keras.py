@@ -1,4 +1,4 @@
-"""Count the batches of Keras' `fit`, in Keras 3 and in tf_keras; learn total steps, epochs and metrics from it."""
+"""Count the batches of Keras' `fit`, of Keras 3 and tf_keras; learn total steps, epochs and metrics."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 
 def hook_optimizer(module: ModuleType) -> None:
-    """Hook Keras 3's optimizers, if their loops run on TensorFlow."""
+    """Watch Keras 3's optimizers, if their loops run on TensorFlow."""
     if _backend() == "tensorflow":
         on_tensorflow.hook_apply(module.BaseOptimizer, "apply")
 
 
 def hook_tf_keras_optimizer(module: ModuleType) -> None:
-    """Hook tf_keras' optimizers."""
+    """Watch tf_keras' optimizers."""
     on_tensorflow.hook_apply(module.Optimizer, "apply_gradients")
 
 
 def hook_tf_keras_legacy_optimizer(module: ModuleType) -> None:
-    """Hook tf_keras' old optimizers."""
+    """Watch tf_keras' old optimizers."""
     on_tensorflow.hook_apply(module.OptimizerV2, "apply_gradients")
 
 
 def hook_callbacks(module: ModuleType) -> None:
-    """Hook the list of callbacks that every trainer calls.
+    """Watch the list of callbacks that every trainer calls.
 
-    The list, not a callback in it: a callback that wants every batch would take away Keras' right to dispatch the others
-    from a thread.
+    The list, not a callback in it: a callback that wants every batch would take away Keras' right to dispatch
+    the others from a thread.
     """
     callbacks: Any = module.CallbackList
     for name, hook in (
@@ -99,7 +99,7 @@ _fit = _Fit(None)
 
 @notes.guarded
 def _train_begin(callbacks: Any, *_args: Any, **_kwargs: Any) -> None:
-    global _fit  # noqa: PLW0603
+    global _fit
     if progress.current.mine():
         _fit = _Fit(getattr(callbacks, "params", None))
         progress.current.fitting = True

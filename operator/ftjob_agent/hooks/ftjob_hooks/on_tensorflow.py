@@ -1,8 +1,9 @@
 """Count the steps of TensorFlow loops by their optimizer's own counter, and tell when each one is done.
 
-An optimizer's `apply` runs in Python once a step in eager mode, but only while a `tf.function` is traced otherwise, and
-in each replica's thread. So `apply` only says which outermost function contains the step; the return of that function
-is the tick of the clock; and the counter is read, now and then, to say how many steps a tick has been.
+An optimizer's `apply` runs in Python once a step in eager mode, but otherwise only while a `tf.function` is
+traced, and in each replica's thread. So `apply` only says which outermost function contains the step; the
+return of that function is the tick of the clock; and the counter is read, now and then, to say how many steps
+a tick has been.
 """
 
 from __future__ import annotations
@@ -57,6 +58,19 @@ def hook_function(module: ModuleType) -> None:
     notes.hooked("tensorflow")
 
 
+def hook_profiler(module: ModuleType) -> None:
+    """Wrap the start of every profiler session, the script's own as well."""
+    framework: Any = module
+    original = framework.start
+
+    @functools.wraps(original)
+    def start(*args: Any, **kwargs: Any) -> Any:
+        progress.current.give_way()
+        return original(*args, **kwargs)
+
+    framework.start = start
+
+
 def hook_apply(optimizer_class: Any, method: str) -> None:
     """Wrap the method by which an optimizer changes the variables."""
     original = getattr(optimizer_class, method)
@@ -84,6 +98,7 @@ class _Counter:
 
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = weakref.ref(optimizer)
+        self._variable: Any = None
         self._value = self._read_while_tracing() or 0
         self._ticks = 0
         self._per_tick = 1
@@ -102,10 +117,12 @@ class _Counter:
         """Read the counter itself; None if it can't be read here."""
         optimizer = self.optimizer()
         try:
-            # Keras' `iterations` is divided by the steps of gradient accumulation; the script's loop is not.
-            variable = getattr(optimizer, "_iterations", None)
-            variable = optimizer.iterations if variable is None else variable  # type: ignore[union-attr]
-            return int(variable.numpy())
+            if optimizer is not None:
+                # Keras divides `iterations` by the steps of gradient accumulation; the script does not.
+                variable = getattr(optimizer, "_iterations", None)
+                # Kept, since at exit the optimizer can be gone.
+                self._variable = optimizer.iterations if variable is None else variable
+            return int(self._variable.numpy())
         except Exception:
             return None
 
@@ -156,7 +173,7 @@ _watch_ends = threading.Event()
 @notes.guarded
 def _begin(optimizer: Any) -> Optional[_Counter]:
     """Before an `apply`: the counter, if this is the optimizer that counts."""
-    global _counter  # noqa: PLW0603
+    global _counter
     now = progress.current
     if not now.leads(optimizer) or not now.mine():
         return None
@@ -190,8 +207,8 @@ def _ticked(optimizer: Any) -> None:
 
 
 def _watch() -> None:
-    """Look at the counter from a thread: the step was traced by something that nobody calls through Python."""
-    global _watcher  # noqa: PLW0603
+    """Look at the counter from a thread: the traced step is called by something other than Python."""
+    global _watcher
     if _watcher is None and progress.current.mine():
         _watcher = threading.Thread(target=_keep_watching, name="ftjob-steps", daemon=True)
         _watcher.start()
@@ -199,8 +216,7 @@ def _watch() -> None:
 
 def _keep_watching() -> None:
     while not _watch_ends.wait(0.5):
-        if _counter is not None and not progress.current.fitting:
-            _counter.calibrate()
+        _look()
 
 
 @notes.guarded
@@ -215,5 +231,11 @@ def read_at_exit() -> None:
     _watch_ends.set()
     if _watcher is not None:
         _watcher.join(1.0)
-    if _counter is not None and not progress.current.fitting:
+    _look()
+
+
+@notes.guarded
+def _look() -> None:
+    now = progress.current
+    if _counter is not None and not now.fitting and now.leader() in (None, _counter.optimizer()):
         _counter.calibrate()

@@ -22,8 +22,8 @@ _depth = _Depth()
 def hook_optimizer(module: ModuleType) -> None:
     """Wrap the wrapper that torch puts around every optimizer's `step`.
 
-    Not `register_optimizer_step_post_hook`: it is not called when the step raises, and fires once for each class
-    that has a `step` of its own (Horovod's calls its base's).
+    Not `register_optimizer_step_post_hook`: that hook is not called when the step raises, and it fires once
+    for each class that has a `step` of its own (Horovod's calls its base's).
     """
     optimizer_class: Any = module.Optimizer
     original = optimizer_class.profile_hook_step
@@ -34,6 +34,19 @@ def hook_optimizer(module: ModuleType) -> None:
 
     optimizer_class.profile_hook_step = staticmethod(profile_hook_step)
     notes.hooked("torch")
+
+
+def hook_profiler(module: ModuleType) -> None:
+    """Wrap the beginning of every trace, the script's own as well."""
+    profile_class: Any = module._KinetoProfile
+    original = profile_class.prepare_trace
+
+    @functools.wraps(original)
+    def prepare_trace(self: Any, *args: Any, **kwargs: Any) -> Any:
+        progress.current.give_way()
+        return original(self, *args, **kwargs)
+
+    profile_class.prepare_trace = prepare_trace
 
 
 def _counted(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import struct
 import sys
 import time
 import weakref
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from . import failure, notes
 
@@ -24,8 +24,8 @@ _SECOND = 1_000_000_000
 class Progress:
     """The steps of this process, if it is the one in its rank that trains.
 
-    A rank can have more Python processes: a launcher, data loading workers, forked children. The first one that
-    steps holds a POSIX lock on `steps.bin` for as long as it lives, and only that one counts.
+    A rank can have more Python processes: a launcher, data loading workers, forked children. The first one
+    that steps holds a POSIX lock on `steps.bin` for as long as it lives, and only that one counts.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Progress:
         self.executed = 0  # steps that this process took itself; `step` goes on where a checkpoint left off
         self.fitting = False  # a Keras `fit` is running and reports its batches
         self._words: Optional[memoryview] = None
-        self._epochs: Optional[memoryview] = None
+        self._epochs: Any = None  # the same memory, as floating point numbers
         self._lost = False
         self._leader: Optional[weakref.ref[Any]] = None
         self._captures: Any = None
@@ -42,12 +42,16 @@ class Progress:
         self._kept: Tuple[Any, ...] = ()
 
     def leads(self, optimizer: object) -> bool:
-        """Whether this is the optimizer whose steps are the script's: the first one that steps, while it lives."""
-        leader = self._leader() if self._leader is not None else None
+        """Whether this optimizer's steps are the script's: the first one that steps leads while it lives."""
+        leader = self.leader()
         if leader is None:
             self._leader = weakref.ref(optimizer)
             return True
         return leader is optimizer
+
+    def leader(self) -> Any:
+        """Give the optimizer that leads; None if there is none yet, or none any more."""
+        return self._leader() if self._leader is not None else None
 
     def mine(self) -> bool:
         """Whether this process is the one that counts; the first to ask in the rank is."""
@@ -71,7 +75,7 @@ class Progress:
                 words[_FIRST_NS] = now
             words[_LAST_NS] = now
             words[_STEP] = self.step = step
-            words[_FLAGS] = _EXACT if exact else 0
+        words[_FLAGS] = _EXACT if exact else 0
         if moved > 0:
             self.executed += moved
             if self._captures is not None:
@@ -82,9 +86,14 @@ class Progress:
         if not self.executed and self._words is not None:
             self.step = step
 
+    def give_way(self) -> None:
+        """Leave the framework's profiler to the script, which is about to use it."""
+        if self._captures is not None:
+            self._captures.give_way(self.executed)
+
     def outlook(self, total: int, epoch: float) -> None:
         """Say how many steps there will be (0: unknown) and how many epochs are done."""
-        if self._words is not None and self._epochs is not None:
+        if self._words is not None:
             self._words[_TOTAL] = total
             self._epochs[_EPOCH] = epoch
 
@@ -134,12 +143,13 @@ class Progress:
     def _end(self, pid: int) -> None:
         if pid != os.getpid():
             return
+        captures, self._captures = self._captures, None  # the last reading begins no capture
         own = f"{__package__}.on_tensorflow"
         if own in sys.modules:
             sys.modules[own].read_at_exit()
         self.flush()
-        if self._captures is not None:
-            self._captures.end(self.executed)
+        if captures is not None:
+            captures.end(self.executed)
 
 
 def _finite(values: Mapping[str, Any]) -> Dict[str, float]:
@@ -160,10 +170,10 @@ current = Progress()
 def _forget() -> None:
     # In a forked child: the steps, the lock and the capture are the parent's. What the parent's state holds
     # open stays open, since to close the inherited mapping is nothing that we need.
-    global current  # noqa: PLW0603
+    global current
     _parents.append(current)
     current = Progress()
 
 
-_parents: list = []
+_parents: List[Progress] = []
 os.register_at_fork(after_in_child=_forget)

@@ -10,8 +10,8 @@ WAIT, WARM, ACTIVE = "wait", "warm", "active"
 class Schedule:
     """The windows of `torch.profiler.schedule`, for steps that may be seen several at a time.
 
-    A framework that runs many steps in one call (`steps_per_execution`) can jump over a boundary; then a window
-    begins late, but none is lost, and it always holds at least one seen stretch of steps.
+    A framework that runs many steps in one call (`steps_per_execution`) can jump over a boundary; then a
+    window begins late, but none is lost, and it always holds at least one seen stretch of steps.
 
     Parameters
     ----------
@@ -36,9 +36,10 @@ class Schedule:
         return self.phase == WAIT and 0 < self._repeat <= self.capture
 
     def advance(self, done: int) -> str:
-        """Say what the next step is, when `done` steps have been done: part of a wait, a warm-up or a capture.
+        """Say what the next step is when `done` steps are done: part of a wait, a warm-up or a capture.
 
-        `capture` is the number of the present or next capture, `first` (from 1) the first step of an active one.
+        `capture` is the number of the present or next capture, `first` (from 1) the first step of an active
+        one. Where one ends the answer is a wait, even if the next begins at once: then ask again.
         """
         if self.phase == ACTIVE and done >= self._end:
             self.capture += 1

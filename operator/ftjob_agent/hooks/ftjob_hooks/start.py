@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from . import failure, imports
 
+TYPE_CHECKING = False  # as type checkers understand it, without the cost of `typing`
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Callable
+    from typing import Any, Callable
 
 
 def install() -> None:
-    """Hook on imports and on the end of this process. A second call does nothing."""
+    """Watch imports and the end of this process; a second call does nothing."""
     if any(isinstance(finder, imports.HookFinder) for finder in sys.meta_path):
         return
     os.environ.setdefault(failure.MAIN_PID, str(os.getpid()))
@@ -23,6 +23,8 @@ def install() -> None:
     imports.install(
         {
             "torch.optim.optimizer": _later("on_torch", "hook_optimizer"),
+            "torch.profiler.profiler": _later("on_torch", "hook_profiler"),
+            "tensorflow.python.profiler.profiler_v2": _later("on_tensorflow", "hook_profiler"),
             "tensorflow.python.eager.polymorphic_function.polymorphic_function": _later(
                 "on_tensorflow", "hook_function"
             ),

@@ -17,7 +17,7 @@ class TorchTracer(Tracer):
     _profile: Any = None
     _mark: Any = None
 
-    def warm(self, folder: str) -> None:
+    def warm(self) -> None:
         """Let Kineto set up its buffers, and CUPTI on GPUs."""
         from torch import profiler
 
@@ -31,7 +31,7 @@ class TorchTracer(Tracer):
     def start(self, folder: str) -> None:
         """Begin to record."""
         if self._profile is None:
-            self.warm(folder)
+            self.warm()
         self._profile.start_trace()
 
     def step(self, number: int) -> None:

@@ -1,0 +1,45 @@
+"""Two Horovod ranks: their steps, a trace of each and one timeline."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.hook_env import HOROVOD, PROGRAMS, Steps, hooks_in, profile_of, rank_env, record, run
+
+pytestmark = pytest.mark.xdist_group("hooks-horovod")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run, profiled twice: steps 5, 6 and 9, 10."""
+    folder = tmp_path_factory.mktemp("horovod")
+    hooks = hooks_in(folder / "ftjob-agent.pyz")
+    profile = profile_of(folder, skipFirst=2, wait=1, warmup=1, active=2, repeat=2)
+    env = rank_env(hooks, folder, FTJOB_PROFILE=profile, RANK_PYTHONPATH=hooks, CUDA_VISIBLE_DEVICES="")
+    del env["PYTHONPATH"], env["FTJOB_RANK_DIR"]
+    run(env, HOROVOD, folder, PROGRAMS / "hvd_torch_loop.py", "--steps", "31")
+    return folder
+
+
+@pytest.mark.parametrize("rank", ["rank-00000", "rank-00001"])
+def test_the_steps_of_a_rank_are_those_of_its_optimizer(ran: Path, rank: str) -> None:
+    assert "STEPS=31\n" in (ran / rank / "output.txt").read_text()
+    assert Steps.read(ran / rank).step == 31
+    assert record(ran / rank, "hooks.json") == {"frameworks": ["torch"], "notes": []}
+
+
+@pytest.mark.parametrize("capture", ["s0", "s1"])
+def test_every_rank_has_a_trace_and_the_job_one_timeline(ran: Path, capture: str) -> None:
+    files = {
+        rank: {path.name.split(".")[0] for path in (ran / "captures" / capture / "raw" / rank).iterdir()}
+        for rank in ("rank-00000", "rank-00001")
+    }
+    timeline = {"horovod_timeline"} if capture == "s0" else set()
+    assert files == {"rank-00000": {"rank-00000", "done"} | timeline, "rank-00001": {"rank-00001", "done"}}
+
+
+def test_the_timeline_is_whole_and_shows_the_negotiation(ran: Path) -> None:
+    events = json.loads(
+        (ran / "captures" / "s0" / "raw" / "rank-00000" / "horovod_timeline.json").read_text()
+    )
+    assert any(event.get("name", "").startswith("NEGOTIATE_ALLREDUCE") for event in events)

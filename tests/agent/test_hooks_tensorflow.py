@@ -1,0 +1,172 @@
+"""Progress and profiles of TensorFlow and Keras trainings, without a change to them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.hook_env import MODES, Steps, hooks_in, profile_of, rank_env, record, run
+
+pytestmark = pytest.mark.xdist_group("hooks-tensorflow")
+
+LOOPS = [
+    "eager",
+    "function",
+    "function_run_eagerly",
+    "killed",
+    "jit",
+    "inner_function",
+    "concrete",
+    "mirrored",
+    "mirrored_function_in_run",
+    "mirrored_eager",
+    "two_optimizers",
+    "two_functions",
+    "accumulation",
+    "accumulation_of_keras",
+    "resumed",
+    "one_after_the_other",
+    "profiles_itself",
+]
+FITS = [
+    "fit",
+    "fit_several_per_execution",
+    "fit_mirrored",
+    "fit_of_unknown_length",
+    "fit_accumulating",
+    "fit_continued",
+]
+MIXED = ["fit_twice_then_loop"]
+TF_KERAS = ["eager", "function", "mirrored", "legacy_optimizer", "fit", "fit_several_per_execution"]
+
+
+def _run(folder: Path, modes: list[str], **env: str) -> Path:
+    hooks = hooks_in(folder / "ftjob-agent.pyz")
+    profile = profile_of(folder / "@MODE@", skipFirst=2, wait=1, warmup=1, active=2, repeat=2)
+    run(rank_env(hooks, folder, FTJOB_PROFILE=profile, **env), MODES, "tensorflow", folder, *modes)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run of all trainings, each profiled: steps 5, 6 and 9, 10."""
+    return _run(tmp_path_factory.mktemp("tensorflow"), [*LOOPS, *FITS, *MIXED])
+
+
+@pytest.fixture(scope="module")
+def ran_on_tf_keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _run(tmp_path_factory.mktemp("tf-keras"), TF_KERAS, TF_USE_LEGACY_KERAS="1")
+
+
+@pytest.mark.parametrize("mode", [*LOOPS, *FITS, *MIXED])
+def test_the_steps_are_those_of_the_script(ran: Path, mode: str) -> None:
+    assert Steps.read(ran / mode).step == int((ran / mode / "steps.txt").read_text())
+    assert record(ran / mode, "hooks.json")["frameworks"] == ["tensorflow", "keras"]
+
+
+@pytest.mark.parametrize("mode", TF_KERAS)
+def test_the_steps_on_tf_keras_are_those_of_the_script(ran_on_tf_keras: Path, mode: str) -> None:
+    folder = ran_on_tf_keras / mode
+    assert Steps.read(folder).step == int((folder / "steps.txt").read_text())
+    assert record(folder, "hooks.json")["frameworks"] == ["tensorflow", "tf_keras"]
+
+
+@pytest.mark.parametrize("mode", FITS)
+def test_fit_tells_how_much_there_is_to_do(ran: Path, mode: str) -> None:
+    steps = Steps.read(ran / mode)
+    assert (steps.total, steps.epoch) == (steps.step, steps.step / 10)
+    assert steps.flags == 1
+
+
+@pytest.mark.parametrize("mode", FITS)
+def test_fit_tells_its_metrics(ran: Path, mode: str) -> None:
+    metrics = record(ran / mode, "metrics.json")
+    assert metrics["loss"] > 0
+    assert ("val_loss" in metrics) == (mode == "fit")
+
+
+def test_fit_on_tf_keras_tells_the_same(ran_on_tf_keras: Path) -> None:
+    steps = Steps.read(ran_on_tf_keras / "fit")
+    assert (steps.total, steps.epoch, steps.flags) == (30, 3.0, 1)
+    assert record(ran_on_tf_keras / "fit", "metrics.json")["loss"] > 0
+
+
+@pytest.mark.parametrize(
+    "mode", ["function", "jit", "mirrored", "fit", "fit_mirrored", "fit_of_unknown_length"]
+)
+def test_each_capture_is_an_xplane_of_its_window(ran: Path, mode: str) -> None:
+    for capture, window in (("s0", (5, 6)), ("s1", (9, 10))):
+        raw = ran / mode / "captures" / capture / "raw" / "rank-00000"
+        done = record(raw, "done.json")
+        assert (done["firstStep"], done["lastStep"]) == window
+        assert done["files"] == ["rank-00000.xplane.pb"]
+        assert "partial" not in done
+        plugin = ran / mode / "plugins" / "profile" / capture / "rank-00000.xplane.pb"
+        assert plugin.read_bytes() == (raw / "rank-00000.xplane.pb").read_bytes()
+        planes = dict(_planes(plugin.read_bytes()))
+        assert "train" in planes["/host:CPU"]
+    assert record(ran / mode, "hooks.json")["notes"] == []
+
+
+def test_fit_with_several_steps_a_call_is_captured_at_its_boundaries(ran: Path) -> None:
+    raw = ran / "fit_several_per_execution" / "captures" / "s0" / "raw" / "rank-00000"
+    done = record(raw, "done.json")
+    assert (done["firstStep"], done["lastStep"]) == (5, 8)
+
+
+def test_a_training_that_ends_in_a_capture_leaves_what_there_is(ran: Path) -> None:
+    raw = ran / "one_after_the_other" / "captures" / "s1" / "raw" / "rank-00000"
+    assert "partial" not in record(raw, "done.json")
+    raw = ran / "accumulation" / "captures" / "s0" / "raw" / "rank-00000"
+    assert record(raw, "done.json")["lastStep"] == 6
+    raw = ran / "mirrored_eager" / "captures" / "s0" / "raw" / "rank-00000"
+    assert record(raw, "done.json")["files"] == ["rank-00000.xplane.pb"]
+
+
+def test_a_script_that_profiles_itself_gets_the_profiler(ran: Path) -> None:
+    folder = ran / "profiles_itself"
+    done = record(folder / "captures" / "s0" / "raw" / "rank-00000", "done.json")
+    assert (done["firstStep"], done["lastStep"], done["partial"]) == (5, 5, True)
+    assert len(list((folder / "own").rglob("*.xplane.pb"))) == 1
+    (note,) = record(folder, "hooks.json")["notes"]
+    assert "profiler itself" in note
+
+
+def test_nothing_temporary_is_left(ran: Path) -> None:
+    assert [path for path in ran.rglob("*") if path.name.endswith(".tmp")] == []
+
+
+def _planes(data: bytes) -> Iterator[tuple[str, set[str]]]:
+    """The planes of an XSpace message, each with the names of its events."""
+    for number, plane in _fields(data):
+        if number == 1:
+            parts = list(_fields(plane))
+            (name,) = [value.decode() for field, value in parts if field == 2]
+            entries = [dict(_fields(value)) for field, value in parts if field == 4]
+            yield name, {dict(_fields(entry[2])).get(2, b"").decode() for entry in entries}
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The fields of a protobuf message that have a length."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(data):
+        number, kind = divmod(varint(), 8)
+        if kind == 0:
+            varint()
+        elif kind == 2:
+            size = varint()
+            yield number, data[at : at + size]
+            at += size
+        else:
+            at += 8 if kind == 1 else 4

@@ -1,0 +1,94 @@
+"""Progress and profiles of torch trainings, without a change to them."""
+
+import gzip
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.hook_env import MODES, Steps, hooks_in, profile_of, rank_env, record, run
+
+pytestmark = pytest.mark.xdist_group("hooks-torch")
+
+COUNTED = [
+    "plain",
+    "killed",
+    "two_optimizers",
+    "accumulation",
+    "closure",
+    "a_step_that_raises",
+    "one_after_the_other",
+    "helpers",
+    "compiled",
+    "profiles_itself",
+]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run of all trainings, each profiled: steps 5, 6 and 9, 10."""
+    folder = tmp_path_factory.mktemp("torch")
+    hooks = hooks_in(folder / "ftjob-agent.pyz")
+    profile = profile_of(folder / "@MODE@", skipFirst=2, wait=1, warmup=1, active=2, repeat=2)
+    env = rank_env(hooks, folder, FTJOB_PROFILE=profile, CUDA_VISIBLE_DEVICES="")
+    run(env, MODES, "torch", folder, *COUNTED)
+    return folder
+
+
+@pytest.mark.parametrize("mode", COUNTED)
+def test_the_steps_are_those_of_the_script(ran: Path, mode: str) -> None:
+    steps = Steps.read(ran / mode)
+    assert steps.magic == b"FTJSTEP1"
+    assert steps.step == int((ran / mode / "steps.txt").read_text())
+    assert 0 < steps.first_ns <= steps.last_ns <= time.time_ns()
+    assert (steps.total, steps.flags) == (0, 0)
+    assert record(ran / mode, "hooks.json")["frameworks"] == ["torch"]
+
+
+def test_each_capture_is_a_trace_with_the_steps_of_its_window(ran: Path) -> None:
+    assert _steps(ran / "plain", "s0") == (5, 6, {"ProfilerStep#5", "ProfilerStep#6"})
+    assert _steps(ran / "plain", "s1") == (9, 10, {"ProfilerStep#9", "ProfilerStep#10"})
+    assert sorted(path.name for path in (ran / "plain" / "captures").iterdir()) == ["s0", "s1"]
+    assert record(ran / "plain", "hooks.json")["notes"] == []
+
+
+def test_a_trace_has_the_shapes_that_were_asked_for(ran: Path) -> None:
+    events = _trace(ran / "plain", "s0")["traceEvents"]
+    assert any("Input Dims" in event.get("args", {}) for event in events)
+
+
+def test_a_training_that_ends_in_a_capture_leaves_what_there_is(ran: Path) -> None:
+    done = record(ran / "closure" / "captures" / "s0" / "raw" / "rank-00000", "done.json")
+    assert (done["firstStep"], done["lastStep"], done["partial"]) == (5, 5, True)
+    assert _steps(ran / "closure", "s0")[2] >= {"ProfilerStep#5"}
+
+
+def test_a_script_that_profiles_itself_gets_the_profiler(ran: Path) -> None:
+    done = record(ran / "profiles_itself" / "captures" / "s0" / "raw" / "rank-00000", "done.json")
+    assert (done["firstStep"], done["lastStep"], done["partial"]) == (5, 5, True)
+    (note,) = record(ran / "profiles_itself", "hooks.json")["notes"]
+    assert "profiler itself" in note
+
+
+def test_nothing_temporary_is_left(ran: Path) -> None:
+    assert [path for path in ran.rglob("*") if path.name.endswith(".tmp")] == []
+
+
+def _raw(folder: Path, capture: str) -> Path:
+    return folder / "captures" / capture / "raw" / "rank-00000"
+
+
+def _trace(folder: Path, capture: str) -> Any:
+    (path,) = _raw(folder, capture).glob("rank-00000.*.pt.trace.json.gz")
+    with gzip.open(path) as file:
+        return json.load(file)
+
+
+def _steps(folder: Path, capture: str) -> tuple[int, int, set[str]]:
+    done = record(_raw(folder, capture), "done.json")
+    assert done["rank"] == 0
+    assert {path.name for path in _raw(folder, capture).iterdir()} == {"done.json", *done["files"]}
+    events = _trace(folder, capture)["traceEvents"]
+    marks = {event["name"] for event in events if str(event.get("name", "")).startswith("ProfilerStep#")}
+    return done["firstStep"], done["lastStep"], marks
