@@ -8,7 +8,7 @@ CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --maxfail=1
 JOB ?= manifests/samples/horovod-digits.yaml
-UNIT := tests/unit tests/golden tests/agent tests/workloads tests/chart
+UNIT := tests/unit tests/golden tests/agent tests/local tests/workloads tests/chart
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
