@@ -9,7 +9,7 @@ import os
 import sys
 
 
-def serve(hosts: str, ranks: int, port: int) -> None:
+def serve(hosts: str, ranks: int, host: str, port: int) -> None:
     """Serve until stdin ends."""
     import threading
 
@@ -20,7 +20,8 @@ def serve(hosts: str, ranks: int, port: int) -> None:
         _say(error=f"horovod cannot be imported by {sys.executable} ({error}); use an image that has Horovod")
         return
     try:
-        server = RendezvousHTTPServer(("", port), RendezvousHandler, 0)
+        RendezvousHTTPServer.request_queue_size = 1024  # all ranks come at once; the default is 5
+        server = RendezvousHTTPServer((host, port), RendezvousHandler, 0)
     except OSError as error:
         _say(
             error=f"port {port} cannot be opened ({error.strerror}); with hostNetwork another job on this "
@@ -40,4 +41,4 @@ def _say(**words: object) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    serve(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

@@ -11,6 +11,7 @@ import subprocess
 from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
 from ftjob_agent.config import Config, ConfigError
+from ftjob_agent.procfs import is_loopback
 from ftjob_agent.pump import Pump
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Rendezvous:
                 "ftjob_agent.horovod_rendezvous",
                 config.rendezvous.hosts,
                 str(config.world_size),
+                config.leader.host if is_loopback(config.leader.host) else "",
                 str(config.rendezvous.port),
             ],
             {**env, "PYTHONPATH": os.pathsep.join(filter(None, [SOURCE, env.get("PYTHONPATH")]))},

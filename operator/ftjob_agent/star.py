@@ -149,7 +149,7 @@ class Star:
         return len(self.members) >= self._config.agents
 
     def all_ended(self, now: float) -> bool:
-        """Whether every agent has ended, or has been silent for so long that it has killed its ranks itself."""
+        """Whether every agent has ended, or has been silent for so long that it has killed its ranks."""
         ended = all(member.has_ended or self._is_lost(member, now) for member in self.members.values())
         return ended and (self.all_known or self.command == STOP)
 
@@ -200,6 +200,8 @@ class Star:
         if self.command != WAIT or not self.is_ready:
             return
         if self._config.together:
+            if not self.all_known:
+                return
             present = [member for member in self.members.values() if not self._is_lost(member, now)]
             if len(present) < self._config.agents:
                 return
