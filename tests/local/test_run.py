@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 SAYS_WHO_IT_IS = """
 import os, sys
 e = os.environ
-print("rank", e["FTJOB_RANK"], "of", e["FTJOB_WORLD_SIZE"], "in", e["FTJOB_POD_NAME"], "local", e["FTJOB_LOCAL_RANK"])
+rank, size, pod, local = (e[f"FTJOB_{key}"] for key in ("RANK", "WORLD_SIZE", "POD_NAME", "LOCAL_RANK"))
+print("rank", rank, "of", size, "in", pod, "local", local)
 print("on stderr", file=sys.stderr)
 """
 
@@ -125,9 +126,8 @@ def test_json_output_is_the_status_alone(tmp_path: Path) -> None:
 def test_quiet_prints_nothing_unless_the_job_fails(tmp_path: Path) -> None:
     good = run(plain_job("print('hello')"), tmp_path, "--quiet")
     assert (good.code, good.stdout, good.stderr) == (0, "", "")
-    bad = run(
-        plain_job("raise SystemExit(7)"), tmp_path / "..", "--quiet", "--outputs", str(tmp_path / "bad")
-    )
+    (tmp_path / "bad").mkdir()
+    bad = run(plain_job("raise SystemExit(7)"), tmp_path / "bad", "--quiet")
     assert bad.code == 1
     assert "exit code 7" in bad.stderr
 

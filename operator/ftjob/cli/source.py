@@ -15,6 +15,9 @@ from ftjob.api.names import API_VERSION, GROUP, KIND
 from ftjob.api.validate import validate
 
 STDIN = "-"
+VALUES_MAX = 100_000
+DEPTH_MAX = 100
+"""Far above any job that fits into an API server's 1.5 MiB."""
 
 
 class SourceError(Exception):
@@ -85,13 +88,8 @@ def _read_document(
     if node is None:
         return  # nothing between two `---`
     line = node.start_mark.line + 1
-    loader = _Loader("")
-    try:
-        body = loader.construct_document(node)
-    except RecursionError:
-        raise SourceError(f"{name}:{line}: an alias that contains itself; write it out") from None
-    finally:
-        loader.dispose()
+    _count(name, node, (), 0)
+    body = _Loader("").construct_document(node)
     if body is None:
         return
     if not isinstance(body, dict):
@@ -109,6 +107,23 @@ def _read_document(
     jobs.append(
         Found(name, line, body, job, tuple(problems), tuple(_line_of(node, p.field) for p in problems))
     )
+
+
+def _count(name: str, node: yaml.Node, above: tuple[yaml.Node, ...], count: int) -> int:
+    """Count the values of a document as if its aliases were written out; those without an end are refused."""
+    line = node.start_mark.line + 1
+    if any(node is parent for parent in above):
+        raise SourceError(f"{name}:{line}: an alias to what it stands in has no end; write it out")
+    count += 1
+    if count > VALUES_MAX or len(above) > DEPTH_MAX:
+        raise SourceError(f"{name}:{line}: too large for a job; write fewer aliases and levels")
+    if isinstance(node, yaml.SequenceNode):
+        parts = list(node.value)
+    else:
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else []
+    for part in parts:
+        count = _count(name, part, (*above, node), count)
+    return count
 
 
 def _problems_around_spec(body: dict[str, Any]) -> list[Problem]:
@@ -242,6 +257,4 @@ def _explain(name: str, error: yaml.YAMLError) -> str:
         return f"{where}: {problem}"
     if "'\\t'" in problem:
         return f"{where}: a tab; indent with spaces"
-    return (
-        f"{where}: not YAML: {problem}; check the indentation and the quotes of this line and the one before"
-    )
+    return f"{where}: not YAML: {problem}; check indentation and quotes of this line and the one before"

@@ -54,16 +54,15 @@ class PlainView:
 
     def update(self, status: JobStatus, ranks: tuple[RankState, ...]) -> None:
         """Print a change of phase at once, and progress now and then."""
+        now = time.monotonic()
+        is_last = status.phase is not None and status.phase.is_final
+        text = progress_line(status.progress) if status.progress is not None else ""
+        if text and text != self._shown and (is_last or now >= self._next):
+            self._next, self._shown = now + PROGRESS_SECONDS, text
+            self._print(f"ftjob: {text}")
         if status.phase is not self._phase:
             self._phase = status.phase
             self._print(f"ftjob: {status.phase}")
-        now = time.monotonic()
-        if status.progress is None or now < self._next:
-            return
-        text = progress_line(status.progress)
-        if text and text != self._shown:
-            self._next, self._shown = now + PROGRESS_SECONDS, text
-            self._print(f"ftjob: {text}")
 
     def _print(self, text: str) -> None:
         self._stream.write(f"{text}\n")
