@@ -88,7 +88,8 @@ class Failure:
         """Return it in one line."""
         who = "the agent" if self.rank is None else f"rank {self.rank}"
         lines = [line for line in self.message.splitlines() if line.strip()]
-        return f"{who}: {lines[-1].strip()[:300] if lines else self.kind}"
+        what = lines[-1].strip()[:300] if lines else self.kind
+        return what if what.startswith(who) else f"{who}: {what}"
 
 
 def first(failures: Iterable[Optional[Failure]]) -> Optional[Failure]:

@@ -9,15 +9,19 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.agent_runs import free_port, is_alive, plan, wait_for
 from support.agent_zipapp import build_agent
 
+if TYPE_CHECKING:
+    from support.agent_runs import Agents
+
 TWO = [{"rank": rank, "localRank": rank, "env": {"FTJOB_RANK": str(rank)}} for rank in range(2)]
 
 
-def test_success_is_exit_code_0_and_says_so(agents):
+def test_success_is_exit_code_0_and_says_so(agents: Agents) -> None:
     run = agents.script(plan(), "print('hello')")
     assert run.wait() == 0
     assert run.message["state"] == "Succeeded"
@@ -47,7 +51,9 @@ def test_success_is_exit_code_0_and_says_so(agents):
         ),
     ],
 )
-def test_a_failed_rank_gives_its_exit_code_class_and_last_words(agents, source, code, kind, words):
+def test_a_failed_rank_gives_its_exit_code_class_and_last_words(
+    agents: Agents, source: str, code: int, kind: str, words: str
+) -> None:
     run = agents.script(plan(), source)
     assert run.wait() == code
     assert run.message["state"] == "Failed"
@@ -55,7 +61,7 @@ def test_a_failed_rank_gives_its_exit_code_class_and_last_words(agents, source, 
     assert words in run.failure["message"]
 
 
-def test_a_rank_gets_the_plans_environment_and_the_agents_but_no_secrets(agents):
+def test_a_rank_gets_the_plans_environment_and_the_agents_but_no_secrets(agents: Agents) -> None:
     ranks = [{"rank": 0, "localRank": 0, "env": {"A": "plan", "HOST": "@LEADER_IP@", "IF": "=@IFACE@"}}]
     run = agents.script(
         plan(ranks=ranks),
@@ -77,7 +83,9 @@ def test_a_rank_gets_the_plans_environment_and_the_agents_but_no_secrets(agents)
     assert "FTJOB_PROFILE" not in env
 
 
-def test_only_ranks_that_take_part_in_a_scheduled_capture_are_told_of_it(agents, tmp_path):
+def test_only_ranks_that_take_part_in_a_scheduled_capture_are_told_of_it(
+    agents: Agents, tmp_path: Path
+) -> None:
     outputs = str(tmp_path / "outputs")
     schedule = {"skipFirst": 1, "wait": 1, "warmup": 1, "active": 2, "repeat": 1}
     profiling = {
@@ -111,7 +119,9 @@ def test_only_ranks_that_take_part_in_a_scheduled_capture_are_told_of_it(agents,
         (["/etc/passwd"], 126, "may not be executed"),
     ],
 )
-def test_a_command_that_cannot_run_is_named_with_the_remedy(agents, command, code, words):
+def test_a_command_that_cannot_run_is_named_with_the_remedy(
+    agents: Agents, command: list[str], code: int, words: str
+) -> None:
     run = agents.start(plan(), command)
     assert run.wait() == code
     assert run.failure["class"] == "Config"
@@ -120,7 +130,7 @@ def test_a_command_that_cannot_run_is_named_with_the_remedy(agents, command, cod
     assert words in run.text("stderr")
 
 
-def test_folders_that_cannot_be_written_are_named_with_uid_and_remedy(agents, tmp_path):
+def test_folders_that_cannot_be_written_are_named_with_uid_and_remedy(agents: Agents, tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
     run = agents.script(plan(outputs=str(tmp_path / "a-file" / "outputs")), "")
     assert run.wait() == 2
@@ -129,7 +139,7 @@ def test_folders_that_cannot_be_written_are_named_with_uid_and_remedy(agents, tm
         assert words in run.failure["message"]
 
 
-def test_a_port_in_use_is_named(agents):
+def test_a_port_in_use_is_named(agents: Agents) -> None:
     first = agents.script(plan(), "mark('up'); signal.pause()")
     wait_for((first.folder / "up-0").exists, "the rank's start")
     second = agents.script(plan(port=first.config["port"]), "")
@@ -138,7 +148,7 @@ def test_a_port_in_use_is_named(agents):
     assert f"port {first.config['port']}" in second.failure["message"]
 
 
-def test_an_identity_variable_from_elsewhere_is_refused(agents):
+def test_an_identity_variable_from_elsewhere_is_refused(agents: Agents) -> None:
     ranks = [{"rank": 0, "localRank": 0, "env": {"WORLD_SIZE": "4"}}]
     run = agents.script(
         plan(ranks=ranks, identity=["WORLD_SIZE", "PET_*"]), "mark('ran')", env={"WORLD_SIZE": "1"}
@@ -164,14 +174,16 @@ def test_an_identity_variable_from_elsewhere_is_refused(agents):
         (json.dumps(plan(index="x")), "index"),
     ],
 )
-def test_a_plan_that_it_does_not_understand_is_refused_with_the_field(agents, config, words):
+def test_a_plan_that_it_does_not_understand_is_refused_with_the_field(
+    agents: Agents, config: str, words: str
+) -> None:
     run = agents.script(config, "")
     assert run.wait() == 2
     assert run.failure["class"] == "Config"
     assert words in run.failure["message"]
 
 
-def test_sigterm_is_passed_on_and_what_ranks_then_return_is_stopped(agents):
+def test_sigterm_is_passed_on_and_what_ranks_then_return_is_stopped(agents: Agents) -> None:
     source = (
         "signal.signal(signal.SIGTERM, lambda *_: (mark('saved'), os._exit(3))); mark('up'); signal.pause()"
     )
@@ -184,7 +196,7 @@ def test_sigterm_is_passed_on_and_what_ranks_then_return_is_stopped(agents):
     assert run.failure["class"] == "Stopped"
 
 
-def test_a_rank_that_ignores_sigterm_is_killed_after_the_grace(agents):
+def test_a_rank_that_ignores_sigterm_is_killed_after_the_grace(agents: Agents) -> None:
     source = (
         "signal.signal(signal.SIGTERM, signal.SIG_IGN); mark('up', os.getpid())\nwhile True: time.sleep(60)"
     )
@@ -195,7 +207,9 @@ def test_a_rank_that_ignores_sigterm_is_killed_after_the_grace(agents):
     assert not is_alive(int(run.text("up-0")))
 
 
-def test_a_message_is_there_before_a_stubborn_rank_has_ended_and_a_second_signal_hurries(agents):
+def test_a_message_is_there_before_a_stubborn_rank_has_ended_and_a_second_signal_hurries(
+    agents: Agents,
+) -> None:
     source = (
         "signal.signal(signal.SIGTERM, signal.SIG_IGN); mark('up', os.getpid())\nwhile True: time.sleep(60)"
     )
@@ -208,7 +222,7 @@ def test_a_message_is_there_before_a_stubborn_rank_has_ended_and_a_second_signal
     assert run.message["state"] == "Stopped"
 
 
-def test_sigterm_while_waiting_for_peers_ends_at_once(agents):
+def test_sigterm_while_waiting_for_peers_ends_at_once(agents: Agents) -> None:
     leader = agents.script(plan(agents=2, worldSize=2), "mark('ran')")
     follower = agents.script(plan(index=1, agents=2, ranks=TWO[1:]), "mark('ran')")
     wait_for(lambda: leader.progress().get("state") == "Waiting", "the leader's answer")
@@ -219,7 +233,7 @@ def test_sigterm_while_waiting_for_peers_ends_at_once(agents):
         assert not list(run.folder.glob("ran-*"))
 
 
-def test_other_signals_are_forwarded(agents):
+def test_other_signals_are_forwarded(agents: Agents) -> None:
     source = "signal.signal(signal.SIGUSR1, lambda *_: os._exit(0)); mark('up'); signal.pause()"
     run = agents.script(plan(), source)
     wait_for((run.folder / "up-0").exists, "the rank's start")
@@ -227,7 +241,7 @@ def test_other_signals_are_forwarded(agents):
     assert run.wait() == 0
 
 
-def test_siblings_of_a_failed_rank_end_even_if_they_ignore_sigterm(agents):
+def test_siblings_of_a_failed_rank_end_even_if_they_ignore_sigterm(agents: Agents) -> None:
     source = """
 if rank == 0:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -242,7 +256,7 @@ os._exit(5)
     assert not is_alive(int(run.text("up-0")))
 
 
-def test_a_victim_that_exits_before_the_culprit_is_not_named(agents):
+def test_a_victim_that_exits_before_the_culprit_is_not_named(agents: Agents) -> None:
     # As with Horovod: HorovodInternalError ends the survivor while the culprit is in its atexit handlers.
     source = """
 if rank == 0:
@@ -259,14 +273,14 @@ sys.exit(1)
     assert (run.failure["rank"], run.failure["type"]) == (1, "ValueError")
 
 
-def test_a_rank_that_hangs_after_its_exception_does_not_hold_up_the_job(agents):
+def test_a_rank_that_hangs_after_its_exception_does_not_hold_up_the_job(agents: Agents) -> None:
     source = "record(ValueError('raised, then stuck in atexit')); signal.pause()"
     run = agents.script(plan(), source)
     assert run.wait() == 1
     assert run.failure["class"] == "Exception"
 
 
-def test_a_child_that_holds_stderr_open_holds_up_nothing_and_is_ended(agents):
+def test_a_child_that_holds_stderr_open_holds_up_nothing_and_is_ended(agents: Agents) -> None:
     source = """
 import subprocess
 child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(600)'], start_new_session=True)
@@ -280,7 +294,7 @@ os._exit(9)
     assert not is_alive(int(run.text("child-0")))
 
 
-def test_orphans_are_reaped_while_ranks_run(agents):
+def test_orphans_are_reaped_while_ranks_run(agents: Agents) -> None:
     source = """
 if os.fork() == 0:
     orphan = os.fork()
@@ -299,12 +313,12 @@ signal.pause()
     assert run.wait() == 143
 
 
-def test_a_rank_may_close_stderr(agents):
+def test_a_rank_may_close_stderr(agents: Agents) -> None:
     run = agents.script(plan(), "os.close(2); mark('up'); os._exit(4)")
     assert run.wait() == 4
 
 
-def test_much_output_passes_unchanged_in_bounded_memory(agents):
+def test_much_output_passes_unchanged_in_bounded_memory(agents: Agents) -> None:
     megabytes = 1000
     source = f"""
 line = b'0123456789abcde\\n' * 65536
@@ -319,7 +333,7 @@ sys.exit(1)
     assert run.failure["message"].endswith("0123456789abcde")
 
 
-def test_a_reader_that_does_not_read_slows_the_rank_and_nothing_is_lost(agents):
+def test_a_reader_that_does_not_read_slows_the_rank_and_nothing_is_lost(agents: Agents) -> None:
     source = "data = b'x' * 4000000\nsys.stderr.buffer.write(data); mark('written')"
     read, write = os.pipe()
     run = agents.script(plan(), source, stderr=write)
@@ -335,7 +349,7 @@ def test_a_reader_that_does_not_read_slows_the_rank_and_nothing_is_lost(agents):
     assert size == 4000000
 
 
-def test_kept_logs_hold_both_streams_which_also_pass_through(agents, tmp_path):
+def test_kept_logs_hold_both_streams_which_also_pass_through(agents: Agents, tmp_path: Path) -> None:
     source = "print('out', flush=True); sys.stderr.write('err\\nno newline')"
     run = agents.script(plan(outputs=str(tmp_path / "outputs"), keepLogs=True), source)
     assert run.wait() == 0
@@ -344,7 +358,7 @@ def test_kept_logs_hold_both_streams_which_also_pass_through(agents, tmp_path):
     assert (run.text("stdout"), run.text("stderr")) == ("out\n", "err\nno newline")
 
 
-def test_folders_of_the_outputs_volume_are_open_whatever_the_umask(agents, tmp_path):
+def test_folders_of_the_outputs_volume_are_open_whatever_the_umask(agents: Agents, tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     run = agents.script(plan(outputs=str(outputs), keepLogs=True), "", umask=0o077)
     assert run.wait() == 0
@@ -352,7 +366,7 @@ def test_folders_of_the_outputs_volume_are_open_whatever_the_umask(agents, tmp_p
         assert stat.S_IMODE((outputs / name).stat().st_mode) == 0o2777, name
 
 
-def test_the_message_fits_whatever_the_traceback_and_keeps_its_end(agents):
+def test_the_message_fits_whatever_the_traceback_and_keeps_its_end(agents: Agents) -> None:
     source = "record(ValueError('é\\x00\"\\\\\\ud800漢' * 20000 + 'THE END')); sys.exit(1)"
     run = agents.script(plan(), source)
     assert run.wait() == 1
@@ -361,7 +375,7 @@ def test_the_message_fits_whatever_the_traceback_and_keeps_its_end(agents):
     assert len(run.log.read_bytes()) > 3900
 
 
-def test_the_zipapp_is_reproducible_and_runs_with_its_hooks(agents, tmp_path):
+def test_the_zipapp_is_reproducible_and_runs_with_its_hooks(agents: Agents, tmp_path: Path) -> None:
     app, again = build_agent(tmp_path / "ftjob-agent.pyz"), build_agent(tmp_path / "again.pyz")
     assert app.read_bytes() == again.read_bytes()
     run = agents.start(
@@ -374,7 +388,7 @@ def test_the_zipapp_is_reproducible_and_runs_with_its_hooks(agents, tmp_path):
     assert run.text("stdout").strip() == f"{app}/ftjob_agent/hooks"
 
 
-def test_usage_without_a_command():
+def test_usage_without_a_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ftjob_agent"],
         capture_output=True,
@@ -385,7 +399,7 @@ def test_usage_without_a_command():
     assert b"usage" in done.stderr
 
 
-def test_the_port_is_free_again(agents):
+def test_the_port_is_free_again(agents: Agents) -> None:
     port = free_port()
     for _ in range(2):
         assert agents.script(plan(port=port), "").wait() == 0

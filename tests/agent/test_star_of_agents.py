@@ -6,9 +6,15 @@ import json
 import os
 import signal
 import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.agent_runs import TOKEN, free_port, is_alive, plan, star_plans, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.agent_runs import AgentRun, Agents
 
 FAIL = {
     "exception": ("record(ValueError(f'rank {rank} is wrong')); sys.exit(1)", 1, "Exception"),
@@ -17,20 +23,22 @@ FAIL = {
 }
 
 
-def first_of(runs):
+def first_of(runs: list[AgentRun]) -> dict[str, Any]:
     """Choose as the operator does."""
     order = {"Exception": 0, "Exit": 0, "Signal": 0, "Config": 0, "PeerLost": 1}
     found = [run.failure for run in runs if run.message["failure"] and run.failure["class"] in order]
     return min(found, key=lambda failure: (order[failure["class"]], failure["timeNs"]))
 
 
-def start(agents, configs, source, **options):
-    return [agents.script(config, source, **options) for config in configs]
+def start(agents: Agents, configs: list[dict[str, Any]], source: str) -> list[AgentRun]:
+    return [agents.script(config, source) for config in configs]
 
 
 @pytest.mark.parametrize("culprit", range(4))
 @pytest.mark.parametrize("how", FAIL)
-def test_the_rank_that_fails_first_is_named_and_all_is_stopped(agents, how, culprit):
+def test_the_rank_that_fails_first_is_named_and_all_is_stopped(
+    agents: Agents, how: str, culprit: int
+) -> None:
     source, code, kind = FAIL[how]
     script = f"""
 mark('pid', os.getpid())
@@ -58,7 +66,7 @@ signal.pause()
     assert runs[1 - culprit // 2].message["state"] == "Stopped"
 
 
-def test_of_two_failures_in_two_workers_the_earlier_is_named(agents):
+def test_of_two_failures_in_two_workers_the_earlier_is_named(agents: Agents) -> None:
     source = """
 if rank in (1, 3):
     record(ValueError(f'rank {rank}'), when=10**18 + (5 if rank == 1 else 0))
@@ -74,7 +82,7 @@ signal.pause()
     assert first_of(runs)["rank"] == 3
 
 
-def test_no_rank_starts_before_the_last_agent_is_there_in_any_order(agents):
+def test_no_rank_starts_before_the_last_agent_is_there_in_any_order(agents: Agents) -> None:
     first, second, leader = (star_plans(3, 1))[::-1]
     source = "mark('up', time.monotonic_ns()); sys.exit(0)"
     runs = [agents.script(first, source), agents.script(second, source)]
@@ -82,7 +90,7 @@ def test_no_rank_starts_before_the_last_agent_is_there_in_any_order(agents):
     assert [run.wait() for run in [*runs, late]] == [0, 0, 0]
 
 
-def test_alone_an_agent_waits_for_its_peers(agents):
+def test_alone_an_agent_waits_for_its_peers(agents: Agents) -> None:
     leader, follower = star_plans(2, 1)
     run = agents.script(leader, "mark('up')")
     wait_for(lambda: run.progress().get("state") == "Waiting", "the leader's answer")
@@ -92,7 +100,7 @@ def test_alone_an_agent_waits_for_its_peers(agents):
     assert (run.wait(), other.wait()) == (0, 0)
 
 
-def test_those_who_need_not_start_together_start_when_the_leader_answers(agents):
+def test_those_who_need_not_start_together_start_when_the_leader_answers(agents: Agents) -> None:
     leader, _, last = star_plans(3, 1, together=False)
     runs = [agents.script(config, "mark('up'); signal.pause()") for config in (leader, last)]
     for run, rank in zip(runs, (0, 2), strict=True):
@@ -101,7 +109,7 @@ def test_those_who_need_not_start_together_start_when_the_leader_answers(agents)
     assert runs[1].wait() == 143
 
 
-def test_a_leader_that_never_comes_is_named(agents):
+def test_a_leader_that_never_comes_is_named(agents: Agents) -> None:
     run = agents.script(star_plans(2, 1, startTimeoutSeconds=0.5)[1], "mark('up')")
     assert run.wait() == 2
     assert run.failure["class"] == "Config"
@@ -109,7 +117,7 @@ def test_a_leader_that_never_comes_is_named(agents):
     assert "spec.scheduling.timeoutSeconds" in run.failure["message"]
 
 
-def test_peers_that_never_come_are_named(agents):
+def test_peers_that_never_come_are_named(agents: Agents) -> None:
     configs = star_plans(4, 1, startTimeoutSeconds=1.5)
     runs = start(agents, [configs[0], configs[2]], "mark('up')")
     codes = [run.wait() for run in runs]
@@ -119,7 +127,7 @@ def test_peers_that_never_come_are_named(agents):
     assert codes[1] in {2, 143}
 
 
-def test_an_agent_that_loses_the_leader_ends_its_ranks(agents):
+def test_an_agent_that_loses_the_leader_ends_its_ranks(agents: Agents) -> None:
     runs = start(
         agents, star_plans(2, 1, contactTimeoutSeconds=1.5), "mark('up', os.getpid()); signal.pause()"
     )
@@ -135,7 +143,7 @@ def test_an_agent_that_loses_the_leader_ends_its_ranks(agents):
         os.kill(orphan, signal.SIGKILL)  # in a pod it would have died with the agent
 
 
-def test_the_leader_ends_the_attempt_when_an_agent_falls_silent(agents):
+def test_the_leader_ends_the_attempt_when_an_agent_falls_silent(agents: Agents) -> None:
     runs = start(
         agents, star_plans(2, 1, contactTimeoutSeconds=1.5), "mark('up', os.getpid()); signal.pause()"
     )
@@ -148,7 +156,7 @@ def test_the_leader_ends_the_attempt_when_an_agent_falls_silent(agents):
     assert runs[1].wait() == 143
 
 
-def test_sigterm_at_one_worker_ends_all_and_each_may_save(agents):
+def test_sigterm_at_one_worker_ends_all_and_each_may_save(agents: Agents) -> None:
     source = """
 signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1.5), mark('saved'), os._exit(0)))
 mark('up')
@@ -163,7 +171,7 @@ while True: signal.pause()
     assert all(run.message["state"] == "Stopped" for run in runs)
 
 
-def test_the_leader_stays_until_all_have_ended(agents):
+def test_the_leader_stays_until_all_have_ended(agents: Agents) -> None:
     runs = start(
         agents, star_plans(2, 1), "mark('up')\nif rank: \n  while not os.path.exists('go'): time.sleep(0.01)"
     )
@@ -173,7 +181,7 @@ def test_the_leader_stays_until_all_have_ended(agents):
     assert [run.wait() for run in runs] == [0, 0]
 
 
-def test_the_others_are_told_when_one_cannot_start(agents):
+def test_the_others_are_told_when_one_cannot_start(agents: Agents) -> None:
     leader, follower = star_plans(2, 1)
     runs = [agents.script(leader, "signal.pause()"), agents.start(follower, ["no-such-program"])]
     assert [run.wait() for run in runs] == [143, 127]
@@ -181,7 +189,7 @@ def test_the_others_are_told_when_one_cannot_start(agents):
 
 
 @pytest.fixture
-def leader(agents):
+def leader(agents: Agents) -> AgentRun:
     source = "mark('up')\nwhile not os.path.exists('go'): time.sleep(0.01)\nos._exit(int(open('go').read()))"
     run = agents.script(plan(ranks=[{"rank": 0, "localRank": 0, "env": {}}]), source)
     wait_for((run.folder / "up-0").exists, "the rank's start")
@@ -210,7 +218,9 @@ def leader(agents):
         ("POST", "/v1/agents/worker/1", b" " * (2 << 20), TOKEN, 413),
     ],
 )
-def test_requests_that_are_not_sound_are_refused_and_hurt_nobody(leader, method, path, body, token, status):
+def test_requests_that_are_not_sound_are_refused_and_hurt_nobody(
+    leader: AgentRun, method: str, path: str, body: bytes | None, token: str | None, status: int
+) -> None:
     token = token if token is None else token.encode().decode("latin-1")
     try:
         answered = leader.request(method, path, body, token)[0]
@@ -221,7 +231,7 @@ def test_requests_that_are_not_sound_are_refused_and_hurt_nobody(leader, method,
     assert leader.progress()["state"] == "Running"
 
 
-def test_the_operator_learns_of_a_failure_at_once(leader):
+def test_the_operator_learns_of_a_failure_at_once(leader: AgentRun) -> None:
     seen = leader.progress()["version"]
     answers = []
     ask = threading.Thread(
@@ -235,7 +245,7 @@ def test_the_operator_learns_of_a_failure_at_once(leader):
     assert leader.wait() == 3
 
 
-def test_steps_of_all_ranks_reach_the_leader(agents):
+def test_steps_of_all_ranks_reach_the_leader(agents: Agents) -> None:
     source = """
 with open(os.environ['FTJOB_PROGRESS_FILE'], 'w') as file:
     metrics = {'loss': 0.25, 'bad': float('nan')}
@@ -256,7 +266,7 @@ if rank == 1:
     assert [run.message["progress"]["step"] for run in runs] == [5, 6]
 
 
-def test_finished_captures_are_counted_and_their_request_is_written(agents, tmp_path):
+def test_finished_captures_are_counted_and_their_request_is_written(agents: Agents, tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     profiling = {
         "mode": "Scheduled",
@@ -290,7 +300,7 @@ while not os.path.exists('go'): time.sleep(0.01)
     assert sample["threads"] >= 1
 
 
-def test_a_name_that_is_not_known_yet_is_asked_for_again(agents):
+def test_a_name_that_is_not_known_yet_is_asked_for_again(agents: Agents) -> None:
     config = plan(index=1, agents=2, ranks=[{"rank": 1, "localRank": 0, "env": {}}], startTimeoutSeconds=1)
     config["leader"] = {"host": "no-such-host.invalid", "port": free_port()}
     run = agents.script(config, "")

@@ -1,0 +1,288 @@
+"""The agent's parts that decide without processes: failures, progress, messages, the book of the star."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.agent_runs import plan
+from support.agent_zipapp import SOURCE
+
+from ftjob_agent import failure, message, outputs, procfs
+from ftjob_agent.config import parse
+from ftjob_agent.failure import Failure
+from ftjob_agent.progress import Reader
+from ftjob_agent.star import RefusedError, Star
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "horovod.common.exceptions.HorovodInternalError: Connection closed by peer",
+        "[gloo/transport/tcp/pair.cc:589] Read error [127.0.0.1]:2: Connection reset by peer",
+        "Collective ops is aborted by: Worker /job:worker/task:1 is down",
+        "torch.distributed.DistBackendError: NCCL error in: x: ncclRemoteError: remote process exited",
+        "UnavailableError: Task /job:worker/replica:0/task:1 stopped sending heartbeats",
+        "grpc: StatusCode.UNAVAILABLE failed to connect to all addresses",
+        "Terminating process because the JAX distributed service detected fatal errors.",
+        "[1] RuntimeError: [gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.7]",
+    ],
+)
+def test_words_of_a_lost_peer_are_known(words: str) -> None:
+    assert failure.tells_of_lost_peer(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["ValueError: bad label", "CUDA out of memory", "FileNotFoundError: /data/x.csv", "KeyError: 'peer'"],
+)
+def test_words_of_own_failures_are_not(words: str) -> None:
+    assert not failure.tells_of_lost_peer(words)
+
+
+def test_an_exception_raised_from_a_lost_peers_is_a_victims() -> None:
+    traceback = (
+        "Traceback (most recent call last):\nHorovodInternalError: x\n\n"
+        "During handling of the above exception, another exception occurred:\n\n"
+        "Traceback (most recent call last):\nRuntimeError: training failed"
+    )
+    record = {"type": "RuntimeError", "message": "training failed", "traceback": traceback}
+    assert failure.of_rank(0, code=1, ended_ns=1, tail="", record=record).kind == "PeerLost"
+
+
+def test_source_lines_of_a_traceback_do_not_make_a_victim() -> None:
+    head = "Traceback (most recent call last):\n"
+    traceback = head + '  File "t.py", line 3\n    except HorovodInternalError:\nValueError: mine'
+    record = {"type": "ValueError", "message": "mine", "traceback": traceback}
+    assert failure.of_rank(0, code=1, ended_ns=1, tail="", record=record).kind == "Exception"
+
+
+def test_earlier_noise_about_connections_does_not_excuse_a_killed_rank() -> None:
+    found = failure.of_rank(2, code=-9, ended_ns=1, tail="Connection reset by peer", record=None)
+    assert (found.kind, found.exit_code, found.type) == ("Signal", 137, "SIGKILL")
+
+
+def test_a_rank_killed_for_memory_says_so() -> None:
+    found = failure.of_rank(2, code=-9, ended_ns=1, tail="", record=None, oom=True)
+    assert found.type == "OOMKilled"
+    assert "memory limit" in found.message
+
+
+@pytest.mark.parametrize(
+    ("kinds", "chosen"),
+    [
+        ([("PeerLost", 1), ("Exception", 9)], 1),
+        ([("Stopped", 1), ("PeerLost", 9)], 1),
+        ([("Exit", 5), ("Signal", 3), ("Config", 4)], 1),
+        ([("Exception", 7), ("Stopped", 1)], 0),
+    ],
+)
+def test_the_first_failure_is_chosen_by_kind_then_time(kinds: list[tuple[str, int]], chosen: int) -> None:
+    failures = [Failure(kind, "", rank=rank, time_ns=when) for rank, (kind, when) in enumerate(kinds)]
+    found = failure.first(failures)
+    assert found is not None
+    assert found.rank == chosen
+
+
+def test_torchelastics_record_is_read_when_the_hooks_left_none(tmp_path: Path) -> None:
+    extra = {"py_callstack": "Traceback…\nValueError: x", "timestamp": "17"}
+    error = {"message": {"message": "ValueError: x", "extraInfo": extra}}
+    (tmp_path / "torchelastic_error.json").write_text(json.dumps(error))
+    record = failure.read_record(str(tmp_path))
+    found = failure.of_rank(0, code=1, ended_ns=1, tail="", record=record)
+    assert (found.kind, found.type, found.time_ns) == ("Exception", "ValueError", 17 * 10**9)
+
+
+def write_steps(
+    folder: Path, step: int, total: int = 0, *, last: int = 0, first: int = 0, epoch: float = math.nan
+) -> None:
+    (folder / "steps.bin").write_bytes(
+        struct.pack("<8sQQQQdQQ", b"FTJSTEP1", step, total, last, first, epoch, 0, 0)
+    )
+
+
+def test_steps_give_progress_and_pace(tmp_path: Path) -> None:
+    reader = Reader(str(tmp_path))
+    assert not reader.read().is_known
+    write_steps(tmp_path, 11, 100, last=2 * 10**9, first=10**9)
+    assert reader.read().as_json() == {"step": 11, "totalSteps": 100, "stepSeconds": 0.1, "timeNs": 2 * 10**9}
+    write_steps(tmp_path, 21, 100, last=7 * 10**9, first=10**9, epoch=1.5)
+    found = reader.read()
+    assert (found.step_seconds, found.epoch) == (0.5, 1.5)
+
+
+def test_the_script_wins_over_the_hooks_and_nonsense_is_dropped(tmp_path: Path) -> None:
+    write_steps(tmp_path, 11, 100, last=2, first=1, epoch=1.0)
+    (tmp_path / "metrics.json").write_text('{"loss": NaN, "lr": 0.1, "acc": 0.5, "ok": true, "big": 1e999}')
+    (tmp_path / "progress.jsonl").write_bytes(
+        b'{"step": 5, "metrics": {"acc": 0.75}}\nnot json\n[]\n\xff\xfe\n{"step": -1, "epoch": Infinity}\n'
+        b'{"step": true, "totalSteps": 1e3}\n{"unknown": 1}\n{"step": 6, "epoch'
+    )
+    reader = Reader(str(tmp_path))
+    found = reader.read()
+    assert (found.step, found.total_steps, found.epoch) == (5, 100, 1.0)
+    assert found.metrics == {"lr": 0.1, "acc": 0.75}
+    with (tmp_path / "progress.jsonl").open("ab") as file:
+        file.write(b'": 2}\n')
+    found = reader.read()
+    assert (found.step, found.epoch) == (6, 2.0)
+
+
+def test_a_flood_of_lines_is_read_from_its_end(tmp_path: Path) -> None:
+    (tmp_path / "progress.jsonl").write_bytes(b'{"step": 1}\n' * 300_000 + b'{"step": 2}\n')
+    assert Reader(str(tmp_path)).read().step == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"FTJSTEP1", b"x" * 64, bytes(64)])
+def test_steps_that_are_not_whole_are_no_progress(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "steps.bin").write_bytes(content)
+    assert not Reader(str(tmp_path)).read().is_known
+
+
+def test_a_message_too_large_in_every_part_still_fits() -> None:
+    data = message.encode(
+        {
+            "version": 1,
+            "state": "Failed",
+            "failure": {"rank": 1, "class": "Exception", "message": "漢" * 9000 + "end"},
+            "progress": {"step": 1, "metrics": {f"metric-{i}": 0.123456789 for i in range(32)}},
+            "captures": {f"s{i}": list(range(100)) for i in range(50)},
+            "notes": ["n" * 500] * 8,
+        }
+    )
+    assert len(data) <= 4096
+    found = json.loads(data)
+    assert found["failure"]["message"].endswith("end")
+    assert found["progress"]["step"] == 1
+
+
+def report(state: str = "Waiting", **more: Any) -> dict[str, Any]:
+    return {
+        "attempt": 0,
+        "life": "a",
+        "sequence": 1,
+        "state": state,
+        "ranks": [{"rank": 1, "state": state}],
+        **more,
+    }
+
+
+def test_an_agent_that_vanished_while_waiting_does_not_let_the_others_start() -> None:
+    star = Star(parse(json.dumps(plan(agents=3, contactTimeoutSeconds=30))), now=0)
+    star.report(("worker", 0), report(), 0)
+    star.report(("worker", 1), report(), 0)
+    star.report(("worker", 0), report(sequence=2), 40)
+    star.report(("worker", 2), report(), 40)
+    assert star.command == "Wait"
+    star.report(("worker", 1), report(life="its replacement"), 41)
+    assert star.command == "Start"
+
+
+def test_a_replaced_agent_cannot_join_ranks_that_run() -> None:
+    star = Star(parse(json.dumps(plan(agents=1))), now=0)
+    star.report(("worker", 0), report(), 0)
+    star.report(("worker", 0), report(life="b"), 1)
+    assert star.command == "Stop"
+
+
+def test_an_overtaken_report_changes_nothing() -> None:
+    star = Star(parse(json.dumps(plan(agents=2))), now=0)
+    star.report(("worker", 1), report("Running", sequence=5), 0)
+    assert not star.report(("worker", 1), report("Waiting", sequence=4), 0)
+    assert star.members["worker", 1].state == "Running"
+
+
+def test_steps_wake_nobody_and_states_do() -> None:
+    star = Star(parse(json.dumps(plan(agents=2))), now=0)
+    star.report(("worker", 1), report("Running"), 0)
+    version, order = star.version, star.order
+    star.report(("worker", 1), report("Running", sequence=2, progress={"rank": 1, "step": 9}), 1)
+    assert (star.version, star.order) == (version, order)
+    star.report(("worker", 1), report("Succeeded", sequence=3), 1)
+    assert (star.version > version, star.order) == (True, order)
+
+
+def test_a_better_reason_replaces_a_victims() -> None:
+    star = Star(parse(json.dumps(plan(agents=2))), now=0)
+    victim, culprit = Failure("PeerLost", "", rank=0, time_ns=1), Failure("Exit", "", rank=1, time_ns=2)
+    star.report(("worker", 0), report("Failed", failure=victim.as_json()), 0)
+    star.report(("worker", 1), report("Failed", failure=culprit.as_json()), 0)
+    star.report(("worker", 0), report("Failed", sequence=2, failure=victim.as_json()), 0)
+    assert star.progress()["failure"]["rank"] == 1
+
+
+def test_more_agents_than_planned_are_refused() -> None:
+    star = Star(parse(json.dumps(plan(agents=1))), now=0)
+    star.report(("worker", 0), report(), 0)
+    with pytest.raises(RefusedError, match="worker-7"):
+        star.report(("worker", 7), report(), 0)
+
+
+def test_control_groups_of_both_versions_are_read(tmp_path: Path) -> None:
+    one, two = tmp_path / "v1", tmp_path / "v2"
+    (one / "cpuacct").mkdir(parents=True)
+    (one / "memory/pod").mkdir(parents=True)
+    (one / "cpuacct/cpuacct.usage").write_text("2500000000\n")
+    (one / "memory/pod/memory.usage_in_bytes").write_text("4096\n")
+    (one / "memory/pod/memory.oom_control").write_text("oom_kill_disable 0\noom_kill 3\n")
+    two.mkdir()
+    (two / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
+    (two / "memory.current").write_text("8192\n")
+    (two / "memory.events").write_text("oom 4\noom_kill 2\n")
+    (tmp_path / "m1").write_text("4:memory:/pod\n2:cpu,cpuacct:/not/mounted\n")
+    (tmp_path / "m2").write_text("0::/\n")
+    first = procfs.Cgroup(str(one), str(tmp_path / "m1"))
+    assert (first.sample(), first.oom_kills()) == ({"cpuSeconds": 2.5, "memoryBytes": 4096}, 3)
+    second = procfs.Cgroup(str(two), str(tmp_path / "m2"))
+    assert (second.sample(), second.oom_kills()) == ({"cpuSeconds": 1.5, "memoryBytes": 8192}, 2)
+    assert procfs.Cgroup(str(tmp_path / "none"), str(tmp_path / "none")).sample() == {}
+
+
+def test_usage_counts_this_process() -> None:
+    used = procfs.usage(procfs.descendants(os.getpid(), procfs.children()))
+    assert used.cpu_seconds > 0
+    assert used.rss_bytes > 1 << 20
+    assert used.threads >= 1
+
+
+def test_the_loopback_is_lo() -> None:
+    assert procfs.interface_of("127.0.0.1", "127.0.0.1") == "lo"
+
+
+def test_a_folder_of_someone_else_is_left_as_it_is_when_it_may_be_used(tmp_path: Path) -> None:
+    outputs.make_folder(str(tmp_path / "a" / "b"))
+    outputs.make_folder(str(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o7777 == 0o2777
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_the_sources_are_python_3_9(path: Path) -> None:
+    tree = ast.parse(path.read_text(), feature_version=(3, 9))
+    called = {
+        (getattr(node.func, "id", getattr(node.func, "attr", "")), word.arg)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for word in node.keywords
+    }
+    newer = {("zip", "strict"), ("dataclass", "slots"), ("dataclass", "kw_only"), ("field", "kw_only")}
+    assert not called & newer
+    unions = any(isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr) for node in ast.walk(tree))
+    assert not unions or "from __future__ import annotations" in path.read_text()
+
+
+def test_the_sources_import_only_the_standard_library() -> None:
+    for path in SOURCE.glob("*.py"):
+        for node in ast.walk(ast.parse(Path(path).read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            tops = {name.split(".")[0] for name in names}
+            # Horovod is imported by the child alone, which runs in the trainer's Python.
+            allowed = {"ftjob_agent", "horovod"} if path.name == "horovod_rendezvous.py" else {"ftjob_agent"}
+            assert tops <= set(sys.stdlib_module_names) | allowed, path
