@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Ranks = Callable[..., list[Program]]
 
+pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up before
 HERE = Path(__file__).parent
 MODULE = ("-m", "ftjob_workloads.horovod_digits")
 STEPS = 60
@@ -55,7 +56,7 @@ def ranks(start: Callable[..., Program]) -> Iterator[Ranks]:
                     "HOROVOD_CONTROLLER": "gloo",
                     "HOROVOD_CPU_OPERATIONS": "gloo",
                     "HOROVOD_GLOO_IFACE": "lo",
-                    "HOROVOD_GLOO_TIMEOUT_SECONDS": "200",
+                    "HOROVOD_GLOO_TIMEOUT_SECONDS": "400",
                     "FTJOB_NODE_NAME": f"node-of-{slot.hostname}",
                 },
             )
@@ -95,7 +96,7 @@ def test_a_rank_alone_stays_far_below_it(start: Callable[..., Program], tmp_path
     assert alone.result()["size"] == 1
     assert alone.result()["classes"] == [0, 4, 8]
     assert alone.result()["testAccuracy"] <= 0.4
-    assert "below --min-accuracy 0.93" in alone.output()
+    assert "below --min-accuracy 0.9" in alone.output()
 
 
 def test_the_ranks_work_together(four: list[Program]) -> None:

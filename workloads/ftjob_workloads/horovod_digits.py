@@ -11,8 +11,8 @@ What it shows:
 * a test set that is shared out, and counted together.
 
 By default (``--shard classes``) rank r of n learns from the digits r, r + n, r + 2n… alone. Four ranks
-reach a test accuracy of 0.97 to 0.99 all the same, and 0.93 is demanded; a rank without the exchange knows
-two or three of the ten digits and ends at 0.2 to 0.3.
+reach a test accuracy of 0.97 to 0.99 all the same, one process with all digits 0.93 to 0.97 in as many steps,
+and 0.90 is demanded; a rank without the exchange knows two or three digits and ends at 0.18 to 0.31.
 
     python -m ftjob_workloads.horovod_digits      # one process; ftjob, horovodrun or mpirun start more
 """
@@ -218,7 +218,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default="warmup",
         help="rise to ranks x rate, or not (default: %(default)s)",
     )
-    add("--learning-rate", type=float, default=0.01, help="of one rank (default: %(default)s)")
+    add("--learning-rate", type=float, default=0.02, help="of one rank (default: %(default)s)")
     add("--warmup-steps", type=int, default=60, help="(default: %(default)s)")
     add(
         "--seed",
@@ -226,7 +226,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=1,
         help="of weights and sample order; the rank is added (default: %(default)s)",
     )
-    add("--min-accuracy", type=float, default=0.93, help="exit 1 below it (default: %(default)s)")
+    add("--min-accuracy", type=float, default=0.9, help="exit 1 below it (default: %(default)s)")
     add(
         "--checkpoint-dir",
         type=Path,
