@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
+import subprocess
 import sys
+import termios
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
-from support.local_run import plain_job, read_until, run, start, wait_until_released
-
-if TYPE_CHECKING:
-    import subprocess
+from support.local_run import command, plain_job, read_until, run, start, wait_until_released
 
 SAYS_WHO_IT_IS = """
 import os, sys
@@ -319,3 +319,51 @@ def test_no_rank_survives_a_killed_agent(tmp_path: Path) -> None:
     assert process.returncode == 1
     wait_until_released(reader)
     os.close(reader)
+
+
+def test_outputs_are_below_the_current_folder_unless_named(tmp_path: Path) -> None:
+    (tmp_path / "hello.json").write_text(json.dumps(plain_job("", name="hello")))
+    done = subprocess.run(
+        [sys.executable, "-m", "ftjob.cli.main", "run", "hello.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "outputs:  ./ftjob-outputs/hello" in done.stdout
+    assert (tmp_path / "ftjob-outputs" / "hello" / "job.yaml").exists()
+
+
+def test_terminal_gets_a_live_table_and_coloured_names(tmp_path: Path) -> None:
+    script = """
+import json, os
+with open(os.environ["FTJOB_PROGRESS_FILE"], "a") as file:
+    file.write(json.dumps({"step": 3, "totalSteps": 4}) + "\\n")
+print("[bold]hello[/bold]")
+"""
+    job = plain_job(script, processes=2)
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (40, 100))
+    env = os.environ | {"TERM": "xterm-256color"}
+    with subprocess.Popen(
+        command(job, tmp_path), stdout=slave, stderr=slave, cwd=tmp_path, env=env
+    ) as process:
+        os.close(slave)
+        seen = b""
+        while data := _read(master):
+            seen += data
+        assert process.wait(timeout=60) == 0, seen
+    os.close(master)
+    text = seen.decode()
+    assert "\x1b[36m[rank 0] \x1b[0m[bold]hello[/bold]" in text
+    for word in ("RANK", "WORKER", "STATE", "job-worker-0-0", "Succeeded", "3/4"):
+        assert word in text, word
+
+
+def _read(master: int) -> bytes:
+    try:
+        return os.read(master, 4096)
+    except OSError:  # Linux' way of saying that the last writer is gone
+        return b""

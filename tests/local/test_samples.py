@@ -1,4 +1,4 @@
-"""The sample manifests, unchanged, by `ftjob run`: the same accuracy and the same folders as in the cluster."""
+"""The sample manifests, unchanged, by `ftjob run`: accuracy and folders are those of the cluster."""
 
 from __future__ import annotations
 

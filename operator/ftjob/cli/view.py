@@ -109,8 +109,8 @@ class LiveView:
         """Print a rank's line above the table, with its own colours."""
         from rich.text import Text  # noqa: PLC0415
 
-        prefix = Text(f"[rank {rank}] ", style=COLOURS[rank % len(COLOURS)])
-        self._console.print(prefix + Text.from_ansi(text), soft_wrap=True)
+        prefix = (f"[rank {rank}] ", COLOURS[rank % len(COLOURS)])
+        self._console.print(Text.assemble(prefix, Text.from_ansi(text)), soft_wrap=True)
 
     def update(self, status: JobStatus, ranks: tuple[RankState, ...]) -> None:
         """Draw the table anew."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ftjob.plan.layout import WorkerPlace
     from ftjob.plan.worker import WorkerCommand
 
+TAIL = 4096
 _STEPS = struct.Struct("<8sQQ")
 """Magic, step and total steps: the head of ``steps.bin``."""
 
@@ -132,14 +133,10 @@ class Agent:
             deleting=self._stopping and self._terminated is None,
         )
 
-    def steps(self, rank: int) -> tuple[int, int] | None:
-        """Return step and total steps of a rank, as its hooks count them."""
-        try:
-            with (self._folder / "run" / f"rank-{rank:05d}" / "steps.bin").open("rb") as file:
-                magic, step, total = _STEPS.unpack(file.read(_STEPS.size))
-        except (OSError, struct.error):
-            return None
-        return (step, total) if magic == b"FTJSTEP1" else None
+    def steps(self, rank: int) -> tuple[int | None, int | None]:
+        """Return step and total steps of a rank: as its script says, else as its hooks count them."""
+        folder = self._folder / "run" / f"rank-{rank:05d}"
+        return _told_steps(folder / "progress.jsonl") or _counted_steps(folder / "steps.bin") or (None, None)
 
     def report(self, token: str) -> LeaderReport | None:
         """Ask the leader what it knows of the whole job; None while it does not answer."""
@@ -157,6 +154,30 @@ class Agent:
     def remove(self) -> None:
         """Remove its private folder."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _counted_steps(path: Path) -> tuple[int, int | None] | None:
+    try:
+        with path.open("rb") as file:
+            magic, step, total = _STEPS.unpack(file.read(_STEPS.size))
+    except (OSError, struct.error):
+        return None
+    return (step, total or None) if magic == b"FTJSTEP1" else None
+
+
+def _told_steps(path: Path) -> tuple[int, int | None] | None:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            lines = file.read().split(b"\n")[-2::-1]  # the newest first; what has no end yet is left out
+        for line in lines:
+            data = json.loads(line)
+            if isinstance(data.get("step"), int):
+                total = data.get("totalSteps")
+                return data["step"], total if isinstance(total, int) else None
+    except (OSError, ValueError, AttributeError):
+        return None
+    return None
 
 
 def _report(data: dict[str, Any]) -> LeaderReport:

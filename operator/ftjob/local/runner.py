@@ -242,7 +242,7 @@ class Runner:
         states = []
         for agent in self._agents.values():
             for rank in agent.place.ranks:
-                step, total = agent.steps(rank) or (None, None)
+                step, total = agent.steps(rank)
                 states.append(RankState(rank, agent.place.name, _state(agent, rank), step, total))
         return tuple(states)
 
