@@ -22,19 +22,20 @@ def space(client: Client) -> Namespace:
 def test_the_second_operator_stands_by_and_takes_over(
     server: ApiServer, space: Namespace, tmp_path: Path
 ) -> None:
-    with running_kubelet(server, space.name):
-        with running_operator(server, tmp_path, namespace=space.name) as first:
-            with running_operator(server, tmp_path, namespace=space.name, leading=False) as second:
-                space.submit()
-                space.await_phase("Running")
-                assert first.writes() > 0
-                assert second.writes() == 0
-                assert second.get("/readyz")[0] == 200
-                first.process.terminate()
-                assert first.process.wait(timeout=30) == 0
-                space.submit("next")
-                space.await_phase("Running", "next")
-                assert second.writes() > 0
+    with (
+        running_kubelet(server, space.name),
+        running_operator(server, tmp_path, namespace=space.name) as first,
+        running_operator(server, tmp_path, namespace=space.name, leading=False) as second,
+    ):
+        space.submit()
+        space.await_phase("Running")
+        assert first.writes() > 0
+        assert second.writes() == 0
+        first.process.terminate()
+        assert first.process.wait(timeout=30) == 0
+        space.submit("next")
+        space.await_phase("Running", "next")
+        assert second.writes() > 0
 
 
 def test_an_operator_that_loses_the_lease_leaves_at_once(

@@ -65,8 +65,8 @@ def test_message(change: tuple[str, Any], text: str) -> None:
 def test_identity_variable_is_named() -> None:
     (message,) = said(bent(f"{TRAINER}.env", [{"name": "TF_CONFIG", "value": "{}"}]))
     assert message == (
-        "spec.template.spec.containers: the trainer's env sets TF_CONFIG, which ftjob sets for each rank; "
-        "a value of your own would make ranks run alone; remove it from env"
+        "spec.template.spec.containers: the trainer's env sets TF_CONFIG, which tells a rank who it is "
+        "and is ftjob's alone to set; remove it from env"
     )
 
 

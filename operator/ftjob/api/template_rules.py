@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from ftjob.api.defaults import containers_of, items, trainer_of
-from ftjob.api.identity import IDENTITY_FAMILIES, IDENTITY_PREFIXES
+from ftjob.api.identity import IDENTITY_NAMES, IDENTITY_PREFIXES
 from ftjob.api.names import GROUP
 from ftjob.api.rules import Rule
 from ftjob.api.spec import JobSpec
@@ -50,14 +50,12 @@ def _is_below_our_root(path: str) -> bool:
     return path == MOUNT_ROOT or path.startswith(f"{MOUNT_ROOT}/")
 
 
-def _identity(names: Sequence[str], cel: str, is_bad: Callable[[str], bool]) -> Rule:
-    """Return the rule that keeps one family of identity variables out of the trainer's env."""
-    listed = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+def _identity(shown: str, cel: str, is_bad: Callable[[str], bool]) -> Rule:
+    """Return the rule that keeps one identity variable out of the trainer's env; one each, to name it."""
     return Rule(
         at="spec.template",
         field="spec.template.spec.containers",
-        message=f"the trainer's env sets {listed}, which ftjob sets for each rank; a value of your own would "
-        "make ranks run alone",
+        message=f"the trainer's env sets {shown}, which tells a rank who it is and is ftjob's alone to set",
         remedy="remove it from env",
         cel=f"self.spec.containers.all(c, !{_IS_TRAINER} || !has(c.env) || "
         f"!c.env.exists(e, has(e.name) && {cel}))",
@@ -85,9 +83,9 @@ TEMPLATE_RULES: tuple[Rule, ...] = (
         broken=lambda spec: bool(trainer_of(spec)) and not trainer_of(spec).get("command"),
         required=True,
     ),
-    *(_identity(family, f"e.name in {list(family)}", family.__contains__) for family in IDENTITY_FAMILIES),
+    *(_identity(name, f"e.name == '{name}'", name.__eq__) for name in IDENTITY_NAMES),
     *(
-        _identity((f"{prefix}*",), f"e.name.startsWith('{prefix}')", partial(_starts_with, prefix))
+        _identity(f"a {prefix}*", f"e.name.startsWith('{prefix}')", partial(_starts_with, prefix))
         for prefix in IDENTITY_PREFIXES
     ),
     Rule(
@@ -110,16 +108,16 @@ TEMPLATE_RULES: tuple[Rule, ...] = (
     Rule(
         at="spec.template",
         field="spec.template.spec.containers",
-        message=f"a container is named {AGENT_NAME}, as a container that ftjob adds",
-        remedy="give it another name",
+        message=f"{AGENT_NAME} is the name of a container that ftjob adds",
+        remedy="give yours another name",
         cel=f"!self.spec.containers.exists(c, has(c.name) && c.name == '{AGENT_NAME}')",
         broken=lambda spec: _any(containers_of(spec.template), "name", AGENT_NAME.__eq__),
     ),
     Rule(
         at="spec.template",
         field="spec.template.spec.initContainers",
-        message=f"an init container is named {AGENT_NAME}, as a container that ftjob adds",
-        remedy="give it another name",
+        message=f"{AGENT_NAME} is the name of an init container that ftjob adds",
+        remedy="give yours another name",
         cel=f"!has(self.spec.initContainers) || "
         f"!self.spec.initContainers.exists(c, has(c.name) && c.name == '{AGENT_NAME}')",
         broken=lambda spec: _any(items(_pod(spec), "initContainers"), "name", AGENT_NAME.__eq__),
@@ -127,8 +125,8 @@ TEMPLATE_RULES: tuple[Rule, ...] = (
     Rule(
         at="spec.template",
         field="spec.template.spec.volumes",
-        message=f"a volume is named {' or '.join(OUR_VOLUMES)}, as a volume that ftjob adds",
-        remedy="give it another name",
+        message=f"{' and '.join(OUR_VOLUMES)} are the names of volumes that ftjob adds",
+        remedy="give yours another name",
         cel=f"!has(self.spec.volumes) || "
         f"!self.spec.volumes.exists(v, has(v.name) && v.name in {list(OUR_VOLUMES)})",
         broken=lambda spec: _any(items(_pod(spec), "volumes"), "name", OUR_VOLUMES.__contains__),

@@ -16,7 +16,7 @@ SUPPORTED_STRATEGIES = (StrategyName.HOROVOD, StrategyName.MIRRORED, StrategyNam
 def _not_yet(field: str, what: str, remedy: str, *, cel: str, broken: Callable[[JobSpec], bool]) -> Rule:
     return Rule(
         field=field,
-        message=f"{what} does not work in this version of ftjob yet",
+        message=f"this version of ftjob does not support {what} yet",
         remedy=remedy,
         cel=cel,
         broken=broken,
@@ -26,8 +26,8 @@ def _not_yet(field: str, what: str, remedy: str, *, cel: str, broken: Callable[[
 def _restart(key: str, attribute: str) -> Rule:
     return _not_yet(
         f"spec.restart.{key}",
-        "restarting a failed job",
-        f"remove restart.{key}; a script that saves checkpoints can be applied again under a new name",
+        "restarts of a failed job",
+        f"remove restart.{key}",
         cel=f"!has(self.restart) || !has(self.restart.{key})",
         broken=lambda spec: attribute in spec.restart.model_fields_set,
     )
@@ -36,7 +36,7 @@ def _restart(key: str, attribute: str) -> Rule:
 UNSUPPORTED: tuple[Rule, ...] = (
     Rule(
         field="spec.strategy",
-        message="this strategy does not work in this version of ftjob yet",
+        message="this version of ftjob does not support this strategy yet",
         remedy=f"use one of {', '.join(SUPPORTED_STRATEGIES)}",
         cel=f"self.strategy in {[str(name) for name in SUPPORTED_STRATEGIES]}",
         broken=lambda spec: spec.strategy not in SUPPORTED_STRATEGIES,
@@ -50,7 +50,7 @@ UNSUPPORTED: tuple[Rule, ...] = (
     ),
     _not_yet(
         "spec.tpu",
-        "training on TPUs",
+        "TPUs",
         "remove tpu",
         cel="!has(self.tpu)",
         broken=lambda spec: spec.tpu is not None,
@@ -64,7 +64,7 @@ UNSUPPORTED: tuple[Rule, ...] = (
     ),
     _not_yet(
         "spec.restart.limit",
-        "restarting a failed job",
+        "restarts of a failed job",
         "remove restart.limit, or set it to 0",
         cel="self.?restart.?limit.orValue(0) == 0",
         broken=lambda spec: spec.restart.limit > 0,
@@ -76,7 +76,7 @@ UNSUPPORTED: tuple[Rule, ...] = (
     _restart("countDisruptions", "count_disruptions"),
     _not_yet(
         "spec.suspend",
-        "suspending a job",
+        "suspended jobs",
         "remove suspend, or set it to false; to stop the job, delete it",
         cel="!self.?suspend.orValue(false)",
         broken=lambda spec: spec.suspend,
@@ -90,7 +90,7 @@ UNSUPPORTED: tuple[Rule, ...] = (
     ),
     _not_yet(
         "spec.ttlSecondsAfterFinished",
-        "deleting a finished job",
+        "the deletion of finished jobs",
         "remove ttlSecondsAfterFinished and delete the job yourself",
         cel="!has(self.ttlSecondsAfterFinished)",
         broken=lambda spec: spec.ttl_seconds_after_finished is not None,
@@ -104,21 +104,21 @@ UNSUPPORTED: tuple[Rule, ...] = (
     ),
     _not_yet(
         "spec.scheduling.queue",
-        "waiting in a queue",
+        "queues",
         "remove scheduling.queue",
         cel="!has(self.scheduling) || !has(self.scheduling.queue)",
         broken=lambda spec: spec.scheduling.queue is not None,
     ),
     _not_yet(
         "spec.scheduling.topologyKey",
-        "placing all workers in one domain",
+        "the placement of all workers in one domain",
         "remove scheduling.topologyKey and write a podAffinity into the template",
         cel="!has(self.scheduling) || !has(self.scheduling.topologyKey)",
         broken=lambda spec: spec.scheduling.topology_key is not None,
     ),
     _not_yet(
         "spec.scheduling.timeoutSeconds",
-        "giving up when workers do not start",
+        "a time limit for the start",
         "remove scheduling.timeoutSeconds",
         cel="!has(self.scheduling) || !has(self.scheduling.timeoutSeconds)",
         broken=lambda spec: spec.scheduling.timeout_seconds is not None,
@@ -140,7 +140,7 @@ UNSUPPORTED: tuple[Rule, ...] = (
     ),
     _not_yet(
         "spec.watchdog",
-        "the watchdog",
+        "a watchdog",
         "remove watchdog",
         cel="!has(self.watchdog)",
         broken=lambda spec: spec.watchdog is not None,

@@ -25,7 +25,7 @@ NAME_PROBLEM = Problem(
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 KUEUE_PROBLEM = Problem(
     field=f"metadata.labels[{KUEUE_LABEL}]",
-    message="queueing by Kueue does not work in this version of ftjob yet",
+    message="this version of ftjob does not support Kueue yet",
     remedy="remove the label",
 )
 
