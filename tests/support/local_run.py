@@ -102,6 +102,7 @@ def start(job: dict[str, Any], folder: Path, *options: str) -> subprocess.Popen[
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
+        env=os.environ | {"TMPDIR": str(folder)},  # what is left when ftjob is killed lies there
     )
 
 
