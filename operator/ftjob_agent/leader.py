@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 import socket
 import time
 from typing import TYPE_CHECKING, Any, Callable, Optional
@@ -49,7 +50,9 @@ class Leader:
                 "hostNetwork another job on this node may have it: give the jobs different nodes, or leave "
                 "hostNetwork out"
             ) from None
-        Server(loop, listener, token, 2 * config.agents + OPERATOR_CONNECTIONS, self._handle)
+        connections = 2 * config.agents + OPERATOR_CONNECTIONS
+        _allow_files(connections + 256)
+        Server(loop, listener, token, connections, self._handle)
 
     @property
     def command(self) -> str:
@@ -184,6 +187,14 @@ class Leader:
             self._shown = self.star.version
             for held in list(self._watchers):
                 self._answer_watcher(held)
+
+
+def _allow_files(count: int) -> None:
+    """Raise the limit of open files if a large job needs more than the usual 1024; ranks inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _expect(request: Request, method: str) -> None:
