@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from support.hook_env import HOROVOD, PROGRAMS, Steps, hooks_in, profile_of, rank_env, record, run
 
-pytestmark = pytest.mark.xdist_group("hooks-horovod")
+# The first test of a group waits for the run that all look at.
+pytestmark = [pytest.mark.xdist_group("hooks-horovod"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

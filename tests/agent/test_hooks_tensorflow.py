@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from support.hook_env import MODES, Steps, hooks_in, profile_of, rank_env, record, run
 
-pytestmark = pytest.mark.xdist_group("hooks-tensorflow")
+# The first test of a group waits for the run that all look at.
+pytestmark = [pytest.mark.xdist_group("hooks-tensorflow"), pytest.mark.timeout(600)]
 
 LOOPS = [
     "eager",

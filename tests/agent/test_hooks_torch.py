@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from support.hook_env import MODES, Steps, hooks_in, profile_of, rank_env, record, run
 
-pytestmark = pytest.mark.xdist_group("hooks-torch")
+# The first test of a group waits for the run that all look at.
+pytestmark = [pytest.mark.xdist_group("hooks-torch"), pytest.mark.timeout(600)]
 
 COUNTED = [
     "plain",

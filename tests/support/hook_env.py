@@ -64,7 +64,7 @@ def profile_of(folder: Path, **schedule: int) -> str:
 
 
 def run(
-    env: dict[str, str], *program: object, code: int = 0, timeout: float = 240
+    env: dict[str, str], *program: object, code: int = 0, timeout: float = 550
 ) -> subprocess.CompletedProcess[str]:
     """Run a Python program to its end, which must be the expected one."""
     done = subprocess.run(
