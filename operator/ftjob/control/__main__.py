@@ -55,7 +55,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     defaults = Config()
     parser = argparse.ArgumentParser(
         prog="python -m ftjob.control",
-        description="The ftjob operator. Options can be set by the environment too: FTJOB_AGENT_IMAGE and so on.",
+        description="The ftjob operator. The environment can set options too: FTJOB_AGENT_IMAGE and so on.",
     )
 
     def option(name: str, default: str, text: str, **more: object) -> None:

@@ -35,6 +35,8 @@ async def apply(job: Job, decision: Plan, ctx: Context) -> None:
     refusal = await _create_all(job, decision.create, ctx)
     if refusal is None:
         ctx.cache.clear_refusal(job)
+        pods = sum(1 for manifest in decision.create if manifest["kind"] == POD.kind)
+        ctx.metrics.pods_accepted(job, pods, ctx.clock())
         return
     logger.warning("%s %s: %s", refusal.object_kind, refusal.object_name, refusal.message, extra=about(job))
     ctx.cache.refuse(job, refusal)
@@ -108,7 +110,6 @@ def _take_in(job: Job, resource: Resource, body: Manifest, ctx: Context) -> None
     """Read our own write."""
     if resource is POD:
         ctx.cache.see_pod(body)
-        ctx.metrics.pod_created(job, ctx.clock())
     elif resource is SERVICE:
         ctx.cache.see_object(resource, body)
     else:

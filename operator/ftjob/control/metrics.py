@@ -6,7 +6,14 @@ from collections import Counter as Tally
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -19,6 +26,8 @@ if TYPE_CHECKING:
     from ftjob.api.status import JobStatus
     from ftjob.control.cache import Cache
     from ftjob.control.queue import Queue
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a time series for each, of no use here
 
 LIFE = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1800, 3600)
 
@@ -46,9 +55,9 @@ class Metrics:
         self.attempts = Counter("ftjob_attempts", "Attempts that were started.", registry=self.registry)
         self.restarts = Counter("ftjob_restarts", "Restarts by cause.", ["cause"], registry=self.registry)
         self.pods_created = Counter("ftjob_pods_created", "Pods that were created.", registry=self.registry)
-        self.created_to_first_pod = Histogram(
-            "ftjob_job_to_first_pod_seconds",
-            "From the job's creation to its first pod's.",
+        self.created_to_pods = Histogram(
+            "ftjob_job_to_pods_seconds",
+            "From the job's creation until all its pods are created.",
             buckets=LIFE,
             registry=self.registry,
         )
@@ -68,11 +77,11 @@ class Metrics:
         """Count a request."""
         self.requests.labels(verb, resource, str(code)).inc()
 
-    def pod_created(self, job: Job, now: float) -> None:
-        """Count a pod; the first one of a job ends the time that its user waited for us."""
-        self.pods_created.inc()
+    def pods_accepted(self, job: Job, count: int, now: float) -> None:
+        """Count new pods; a job's first ones end the time that its user waited for us."""
+        self.pods_created.inc(count)
         if job.status.start_time is None:
-            self.created_to_first_pod.observe(max(0.0, now - _unix(job.created, now)))
+            self.created_to_pods.observe(max(0.0, now - _unix(job.created, now)))
 
     def status_written(self, job: Job, status: JobStatus, now: float) -> None:
         """Count what a job's new status says."""

@@ -92,11 +92,13 @@ class Queue:
             self._getters.append(getter)
             try:
                 await getter
-            finally:
+            except asyncio.CancelledError:
+                getter.cancel()
                 if getter in self._getters:
                     self._getters.remove(getter)
-                elif self._ready and getter.cancelled():
-                    self._wake()  # the wake-up was meant for a worker that is gone
+                if self._ready and not getter.cancelled():
+                    self._wake()  # this worker was woken, but goes away
+                raise
 
     def done(self, key: Key) -> None:
         """Give the key back after a look at it."""

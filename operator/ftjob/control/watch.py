@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -11,7 +13,6 @@ from ftjob.kube.credentials import connection_info
 from ftjob.kube.port import JOB, POD, SERVICE, Resource
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from ftjob.control.cache import Cache
@@ -35,7 +36,8 @@ async def watch(
     relisted
         Called for each object of a full list: some that the cache knows may have gone unseen before it.
     """
-    await kopf.operator(
+    ignored = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=registry(cache, queue, relisted=relisted),
         settings=settings(),
         clusterwide=namespace is None,
@@ -43,6 +45,14 @@ async def watch(
         standalone=True,
         stop_flag=stop,
     )
+    stop_on_signals(stop)  # kopf has just taken them
+    await kopf.run_tasks(tasks, ignored=ignored)
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """Set `stop` at SIGTERM or SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 def registry(cache: Cache, queue: Queue, *, relisted: Callable[[], None]) -> kopf.OperatorRegistry:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import time
+from asyncio import sleep as pause
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
@@ -207,7 +207,7 @@ class HttpKube:
                 wait = error.retry_after
                 if wait is None:
                     wait = 0.1 * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
-                await asyncio.sleep(min(wait, LONGEST_WAIT))
+                await pause(min(wait, LONGEST_WAIT))
         raise AssertionError("unreachable")
 
     async def _send(

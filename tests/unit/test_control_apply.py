@@ -1,0 +1,177 @@
+"""Carrying plans out: what is done in which order, and what each refusal means."""
+
+from typing import Any
+
+import pytest
+from support.control_fake import FakeKube, job_body, pod_body
+
+from ftjob.api.job import Job
+from ftjob.control.apply import apply
+from ftjob.control.cache import Cache
+from ftjob.control.context import Context
+from ftjob.control.events import Events
+from ftjob.control.metrics import Metrics
+from ftjob.control.queue import Queue
+from ftjob.control.status import Pace
+from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
+from ftjob.plan.decision import Config, Plan, PodRef, Step
+from ftjob.plan.observed import RefusalKind
+
+KEY = ("default", "digits")
+LABELS = {"ftjob.dev/job": "digits", "ftjob.dev/uid": "job-1"}
+EARLIER = LABELS | {"ftjob.dev/uid": "job-0"}
+
+
+def context() -> tuple[Context, FakeKube, Job]:
+    kube, cache = FakeKube(), Cache()
+    cache.see_job(job_body())
+    job = cache.job(KEY)
+    assert job is not None
+    ctx = Context(
+        kube=kube,
+        cache=cache,
+        queue=Queue(),
+        pace=Pace(),
+        events=Events(kube, "test"),
+        metrics=Metrics(),
+        config=Config(),
+        clock=lambda: 1000.0,
+    )
+    return ctx, kube, job
+
+
+def thing(kind: str, name: str, labels: dict[str, str] | None = None, **meta: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "default", "labels": labels or LABELS, **meta},
+    }
+
+
+def start(*manifests: dict[str, Any]) -> Plan:
+    return Plan(Step.START, create=manifests)
+
+
+PODS = [pod_body(index) for index in range(4)]
+
+
+async def test_support_comes_first_then_the_first_pod_then_the_others() -> None:
+    ctx, kube, job = context()
+    await apply(job, start(thing("Secret", "s"), thing("Service", "digits"), *PODS), ctx)
+    assert kube.calls[:3] == [
+        ("create", "Secret", "s"),
+        ("create", "Service", "digits"),
+        ("create", "Pod", "digits-worker-0-0"),
+    ]
+    assert len(kube.calls) == 6
+    observed = ctx.cache.observe(job)
+    assert [pod.index for pod in observed.pods] == [0, 1, 2, 3]
+    assert observed.existing == {("Secret", "s"), ("Service", "digits")}
+    assert observed.refusal is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (InvalidError(400, "BadRequest", "unknown field"), RefusalKind.INVALID),
+        (InvalidError(422, "Invalid", "bad image"), RefusalKind.INVALID),
+        (ForbiddenError(403, "Forbidden", "exceeded quota"), RefusalKind.FORBIDDEN),
+    ],
+)
+async def test_a_refusal_of_the_first_pod_stops_the_rest_and_is_remembered(
+    error: ApiError, kind: RefusalKind
+) -> None:
+    ctx, kube, job = context()
+    kube.refusals["digits-worker-0-0"] = error
+    await apply(job, start(*PODS), ctx)
+    assert len(kube.calls) == 1
+    refusal = ctx.cache.observe(job).refusal
+    assert refusal is not None
+    assert (refusal.kind, refusal.object_kind, refusal.object_name) == (kind, "Pod", "digits-worker-0-0")
+    assert refusal.message == error.message
+    assert await ctx.queue.get() == KEY  # planned again at once
+
+
+async def test_the_time_of_the_next_try_doubles_up_to_a_minute_and_success_ends_it() -> None:
+    ctx, kube, job = context()
+    kube.refusals["digits-worker-0-0"] = ForbiddenError(403, "Forbidden", "exceeded quota")
+    waits = []
+    for _ in range(8):
+        await apply(job, start(*PODS), ctx)
+        refusal = ctx.cache.observe(job).refusal
+        assert refusal is not None
+        waits.append(refusal.retry_at - 1000.0)
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    kube.refusals.clear()
+    await apply(job, start(*PODS), ctx)
+    assert ctx.cache.observe(job).refusal is None
+    assert ctx.cache.refused_times(job) == 0
+
+
+async def test_an_object_that_is_ours_already_is_taken_in() -> None:
+    ctx, kube, job = context()
+    kube.put(PODS[0])
+    kube.put(thing("Service", "digits"))
+    await apply(job, start(thing("Service", "digits"), *PODS), ctx)
+    observed = ctx.cache.observe(job)
+    assert observed.refusal is None
+    assert len(observed.pods) == 4
+    assert ("Service", "digits") in observed.existing
+
+
+async def test_a_secret_of_our_name_is_ours_without_being_read() -> None:
+    ctx, kube, job = context()
+    kube.put(thing("Secret", "digits-job-1-agent", {}))
+    await apply(job, start(thing("Secret", "digits-job-1-agent")), ctx)
+    assert [verb for verb, _, _ in kube.calls] == ["create"]
+    assert ("Secret", "digits-job-1-agent") in ctx.cache.observe(job).existing
+
+
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [
+        (thing("Service", "digits", {"app": "other"}), RefusalKind.CONFLICT),
+        (thing("Service", "digits", {"ftjob.dev/job": "digits"}), RefusalKind.CONFLICT),
+        (thing("Service", "digits", EARLIER), RefusalKind.TERMINATING),
+        (thing("Service", "digits", LABELS, deletionTimestamp="t"), RefusalKind.TERMINATING),
+        (thing("PersistentVolumeClaim", "out", EARLIER, ownerReferences=[{}]), RefusalKind.TERMINATING),
+        (thing("PersistentVolumeClaim", "out", EARLIER), None),
+        (thing("PersistentVolumeClaim", "out", {"app": "other"}), RefusalKind.CONFLICT),
+    ],
+)
+async def test_a_name_that_is_taken_says_whose_it_is(found: dict[str, Any], kind: RefusalKind | None) -> None:
+    ctx, kube, job = context()
+    before = kube.put(found)
+    await apply(job, start(thing(found["kind"], found["metadata"]["name"])), ctx)
+    refusal = ctx.cache.observe(job).refusal
+    assert (refusal.kind if refusal else None) is kind
+    assert kube.put(found)["metadata"]["uid"] != before["metadata"]["uid"]
+    assert [verb for verb, _, _ in kube.calls] == ["create", "get"]
+
+
+async def test_a_conflict_about_a_quotas_version_is_tried_again() -> None:
+    ctx, kube, job = context()
+    kube.refusals["digits-worker-0-0"] = ConflictError(409, "Conflict", "the quota was modified")
+    with pytest.raises(ConflictError):
+        await apply(job, start(*PODS), ctx)
+    assert ctx.cache.observe(job).refusal is None
+
+
+async def test_an_error_of_one_pod_loses_no_answer_about_the_others() -> None:
+    ctx, kube, job = context()
+    kube.refusals["digits-worker-0-2"] = UnavailableError(503, "ServiceUnavailable", "starting")
+    with pytest.raises(UnavailableError):
+        await apply(job, start(*PODS), ctx)
+    assert [pod.index for pod in ctx.cache.observe(job).pods] == [0, 1, 3]
+
+
+async def test_pods_are_deleted_by_uid_and_leave_no_evidence() -> None:
+    ctx, kube, job = context()
+    for pod in PODS[:2]:
+        ctx.cache.see_pod(kube.put(pod))
+    replaced = kube.put({**PODS[1], "metadata": {**PODS[1]["metadata"], "uid": "another"}})
+    refs = tuple(PodRef(pod["metadata"]["name"], pod["metadata"]["uid"]) for pod in PODS[:3])
+    await apply(job, Plan(Step.CONTINUE, delete=refs), ctx)
+    assert [name for _, _, name in kube.objects] == [replaced["metadata"]["name"]]
+    ctx.cache.see_pod_deleted(PODS[0] | {"metadata": PODS[0]["metadata"] | {"resourceVersion": "99"}})
+    assert ctx.cache.observe(job).pods == ()

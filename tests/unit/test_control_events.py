@@ -1,0 +1,107 @@
+"""Events: said once, in words, and never waited for."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from support.control_fake import FakeKube, job_body
+
+from ftjob.api.job import Job, parse_job
+from ftjob.api.status import Condition, ConditionType, JobStatus, Phase
+from ftjob.control.events import BACKLOG, Events
+from ftjob.kube.errors import ForbiddenError
+from ftjob.plan.decision import Plan, Step
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def job(**status: Any) -> Job:
+    return parse_job(job_body(status=status))
+
+
+def status(phase: Phase, kind: ConditionType, reason: str, message: str) -> JobStatus:
+    condition = Condition(type=kind, status="True", reason=reason, message=message, last_transition_time="t")
+    return JobStatus(phase=phase, conditions=[condition])
+
+
+async def posted(events: Events, kube: FakeKube) -> list[dict[str, Any]]:
+    task = asyncio.create_task(events.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return [body for (kind, _, _), body in kube.objects.items() if kind == "Event"]
+
+
+async def test_a_change_of_phase_is_told_with_its_conditions_words() -> None:
+    kube = FakeKube()
+    events = Events(kube, "operator-1")
+    failed = status(Phase.FAILED, ConditionType.FAILED, "OOMKilled", "worker 1 ran out of memory")
+    events.status_written(job(phase="Running"), failed, Plan(Step.FAIL))
+    (event,) = await posted(events, kube)
+    assert (event["type"], event["reason"], event["note"]) == (
+        "Warning",
+        "OOMKilled",
+        "worker 1 ran out of memory",
+    )
+    assert event["regarding"]["uid"] == "job-1"
+    assert event["metadata"]["namespace"] == "default"
+
+
+async def test_progress_is_no_event() -> None:
+    kube = FakeKube()
+    events = Events(kube, "operator-1")
+    running = status(Phase.RUNNING, ConditionType.RUNNING, "AllWorkersRun", "2 workers run")
+    events.status_written(job(phase="Running"), running, Plan(Step.CONTINUE))
+    assert await posted(events, kube) == []
+
+
+async def test_a_new_reason_to_wait_is_told_once_in_ten_minutes() -> None:
+    kube, clock = FakeKube(), Clock()
+    events = Events(kube, "operator-1", clock=clock)
+    decision = Plan(Step.WAIT, reason="QuotaExceeded", message="exceeded quota: few")
+    for moment in (0.0, 1.0, 599.0, 600.0):
+        clock.now = moment
+        events.status_written(job(phase="Pending"), JobStatus(phase=Phase.PENDING), decision)
+    assert len(await posted(events, kube)) == 2
+
+
+async def test_long_notes_are_cut() -> None:
+    kube = FakeKube()
+    events = Events(kube, "operator-1")
+    events.warn(job(), "Odd", "x" * 5000)
+    (event,) = await posted(events, kube)
+    assert len(event["note"]) == 1024
+
+
+async def test_a_refused_event_stops_nothing_and_a_full_backlog_drops() -> None:
+    kube = FakeKube()
+    events = Events(kube, "operator-1")
+    for number in range(BACKLOG + 10):
+        events.warn(job(), "Odd", str(number))
+    create = kube.create
+    refused = 0
+    last = asyncio.Event()
+
+    async def refuse_first(manifest: dict[str, Any]) -> dict[str, Any]:
+        nonlocal refused
+        if not refused:
+            refused += 1
+            raise ForbiddenError(403, "Forbidden", "no")
+        if manifest["note"] == str(BACKLOG - 1):
+            last.set()
+        return await create(manifest)
+
+    kube.create = refuse_first  # type: ignore[method-assign]
+    task = asyncio.create_task(events.run())
+    await last.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    assert refused == 1
+    assert len(kube.objects) == BACKLOG - 1

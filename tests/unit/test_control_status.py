@@ -1,0 +1,96 @@
+"""Which part of a status is written, and when."""
+
+from typing import Any
+
+import pytest
+from support.control_fake import merge
+
+from ftjob.control.status import Pace, Urgency, merge_patch, urgency_of
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "ours", "patch"),
+    [
+        ({"phase": "Running"}, {"phase": "Running"}, {"phase": "Running"}, {}),
+        ({}, {"attempt": 0}, {"attempt": 0}, {"attempt": 0}),
+        ({"nextRestartTime": "t"}, {}, {"nextRestartTime": "t"}, {"nextRestartTime": None}),
+        ({"fromTheFuture": 1}, {"attempt": 0}, {}, {"attempt": 0}),
+        (
+            {"progress": {"step": 1, "metrics": {"loss": 1.0}}},
+            {"progress": {"step": 2, "metrics": {}}},
+            {"progress": {"step": 1, "metrics": {"loss": 1.0}}},
+            {"progress": {"step": 2, "metrics": {"loss": None}}},
+        ),
+        ({"conditions": [1, 2]}, {"conditions": [1]}, {"conditions": [1, 2]}, {"conditions": [1]}),
+        ({"percent": 20}, {"percent": 20.0}, {"percent": 20.0}, {}),
+    ],
+)
+def test_a_patch_holds_what_differs_and_removes_only_what_we_know(
+    old: dict[str, Any], new: dict[str, Any], ours: dict[str, Any], patch: dict[str, Any]
+) -> None:
+    assert merge_patch(old, new, ours=ours) == patch
+    assert merge(old, patch) == {**{k: v for k, v in old.items() if k not in ours}, **new}
+
+
+ROLES = [{"name": "worker", "ready": 1, "succeededIndexes": ""}]
+
+
+@pytest.mark.parametrize(
+    ("patch", "effects", "urgency"),
+    [
+        ({"progress": {"step": 2}}, False, Urgency.PROGRESS),
+        ({"progress": {"step": 2}}, True, Urgency.PROGRESS),
+        ({"progress": {"step": 2}, "display": {"eta": "3m"}}, False, Urgency.PROGRESS),
+        ({"phase": "Running", "progress": {"step": 2}}, False, Urgency.NOW),
+        ({"roles": [ROLES[0] | {"ready": 2}]}, True, Urgency.COUNTS),
+        (
+            {"roles": [ROLES[0] | {"succeededIndexes": "1"}], "display": {"workers": "1/2"}},
+            False,
+            Urgency.COUNTS,
+        ),
+        ({"roles": [ROLES[0] | {"succeededIndexes": "1"}]}, True, Urgency.NOW),
+    ],
+)
+def test_what_matters_is_written_at_once(patch: dict[str, Any], effects: bool, urgency: Urgency) -> None:
+    assert urgency_of(patch, {"roles": ROLES}, effects=effects) is urgency
+
+
+def test_progress_is_written_every_thirty_seconds_and_counts_every_five() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock)
+    assert pace.wait("a", Urgency.PROGRESS) == 0
+    pace.wrote("a")
+    assert pace.wait("a", Urgency.PROGRESS) == 30
+    assert pace.wait("a", Urgency.COUNTS) == 5
+    assert pace.wait("a", Urgency.NOW) == 0
+    clock.now += 5
+    assert pace.wait("a", Urgency.PROGRESS) == 25
+    assert pace.wait("a", Urgency.COUNTS) == 0
+    assert pace.wait("b", Urgency.PROGRESS) == 0
+
+
+def test_slow_writes_are_twenty_a_second_in_all() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock)
+    written = 0
+    for tick in range(100):
+        clock.now = 1000.0 + tick / 10
+        for job in range(50):
+            written += pace.wait(f"{tick}-{job}", Urgency.PROGRESS) == 0
+    assert 190 <= written <= 221  # ten seconds, and a burst of one second's worth before
+
+
+def test_the_pace_remembers_only_what_still_matters() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock)
+    for job in range(100):
+        clock.now += 1
+        pace.wrote(str(job))
+    assert len(pace._last) <= 31
