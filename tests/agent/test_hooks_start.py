@@ -57,10 +57,11 @@ def test_a_launcher_does_not_hide_why_its_child_failed(hooks: Path, tmp_path: Pa
     assert record(tmp_path, "failure.json")["type"] == "ValueError"
 
 
-def test_a_helper_does_not_hide_why_the_rank_failed(hooks: Path, tmp_path: Path) -> None:
+def test_a_helper_that_fails_is_not_the_rank(hooks: Path, tmp_path: Path) -> None:
     program = """
-import subprocess, sys
+import os, subprocess, sys
 subprocess.run([sys.executable, "-c", "raise ValueError(1)"])
+assert not os.path.exists(os.environ["FTJOB_RANK_DIR"] + "/failure.json")
 raise KeyError(2)
 """
     run(rank_env(hooks, tmp_path), "-c", program, code=1)

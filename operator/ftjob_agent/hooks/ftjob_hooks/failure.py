@@ -51,13 +51,17 @@ class _Recorder:
             if self._done or issubclass(kind, KeyboardInterrupt):
                 return
             self._done = True
-            # A helper process must not hide what the rank's main process says, nor may a launcher hide
-            # the reason why its child failed.
-            path = os.path.join(os.environ["FTJOB_RANK_DIR"], "failure.json")
-            is_main = os.environ.get(MAIN_PID) == str(os.getpid())
-            if os.path.exists(path) and (not is_main or kind.__name__ in _CHILD_FAILED):
-                return
-            _write(path, kind, error, trace)
+            # The record says that the rank is ending, so a helper process, which the rank may outlive, writes
+            # another; it becomes the rank's if the rank ends because of it.
+            folder = os.environ["FTJOB_RANK_DIR"]
+            own, child = os.path.join(folder, "failure.json"), os.path.join(folder, "failure-child.json")
+            if os.environ.get(MAIN_PID) != str(os.getpid()):
+                if not os.path.exists(child):
+                    _write(child, kind, error, trace)
+            elif kind.__name__ in _CHILD_FAILED and os.path.exists(child):
+                os.replace(child, own)
+            else:
+                _write(own, kind, error, trace)
         except Exception as problem:
             sys.stderr.write(f"ftjob: no record of the failure: {problem!r}\n")
 
@@ -81,6 +85,7 @@ def _write(
         path,
         {
             "rank": int(rank) if rank.isdigit() else None,
+            "pid": os.getpid(),
             "timeNs": time.time_ns(),
             "type": name,
             "message": str(error)[:_MOST_CHARACTERS],
