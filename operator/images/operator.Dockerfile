@@ -2,16 +2,21 @@
 # (`make images`); BASE_IMAGE is any Debian-like image with Python 3.11 and venv.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
+# A stage of its own: other changes of pyproject.toml do not install anything again.
+FROM $BASE_IMAGE AS requirements
+COPY pyproject.toml workloads/images/requirements.py ./
+RUN python3 requirements.py --dependencies operator >/requirements.txt
+
 FROM $BASE_IMAGE AS build
 WORKDIR /src
 # client-settings is optional: certificates and package index settings of the machine that builds.
-COPY pyproject.toml requirements.lock client-setting[s] ./
+COPY requirements.lock client-setting[s] ./
+COPY --from=requirements /requirements.txt ./
 RUN if [ -f settings.sh ]; then . ./settings.sh; fi \
  && python3 -m venv /uv && /uv/bin/pip install -q 'uv>=0.13,<0.14' \
  && /uv/bin/uv venv -q --python "$(command -v python3)" /opt/ftjob \
- && /uv/bin/uv pip install -q --python /opt/ftjob/bin/python --compile-bytecode \
-      -c requirements.lock -r pyproject.toml --extra operator
-COPY README.md LICENSE ./
+ && /uv/bin/uv pip install -q --python /opt/ftjob/bin/python --compile-bytecode -c requirements.lock -r requirements.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
 COPY workloads workloads
 RUN if [ -f settings.sh ]; then . ./settings.sh; fi \

@@ -79,7 +79,7 @@ up() {
   timed "storage classes" storage
   [ "${1:-}" != cluster ] || return 0
   timed "images" tests/setup/images.sh
-  tests/kind/load.sh
+  tests/kind/load.sh >/dev/null
   tests/kind/install.sh
 }
 

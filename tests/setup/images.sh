@@ -31,7 +31,7 @@ build() { # build TAG DOCKERFILE [FILE | -C FOLDER]... -- [DOCKER-OPTION]...; th
 
 operator() {
   build ftjob-operator:dev operator/images/operator.Dockerfile \
-    pyproject.toml requirements.lock README.md LICENSE operator workloads/ftjob_workloads -- --build-arg BASE_IMAGE="$PYTHON_BASE"
+    pyproject.toml requirements.lock README.md LICENSE operator workloads -- --build-arg BASE_IMAGE="$PYTHON_BASE"
 }
 agent() {
   python3 operator/images/build-agent.py dist/ftjob-agent.pyz
