@@ -1,6 +1,7 @@
 # Every target does its own set-up. What is built outside the checkout lies in ~/.cache/ftjob (or $FTJOB_CACHE).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help setup run lint test test-unit test-apiserver test-cluster test-failures generate kind kind-down \
 	images agent bench clean
 
@@ -33,10 +34,10 @@ test-unit: setup agent  ## Tests that need no cluster
 
 test-apiserver: setup  ## Tests against the API servers of the oldest and the newest supported Kubernetes
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
-	  $(PYTEST) $(wildcard tests/apiserver)
+	  $(PYTEST) tests/apiserver
 
 test-cluster: setup kind  ## Tests in the kind cluster
-	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" $(PYTEST) $(wildcard tests/cluster)
+	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" $(PYTEST) tests/cluster
 
 test-failures: setup kind  ## The whole matrix of failing ranks, five times (long); prints its table
 	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" $(PYTHON) -m tests.failures
