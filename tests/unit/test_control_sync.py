@@ -35,7 +35,7 @@ async def test_everything_is_read_before_the_first_decision() -> None:
 async def test_a_sweep_of_what_is_known_reads_metadata_only_and_changes_nothing() -> None:
     kube, cache, queue = await filled()
     kube.calls.clear()
-    await Sweeper(kube, cache, queue, None).sweep()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
     assert {verb for verb, _, _ in kube.calls} == {"list"}
     assert queue.depth == 0
 
@@ -43,7 +43,7 @@ async def test_a_sweep_of_what_is_known_reads_metadata_only_and_changes_nothing(
 async def test_a_sweep_finds_what_vanished_unseen() -> None:
     kube, cache, queue = await filled()
     del kube.objects["Pod", "default", "digits-worker-0-1"]
-    await Sweeper(kube, cache, queue, None).sweep()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
     assert names(cache) == ["digits-worker-0-0"]
     assert names(cache, gone=True) == ["digits-worker-0-1"]
     assert await queue.get() == KEY
@@ -54,7 +54,7 @@ async def test_a_sweep_finds_what_came_changed_or_was_replaced_unseen() -> None:
     kube.put(pod_body(0, state={"running": {}}))
     kube.put(pod_body(1, uid="another"))
     kube.put(pod_body(2))
-    await Sweeper(kube, cache, queue, None).sweep()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
     assert names(cache) == ["digits-worker-0-0", "digits-worker-0-1", "digits-worker-0-2"]
     assert names(cache, gone=True) == ["digits-worker-0-1"]
     job = cache.job(KEY)
@@ -65,6 +65,6 @@ async def test_a_sweep_finds_what_came_changed_or_was_replaced_unseen() -> None:
 async def test_a_sweep_finds_jobs_that_vanished() -> None:
     kube, cache, queue = await filled()
     kube.objects.clear()
-    await Sweeper(kube, cache, queue, None).sweep()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
     assert cache.job(KEY) is None
     assert cache._families == {}

@@ -22,6 +22,9 @@ Manifest = dict[str, Any]
 AGENT_CONFIG = "FTJOB_AGENT_CONFIG"
 """The variable that only the trainer has (docs/agent-protocol.md, section 1)."""
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""kubectl's copy of the whole job; nobody here reads it, so it is not kept."""
+
 TOMBSTONES = 10_000
 
 
@@ -71,6 +74,7 @@ class Cache:
         """Take in a job; return its key if that is news."""
         if not self._is_news(body):
             return None
+        (body["metadata"].get("annotations") or {}).pop(LAST_APPLIED, None)
         job = parse_job(body)
         old = self._jobs.get(job.key)
         if old is not None and old.uid != job.uid:
@@ -233,6 +237,10 @@ class Cache:
             for uid, (kind, namespace, name, _) in self._places.items()
             if kind is resource
         }
+
+    def is_buried(self, uid: str) -> bool:
+        """Whether this object is known to be gone."""
+        return uid in self._deleted
 
     # -- inside ---------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ EVERY_SECONDS = 600.0
 SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 
+_NOWHERE: tuple[str, str, str | None] = ("", "", None)
+
 logger = logging.getLogger(__name__)
 
 
@@ -50,7 +52,16 @@ class Sweeper:
     compared with the cache soon after each such list, and every ten minutes.
     """
 
-    def __init__(self, kube: Kube, cache: Cache, queue: Queue, namespace: str | None) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        cache: Cache,
+        queue: Queue,
+        namespace: str | None,
+        *,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
+        self._settle = settle_seconds
         self._kube = kube
         self._cache = cache
         self._queue = queue
@@ -67,7 +78,7 @@ class Sweeper:
             try:
                 async with asyncio.timeout(EVERY_SECONDS):
                     await self._wanted.wait()
-                await asyncio.sleep(SETTLE_SECONDS)
+                await asyncio.sleep(self._settle)
             except TimeoutError:
                 pass
             self._wanted.clear()
@@ -77,20 +88,23 @@ class Sweeper:
                 logger.warning("can't compare the cache with the cluster: %s", error)
 
     async def sweep(self) -> None:
-        """Compare once."""
+        """Compare once; what the watches bring while we wait is no loss."""
         for resource, selector in WATCHED:
-            before = self._cache.known(resource)
-            there: set[str] = set()
+            listed: dict[str, tuple[str, str, str]] = {}
             pages = self._kube.list_pages(resource, self._namespace, selector=selector, metadata_only=True)
             async for page in pages:
                 for item in page:
                     meta = item["metadata"]
-                    there.add(meta["uid"])
-                    _, _, version = before.get(meta["uid"], ("", "", None))
-                    if is_newer(meta["resourceVersion"], version):
-                        await self._read(resource, meta["namespace"], meta["name"], meta["uid"])
-            for uid in before.keys() - there:
-                namespace, name, _ = before[uid]
+                    listed[meta["uid"]] = (meta["namespace"], meta["name"], meta["resourceVersion"])
+            before = self._cache.known(resource)
+            if any(is_newer(place[2], before.get(uid, _NOWHERE)[2]) for uid, place in listed.items()):
+                await asyncio.sleep(self._settle)
+            known = self._cache.known(resource)
+            for uid, (namespace, name, version) in listed.items():
+                if not self._cache.is_buried(uid) and is_newer(version, known.get(uid, _NOWHERE)[2]):
+                    await self._read(resource, namespace, name, uid)
+            for uid in before.keys() & known.keys() - listed.keys():
+                namespace, name, _ = known[uid]
                 await self._read(resource, namespace, name, uid)
 
     async def _read(self, resource: Resource, namespace: str, name: str, uid: str) -> None:

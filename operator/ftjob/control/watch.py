@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import kopf
 
 from ftjob.api.names import LABEL_UID
+from ftjob.control.tap import tapped_session
 from ftjob.kube.credentials import connection_info
 from ftjob.kube.port import JOB, POD, SERVICE, Resource
 
@@ -34,7 +35,7 @@ async def watch(
     namespace
         The one namespace to serve; None for all.
     relisted
-        Called for each object of a full list: some that the cache knows may have gone unseen before it.
+        Called after each list: some objects that the cache knows may have gone unseen before it.
     """
     ignored = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
@@ -56,21 +57,27 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
 
 def registry(cache: Cache, queue: Queue, *, relisted: Callable[[], None]) -> kopf.OperatorRegistry:
-    """Return kopf's handlers: one for each kind."""
+    """Return what kopf has to know: how to log in, and what to watch."""
     found = kopf.OperatorRegistry()
 
+    def take(resource: Resource, kind: str | None, body: Any) -> None:
+        key = take_in(cache, resource, kind, body)
+        if key is not None:
+            queue.add(key)
+
     @kopf.on.login(registry=found)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        return connection_info()
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        info = connection_info()
+        return kopf.AiohttpSession(
+            server=info.server,
+            default_namespace=info.default_namespace,
+            aiohttp_session=tapped_session(info, {r.plural: r for r, _ in WATCHED}, take, relisted),
+        )
 
     def handle(resource: Resource) -> None:
         @kopf.on.event(resource.group, resource.version, resource.plural, registry=found, id=resource.plural)
         async def seen(event: kopf.RawEvent, **_: Any) -> None:
-            if event["type"] is None:
-                relisted()
-            key = take_in(cache, resource, event["type"], event["object"])
-            if key is not None:
-                queue.add(key)
+            take(resource, event["type"], event["object"])
 
     for resource, _ in WATCHED:
         handle(resource)
@@ -93,27 +100,9 @@ def settings() -> kopf.OperatorSettings:
     found.posting.enabled = False
     found.peering.standalone = True
     found.scanning.disabled = True
-    found.persistence.diffbase_storage = NoDiff()
     found.watching.chunk_size = 500
-    # A worker per object lives on for so long after its last event; pods' events come in bursts.
-    found.queueing.idle_timeout = 1.0
     found.execution.max_workers = 1
     for resource, selector in WATCHED:
         if selector:
             found.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
     return found
-
-
-class NoDiff(kopf.DiffBaseStorage):
-    """Keeps kopf from copying each object to compare it with its last state: handlers of events need none."""
-
-    def build(self, **_: Any) -> kopf.BodyEssence:
-        """Return an empty essence."""
-        return kopf.BodyEssence()
-
-    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
-        """Return no last state."""
-        return None
-
-    def store(self, **_: Any) -> None:
-        """Store nothing."""
