@@ -8,7 +8,7 @@ tests/setup/tools.sh kubectl helm >/dev/null
 KUBECTL=$CACHE/bin/kubectl HELM=$CACHE/bin/helm NAMESPACE=ftjob-system
 
 explain() {
-  "$KUBECTL" --context "kind-$CLUSTER" -n "$NAMESPACE" get pods,events --sort-by=.metadata.creationTimestamp || true
+  "$KUBECTL" --context "kind-$CLUSTER" -n "$NAMESPACE" get pods || true
   "$KUBECTL" --context "kind-$CLUSTER" -n "$NAMESPACE" logs -l app.kubernetes.io/instance=ftjob --tail=20 || true
   return 1
 }

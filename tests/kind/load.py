@@ -41,11 +41,24 @@ def worker_nodes(cluster: str) -> list[str]:
     return run("docker", "ps", "--format={{.Names}}", *(f"--filter={f}" for f in filters)).split()
 
 
+def image_id(image: str) -> str:
+    """Return what Docker identifies an image by."""
+    return run("docker", "image", "inspect", "--format={{.Id}}", image).strip()
+
+
+def mark(image: str) -> str:
+    """Return the file by which a node remembers what it was sent last under a name.
+
+    A node's own ids will not do: Docker may count an image by its manifest, the node by its configuration.
+    """
+    return f"/kind/loaded-{image}"
+
+
 def lacks(node: str, image: str) -> bool:
-    """Say whether a node has to be sent an image; it also names each by the image's id."""
-    image_id = run("docker", "image", "inspect", "--format={{.Id}}", image).strip()
+    """Say whether a node has to be sent an image."""
+    sent = on_node(node, "sh", "-c", f"cat {mark(image)} 2>/dev/null || true").strip()
     names = on_node(node, *CTR, "images", "ls", "-q").split()
-    return image_id not in names or f"docker.io/library/{image}" not in names
+    return sent != image_id(image) or f"docker.io/library/{image}" not in names
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,8 @@ def main(kind: str, cluster: str, *images: str) -> None:
     except CompressedLayerError:
         run(kind, "load", "docker-image", f"--name={cluster}", f"--nodes={','.join(nodes)}", *missing)
     for node in nodes:
+        for image in missing:
+            on_node(node, "sh", "-c", f"echo {image_id(image)} >{mark(image)}")
         forget_old(node)
     print(*missing, sep="\n")
 

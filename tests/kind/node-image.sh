@@ -99,6 +99,7 @@ build() {
   if docker image inspect "$IMAGE" >/dev/null 2>&1; then return; fi
   binaries
   KUBEADM_IMAGES=$("$BIN/kubeadm-$K8S_VERSION" config images list --kubernetes-version "$K8S_VERSION" 2>/dev/null)
+  rm -rf "$CACHE"/node-image.??????  # what a build that was killed left
   WORK=$(mktemp -d "$CACHE/node-image.XXXXXX")
   trap 'rm -rf "$WORK"' EXIT
   ensure_debian_image
