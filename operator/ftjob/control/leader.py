@@ -24,7 +24,8 @@ LEASE_SECONDS = 15.0
 RENEW_SECONDS = 10.0
 """The leader stops writing so long after it sent its last renewal: 5 s before anyone takes over."""
 
-RETRY_SECONDS = 2.0
+RETRY_SECONDS = 3.0
+"""Between two tries to take or renew the Lease; three fit into the time until a leader leaves."""
 
 logger = logging.getLogger(__name__)
 

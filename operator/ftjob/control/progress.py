@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ftjob.control.context import Context
 
 EVERY_SECONDS = 10.0
+PARTS = 20
+"""The jobs are asked in so many groups, since all at once is a burst, and one by one wakes us too often."""
+
 AT_ONCE = 32
 TIMEOUT_SECONDS = 3.0
 MAX_BYTES = 1 << 20
@@ -32,16 +35,15 @@ async def pull_progress(ctx: Context) -> None:
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     connector = aiohttp.TCPConnector(limit=AT_ONCE, keepalive_timeout=2 * EVERY_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        asked: set[asyncio.Task[None]] = set()
         while True:
             jobs = [job for job in ctx.cache.jobs() if job.status.phase is Phase.RUNNING and job.is_ours]
-            asked: set[asyncio.Task[None]] = set()
-            for job in jobs:
-                task = asyncio.create_task(ask(job, ctx, session))
-                asked.add(task)
-                task.add_done_callback(asked.discard)
-                await asyncio.sleep(EVERY_SECONDS / len(jobs))
-            if not jobs:
-                await asyncio.sleep(EVERY_SECONDS)
+            for part in range(PARTS):
+                for job in jobs[part::PARTS]:
+                    task = asyncio.create_task(ask(job, ctx, session))
+                    asked.add(task)
+                    task.add_done_callback(asked.discard)
+                await asyncio.sleep(EVERY_SECONDS / PARTS)
 
 
 async def ask(job: Job, ctx: Context, session: aiohttp.ClientSession) -> None:
