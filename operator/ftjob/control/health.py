@@ -56,5 +56,10 @@ async def serve(application: web.Application, ports: set[int]) -> web.AppRunner:
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     for port in ports:
-        await web.TCPSite(runner, port=port).start()
+        try:
+            await web.TCPSite(runner, port=port).start()
+        except OSError as error:
+            raise SystemExit(
+                f"port {port}: {error.strerror}; see --metrics-port and --health-port"
+            ) from error
     return runner
