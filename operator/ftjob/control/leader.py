@@ -107,9 +107,10 @@ class Leader:
             return
         self._lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
         try:
-            await self._kube.replace(self._lease)
-        except ApiError as error:
-            logger.warning("Lease not released: %s", error)
+            async with asyncio.timeout(RETRY_SECONDS):
+                await self._kube.replace(self._lease)
+        except (ApiError, TimeoutError) as error:
+            logger.warning("Lease not released: %r", error)
 
     def _is_free(self, lease: Manifest | None, since: float) -> bool:
         spec = (lease or {}).get("spec") or {}
