@@ -1,0 +1,101 @@
+"""How an attempt ends: which workers have succeeded, and which rank failed first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ftjob.api.status import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ftjob.plan.observed import PodState
+
+EVIDENCE_SECONDS = 2.0
+"""How long to wait for the other workers' messages once one has failed: the victim of a lost peer often
+exits before the rank that failed."""
+
+_BLAME = {"PeerLost": 1, "Stopped": 2}
+"""Rank failures of these classes are consequences; all other classes come before them."""
+
+OOM_KILLED = "OOMKilled"
+POD_DELETED = "PodDeleted"
+POD_VANISHED = "PodVanished"
+
+
+def first_failure(pods: Iterable[PodState]) -> Failure | None:
+    """Return the first failing rank among the pods, or None if none failed.
+
+    Own exceptions, exits and signals come before lost peers, and those before ranks that an agent
+    stopped; then the earliest. Times are compared only within a class, since nodes' clocks differ.
+    """
+    failed = [pod for pod in pods if pod.is_over and not pod.succeeded]
+    if not failed:
+        return None
+    return min((_described(pod) for pod in failed), key=lambda found: found[0])[1]
+
+
+def _described(pod: PodState) -> tuple[tuple[int, int, int], Failure]:
+    """Return what one pod's end says, and how it sorts: the smallest is to blame."""
+    end = pod.terminated
+    told = end.message.failure if end is not None and end.message is not None else None
+    rank: int | None = None
+    if end is None:
+        blame, time_ns, code = 0, 0, None
+        reason = pod.disruption or POD_DELETED
+        text = f"pod {pod.name} was deleted while its ranks ran"
+    elif told is None:
+        # No word of the agent: it was killed with its pod, or never started.
+        blame, time_ns, code = 0, int(end.seen * 1e9), end.exit_code
+        reason = pod.disruption or (end.reason if end.reason not in {"", "Error"} else "Exit")
+        text = f"the trainer of pod {pod.name} ended with exit code {end.exit_code} ({end.reason})"
+    else:
+        blame, time_ns, code = _BLAME.get(told.kind, 0), told.time_ns, told.exit_code
+        if code is None:
+            code = end.exit_code
+        rank = told.rank
+        reason = OOM_KILLED if OOM_KILLED in {end.reason, told.type} else told.kind
+        if told.kind == "Stopped" and (pod.disruption or pod.deleting):
+            # The pod was taken away: that is the cause, and what its agent stopped is only how it went.
+            blame, reason = 0, pod.disruption or POD_DELETED
+        text = told.message
+    failure = Failure(
+        rank=rank,
+        role=pod.role,
+        index=pod.index,
+        pod=pod.name,
+        node=pod.node,
+        exit_code=code,
+        reason=reason,
+        message=text,
+    )
+    return (blame, time_ns, pod.index), failure
+
+
+def sentence(failure: Failure) -> str:
+    """Return a failure as one sentence for people: who, where, how, and the last line of why."""
+    who = f"rank {failure.rank}" if failure.rank is not None else f"{failure.role} {failure.index}"
+    where = f" (pod {failure.pod}{f' on {failure.node}' if failure.node else ''})" if failure.pod else ""
+    how = f" with exit code {failure.exit_code}" if failure.exit_code is not None else ""
+    lines = failure.message.strip().splitlines()
+    return f"{who}{where} failed{how}" + (f": {lines[-1]}" if lines else "")
+
+
+def parse_indexes(text: str) -> frozenset[int]:
+    """Read indexes as status holds them, ``0,3-5``."""
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def format_indexes(indexes: Iterable[int]) -> str:
+    """Write indexes as status holds them, ``0,3-5``."""
+    runs: list[list[int]] = []
+    for index in sorted(set(indexes)):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
