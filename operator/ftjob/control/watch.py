@@ -38,12 +38,15 @@ async def watch(
         Called after each list: some objects that the cache knows may have gone unseen before it.
     """
     ignored = asyncio.all_tasks()
+    # For kopf's peering, which is off; left alone, kopf asks for the user's name, and UID 65532 has none.
+    identity: Any = "ftjob-operator"
     tasks = await kopf.spawn_tasks(
         registry=registry(cache, queue, relisted=relisted),
         settings=settings(),
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],
         standalone=True,
+        identity=identity,
         stop_flag=stop,
     )
     stop_on_signals(stop)  # kopf has just taken them
