@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Any
+
+INTEGER_LIMIT = 2**63
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def parse_termination_message(text: str) -> TerminationMessage | None:
     """Read a termination message; None when it is not the agent's (the user's image may write its own)."""
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(data, dict) or data.get("version") != 1 or "state" not in data:
         return None
@@ -54,6 +55,7 @@ def parse_termination_message(text: str) -> TerminationMessage | None:
         )
     progress = data.get("progress")
     captures = data.get("captures")
+    notes = data.get("notes")
     return TerminationMessage(
         attempt=_integer(data.get("attempt")) or 0,
         state=str(data["state"]),
@@ -64,11 +66,12 @@ def parse_termination_message(text: str) -> TerminationMessage | None:
             for key, ranks in (captures.items() if isinstance(captures, dict) else ())
             if isinstance(ranks, list)
         },
-        notes=tuple(str(note) for note in data.get("notes") or ()),
+        notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
     )
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    """Return a whole number that the API can hold (64 bits), or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return int(value)
+    return int(value) if abs(value) < INTEGER_LIMIT else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from ftjob.api.status import (
 from ftjob.plan.decide import succeeded_indexes
 from ftjob.plan.decision import Step
 from ftjob.plan.layout import WORKER, cluster_layout
+from ftjob.plan.message import INTEGER_LIMIT
 from ftjob.plan.outcome import format_indexes
 from ftjob.plan.worker import profiled_ranks
 
@@ -202,8 +204,11 @@ def _progress(status: JobStatus, observed: Observed, pods: tuple[PodState, ...])
         return status.progress
     step, total = _count(merged.get("step")), _count(merged.get("totalSteps"))
     pace = _finite(merged.get("stepSeconds"))
+    if pace is not None and pace <= 0:
+        pace = None
     left = max(0, total - step) if total and step is not None else None
-    eta = 0 if left == 0 else (math.ceil(left * pace) if left is not None and pace else None)
+    wait = _finite(left * pace) if left is not None and pace else None
+    eta = 0 if left == 0 else (_count(math.ceil(wait)) if wait is not None else None)
     metrics = merged.get("metrics")
     numbers = {
         str(name): number
@@ -292,14 +297,14 @@ def _duration(seconds: int) -> str:
 
 def _count(value: object) -> int | None:
     number = _finite(value)
-    return int(number) if number is not None and number >= 0 else None
+    return int(number) if number is not None and 0 <= number < INTEGER_LIMIT else None
 
 
 def _finite(value: object) -> float | None:
     """Return a number, or None for what the API can't hold: one NaN makes every status patch a 400."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    return value if abs(value) <= sys.float_info.max else None  # false for NaN too
 
 
 def _rfc3339(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 AGENT_DIR = "/ftjob/agent"
 AGENT_PYZ = f"{AGENT_DIR}/ftjob-agent.pyz"
 OUTPUTS_DIR = "/ftjob/outputs"
+
+CPU_UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
+CPU_QUANTITY = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?)([numk]?)")
+"""What a CPU limit of one node can look like (Kubernetes' resource.Quantity)."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,8 @@ def _threads(trainer: dict[str, Any], processes: int) -> dict[str, str]:
     limit = ((trainer.get("resources") or {}).get("limits") or {}).get("cpu")
     if processes < 2 or limit is None:
         return {}
-    text = str(limit)
-    cores = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    quantity = CPU_QUANTITY.fullmatch(str(limit))
+    if quantity is None:  # the API server says what is wrong with it
+        return {}
+    cores = float(quantity[1]) * CPU_UNITS[quantity[2]]
     return {"OMP_NUM_THREADS": str(max(1, int(cores / processes)))}
