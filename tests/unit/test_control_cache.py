@@ -24,7 +24,7 @@ class Clock:
 def cache_with_job() -> tuple[Cache, Clock]:
     clock = Clock()
     cache = Cache(clock=clock)
-    assert cache.see_job(job_body()) == KEY
+    assert cache.see_job(job_body(status={"startTime": "2026-01-01T00:00:00Z"})) == KEY
     return cache, clock
 
 

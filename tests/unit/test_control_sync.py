@@ -11,7 +11,7 @@ KEY = ("default", "digits")
 
 async def filled() -> tuple[FakeKube, Cache, Queue]:
     kube, cache, queue = FakeKube(), Cache(), Queue()
-    kube.put(job_body())
+    kube.put(job_body(status={"startTime": "2026-01-01T00:00:00Z"}))
     for index in range(2):
         kube.put(pod_body(index))
     await fill(kube, cache, queue, None)

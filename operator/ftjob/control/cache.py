@@ -279,11 +279,14 @@ class Cache:
                 del self._uids[family.key]
 
     def _drop_old_evidence(self, job: Job, family: _Family) -> None:
-        """Keep what deleted pods said only as long as their attempt is the job's present one."""
-        phase = job.status.phase
-        final = phase is not None and phase.is_final
+        """Keep what deleted pods said only as long as their attempt is the job's present one.
+
+        The pods of a job without a start time are those of a start that was taken back.
+        """
+        status = job.status
+        over = status.start_time is None or (status.phase is not None and status.phase.is_final)
         for uid in [
-            uid for uid, p in family.pods.items() if p.gone and (final or p.attempt < job.status.pod_attempt)
+            uid for uid, p in family.pods.items() if p.gone and (over or p.attempt < status.pod_attempt)
         ]:
             del family.pods[uid]
 
