@@ -1,0 +1,61 @@
+"""Who is where: ranks, names, addresses and ports."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.builders import UID, job
+
+from ftjob.plan.layout import agent_port, cluster_layout, local_layout
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(workers=st.integers(1, 12), processes=st.integers(1, 9), attempt=st.integers(0, 5))
+def test_every_rank_has_one_place(workers: int, processes: int, attempt: int) -> None:
+    wanted = job().strategy("Horovod").workers(workers).processes(processes).build()
+    layout = cluster_layout(wanted, attempt)
+    assert layout.world_size == workers * processes
+    places = list(layout.ranks())
+    assert [rank for _, rank, _ in places] == list(range(layout.world_size))
+    assert all(rank == place.first_rank + local for place, rank, local in places)
+    assert len({place.name for place in layout.workers}) == workers
+    assert layout.leader.index == 0
+
+
+def test_pods_find_each_other_by_the_service() -> None:
+    layout = cluster_layout(job().workers(2).build(), attempt=3)
+    assert [w.host for w in layout.workers] == [
+        "digits-worker-3-0.digits.team.svc",
+        "digits-worker-3-1.digits.team.svc",
+    ]
+    assert {w.port for w in layout.workers} == {agent_port(UID)}
+    assert layout.rendezvous_port == agent_port(UID) + 1
+
+
+@pytest.mark.parametrize(
+    ("strategy", "gpus", "said", "processes"),
+    [("Horovod", 4, None, 4), ("Horovod", 4, 2, 2), ("Horovod", 0, None, 1), ("Mirrored", 2, None, 1)],
+)
+def test_ranks_of_a_worker(strategy: str, gpus: int, said: int | None, processes: int) -> None:
+    wanted = job().strategy(strategy).limits(gpu=gpus).with_spec(processesPerWorker=said)
+    assert cluster_layout(wanted.build(), 0).world_size == processes
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.uuids())
+def test_ports_stay_below_those_that_others_choose(uid: object) -> None:
+    port = agent_port(str(uid))
+    assert 20_000 <= port < 29_600
+    assert port % 8 == 0
+
+
+def test_names_at_the_limit_are_host_names() -> None:
+    layout = cluster_layout(job("a" * 40).workers(1000).build(), attempt=12_345)
+    assert max(len(w.name) for w in layout.workers) <= 63
+
+
+def test_local_workers_share_the_machine_not_the_ports() -> None:
+    wanted = job().strategy("Horovod").workers(2).processes(2).build()
+    layout = local_layout(wanted, 0, (4001, 4002, 4003))
+    assert [(w.host, w.port) for w in layout.workers] == [("127.0.0.1", 4001), ("127.0.0.1", 4002)]
+    assert layout.rendezvous_port == 4003
+    assert [w.ranks for w in layout.workers] == [w.ranks for w in cluster_layout(wanted, 0).workers]

@@ -1,0 +1,263 @@
+"""Lives of jobs in random orders of events: what must hold whatever happens.
+
+The API server is a dict; everything else is real: the cache that reads it, the plan, and the status that
+goes over the wire and back.
+"""
+
+import copy
+import json
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.builders import CONFIG, NOW, UID, agent_message, job, success_message
+
+from ftjob.api.names import API_VERSION, KIND
+from ftjob.control.cache import Cache
+from ftjob.plan.decide import plan
+from ftjob.plan.decision import Plan, Step
+from ftjob.plan.observed import Refusal, RefusalKind
+from ftjob.plan.outcome import parse_indexes
+from ftjob.plan.status import derive_status
+
+KEY = ("team", "digits")
+CHOICE = st.integers(0, 2)
+PLACE = st.integers(0, 4)
+"""A place among what is created: Service, Secret, pods."""
+
+
+class Life(RuleBasedStateMachine):
+    """One job, its pods, an operator that may be killed at any point, and hands that delete pods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.version = 0
+        self.uids = 0
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.cache = Cache(clock=lambda: self.now)
+        self.harmed = False
+        """Whether anything happened that may fail a job."""
+
+    @initialize(
+        workers=st.integers(1, 3),
+        success=st.sampled_from(["AllWorkers", "Worker0"]),
+        clean=st.sampled_from(["Running", "All", "None"]),
+    )
+    def submit(self, workers: int, success: str, clean: str) -> None:
+        wanted = job().workers(workers).success(success).clean_pods(clean)
+        meta = {"name": "digits", "namespace": "team", "uid": UID, "generation": 1}
+        self.job: dict[str, Any] = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": meta,
+            "spec": wanted.spec,
+        }
+        self.show(self.job)
+        self.cache.see_job(copy.deepcopy(self.job))
+
+    def show(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Give an object its next version."""
+        self.version += 1
+        body["metadata"]["resourceVersion"] = str(self.version)
+        return copy.deepcopy(body)
+
+    def living(self, choice: int) -> dict[str, Any] | None:
+        """Return a pod whose trainer has not ended."""
+        found = [p for p in self.pods.values() if "terminated" not in self.state(p)]
+        return found[choice % len(found)] if found else None
+
+    @staticmethod
+    def state(pod: dict[str, Any]) -> dict[str, Any]:
+        statuses = pod.get("status", {}).get("containerStatuses", [{}])
+        found: dict[str, Any] = statuses[0].get("state", {})
+        return found
+
+    def move(self, pod: dict[str, Any], state: dict[str, Any]) -> None:
+        pod["status"] = {"containerStatuses": [{"name": "trainer", "state": state}]}
+        self.cache.see_pod(self.show(pod))
+
+    # -- what happens in the cluster ------------------------------------------------------------------
+
+    @rule(choice=CHOICE)
+    def a_pod_runs(self, choice: int) -> None:
+        pod = self.living(choice)
+        if pod is not None:
+            self.move(pod, {"running": {}})
+
+    @rule(choice=CHOICE)
+    def a_trainer_succeeds(self, choice: int) -> None:
+        pod = self.living(choice)
+        if pod is not None:
+            self.move(pod, {"terminated": {"exitCode": 0, "message": success_message()}})
+
+    @rule(choice=CHOICE, kind=st.sampled_from(["Exception", "Signal", "PeerLost", "Stopped", None]))
+    def a_trainer_fails(self, choice: int, kind: str | None) -> None:
+        pod = self.living(choice)
+        if pod is not None:
+            self.harmed = True
+            said = agent_message(kind=kind, at=self.now) if kind else "Killed"
+            self.move(pod, {"terminated": {"exitCode": 1, "reason": "Error", "message": said}})
+
+    @rule(choice=CHOICE)
+    def a_stranger_deletes_a_pod(self, choice: int) -> None:
+        found = [p for p in self.pods.values() if "deletionTimestamp" not in p["metadata"]]
+        if found:
+            self.harmed = True
+            pod = found[choice % len(found)]
+            pod["metadata"]["deletionTimestamp"] = "2027-01-01T00:00:00Z"
+            self.cache.see_pod(self.show(pod))
+
+    @rule(choice=CHOICE, seen=st.booleans())
+    def a_deleting_pod_goes(self, choice: int, seen: bool) -> None:
+        found = [p for p in self.pods.values() if "deletionTimestamp" in p["metadata"]]
+        if found:
+            pod = self.pods.pop(found[choice % len(found)]["metadata"]["name"])
+            if seen:
+                self.cache.see_pod_deleted(self.show(pod))
+            else:
+                self.cache.pod_vanished(pod["metadata"]["uid"])
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, 70.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    # -- what the operator does -----------------------------------------------------------------------
+
+    @rule()
+    def the_operator_is_killed(self) -> None:
+        self.cache = Cache(clock=lambda: self.now)
+        self.cache.see_job(copy.deepcopy(self.job))
+        for pod in self.pods.values():
+            self.cache.see_pod(copy.deepcopy(pod))
+
+    @rule(
+        refused=st.none()
+        | st.tuples(st.sampled_from([RefusalKind.FORBIDDEN, RefusalKind.TERMINATING]), PLACE)
+    )
+    def the_operator_looks(self, refused: tuple[RefusalKind, int] | None) -> None:
+        decision = self.decide_and_write()
+        self.delete(decision)
+        self.create(decision, refused)
+
+    @rule(created=PLACE)
+    def the_operator_is_killed_while_it_acts(self, created: int) -> None:
+        decision = self.decide_and_write()
+        if created:
+            self.delete(decision)
+        self.create(Plan(decision.step, create=decision.create[:created]), None)
+        self.the_operator_is_killed()
+
+    def decide_and_write(self) -> Plan:
+        wanted = self.cache.job(KEY)
+        assert wanted is not None
+        seen = self.cache.observe(wanted)
+        decision = plan(wanted, seen, now=self.now, config=CONFIG)
+        assert decision == plan(wanted, seen, now=self.now, config=CONFIG)
+        status = derive_status(wanted, seen, decision, now=self.now)
+        assert status == derive_status(wanted, seen, decision, now=self.now)
+        old = self.job.get("status", {})
+        new = json.loads(json.dumps(status.to_wire(), allow_nan=False))
+        self.check(old, new, decision)
+        if new != old:
+            self.job["status"] = new
+            self.cache.see_job(self.show(self.job))
+        return decision
+
+    def check(self, old: dict[str, Any], new: dict[str, Any], decision: Plan) -> None:
+        if old.get("phase") in {"Succeeded", "Failed"}:
+            assert decision.step is Step.REST
+            assert new == old
+        assert not (decision.create and decision.delete)
+        if decision.create:
+            assert new["startTime"], "intent comes before effect"
+            assert new["phase"] not in {"Succeeded", "Failed"}
+        if new["phase"] == "Failed":
+            assert self.harmed, "a job that nothing happened to must not fail"
+            assert new["failure"]["reason"]
+        if decision.step is not Step.WAIT:
+            for time in ("startTime", "runningTime"):
+                assert time not in old or new[time] == old[time]
+            done = [
+                parse_indexes((s.get("roles") or [{}])[0].get("succeededIndexes", "")) for s in (old, new)
+            ]
+            assert done[0] <= done[1]
+
+    def delete(self, decision: Plan) -> None:
+        for ref in decision.delete:
+            self.cache.dismiss(ref.uid)
+            pod = self.pods.get(ref.name)
+            if pod is None or pod["metadata"]["uid"] != ref.uid:
+                self.cache.pod_vanished(ref.uid)
+                continue
+            assert "deletionTimestamp" not in pod["metadata"]
+            pod["metadata"]["deletionTimestamp"] = "2027-01-01T00:00:00Z"
+            self.cache.see_pod(self.show(pod))
+
+    def create(self, decision: Plan, refused: tuple[RefusalKind, int] | None) -> None:
+        wanted = self.cache.job(KEY)
+        assert wanted is not None
+        for place, manifest in enumerate(decision.create):
+            name = manifest["metadata"]["name"]
+            if refused is not None and place >= refused[1]:
+                answer = Refusal(refused[0], manifest["kind"], name, "not now", self.now + 4)
+                self.cache.refuse(wanted, answer)
+                return
+            if manifest["kind"] != "Pod":
+                self.cache.remember_existing(wanted, manifest["kind"], name)
+                continue
+            assert name not in self.pods, "a plan never creates a pod that exists"
+            self.uids += 1
+            body = copy.deepcopy(manifest)
+            body["metadata"]["uid"] = f"pod-{self.uids}"
+            self.pods[name] = body
+            self.cache.see_pod(self.show(body))
+        if decision.create:
+            self.cache.clear_refusal(wanted)
+
+    # -- what must hold -------------------------------------------------------------------------------
+
+    @precondition(lambda self: hasattr(self, "job"))
+    @invariant()
+    def the_operator_knows_each_living_pod_once(self) -> None:
+        wanted = self.cache.job(KEY)
+        assert wanted is not None
+        known = [p.name for p in self.cache.observe(wanted).pods if not p.gone]
+        assert sorted(known) == sorted(self.pods)
+
+    def teardown(self) -> None:
+        """Let all that lives succeed: then every job ends, and what it has to clean up goes."""
+        if not hasattr(self, "job"):
+            return
+        for _ in range(12):
+            self.now += 70
+            self.the_operator_looks(None)
+            while any("deletionTimestamp" in p["metadata"] for p in self.pods.values()):
+                self.a_deleting_pod_goes(0, seen=True)
+            while self.living(0) is not None and self.job["status"]["phase"] not in {"Succeeded", "Failed"}:
+                self.a_trainer_succeeds(0)
+        assert self.job["status"]["phase"] in {"Succeeded", "Failed"}
+        clean = self.job["spec"]["cleanPods"]
+        assert clean == "None" or self.living(0) is None
+        assert clean != "All" or not self.pods
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+
+
+def test_pods_of_a_start_that_was_taken_back_are_no_failure_after_a_restart() -> None:
+    life = Life()
+    life.submit(workers=2, success="AllWorkers", clean="Running")
+    life.the_operator_looks((RefusalKind.FORBIDDEN, 3))
+    life.the_operator_looks(None)
+    assert life.job["status"]["phase"] == "Pending"
+    assert len(life.pods) == 1
+    life.the_operator_is_killed()
+    life.a_deleting_pod_goes(0, seen=True)
+    life.the_operator_looks(None)
+    assert life.job["status"]["phase"] == "Starting"
+    assert len(life.pods) == 2
+    life.teardown()
+    assert life.job["status"]["phase"] == "Succeeded"

@@ -1,0 +1,60 @@
+"""Reading termination messages: the agent's, and whatever else a user's image may write."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.builders import NOW, agent_message
+
+from ftjob.plan.message import parse_termination_message
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["rank", "timeNs", "class", "exitCode", "s0"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def test_the_agents_message_is_read() -> None:
+    read = parse_termination_message(agent_message(rank=3, kind="Signal", exit_code=137, text="killed"))
+    assert read is not None
+    assert read.failure is not None
+    assert (read.state, read.failure.rank, read.failure.kind) == ("Failed", 3, "Signal")
+    assert (read.failure.exit_code, read.failure.message) == (137, "killed")
+    assert read.failure.time_ns == int(NOW * 1e9)
+
+
+def test_captures_and_notes_are_read() -> None:
+    text = json.dumps({"version": 1, "state": "Succeeded", "captures": {"s0": [0, 1]}, "notes": ["no torch"]})
+    read = parse_termination_message(text)
+    assert read is not None
+    assert (read.captures, read.notes, read.failure) == ({"s0": (0, 1)}, ("no torch",), None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Killed", "[]", "null", "7", "{", '{"state": "Failed"}', '{"version": 2, "state": "Failed"}',
+     '{"version": 1}', "[" * 4096, "9" * 4096, '{"a":' * 800],
+    ids=["nothing", "text", "a list", "null", "a number", "half a message", "no version", "another version",
+         "no state", "deep lists", "a long number", "deep objects"],
+)  # fmt: skip
+def test_what_is_not_the_agents_is_nothing(text: str) -> None:
+    assert parse_termination_message(text) is None
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(
+    st.fixed_dictionaries(
+        {"version": st.just(1), "state": JSON},
+        optional=dict.fromkeys(("attempt", "failure", "progress", "captures", "notes"), JSON),
+    )
+)
+def test_no_message_breaks_the_reader(message: dict[str, Any]) -> None:
+    read = parse_termination_message(json.dumps(message))
+    assert read is not None
+    assert all(isinstance(rank, int) for ranks in read.captures.values() for rank in ranks)

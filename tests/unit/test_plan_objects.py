@@ -1,0 +1,186 @@
+"""The objects of a job, whole, against files that a reviewer can read: ``tests/golden/<case>.yaml``.
+
+After a change that is meant, run with ``FTJOB_WRITE_GOLDEN=1`` and read the diff.
+"""
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.builders import CONFIG, JobBuilder, decide, job, observed
+
+from ftjob.plan.decision import Config, Step
+from ftjob.plan.layout import cluster_layout
+from ftjob.plan.objects import build_claim, build_pod
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+Manifest = dict[str, Any]
+
+COLLIDING = {
+    "metadata": {
+        "labels": {"team": "vision", "app.kubernetes.io/managed-by": "me"},
+        "annotations": {"karpenter.sh/do-not-disrupt": "false", "note": "kept"},
+    },
+    "spec": {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": True,
+        "priorityClassName": "low",
+        "tolerations": [
+            {
+                "key": "node.kubernetes.io/unreachable",
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": 60,
+            }
+        ],
+        "initContainers": [{"name": "fetch", "image": "example/fetch:1"}],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "containers": [
+            {"name": "proxy", "image": "example/proxy:1"},
+            {
+                "name": "trainer",
+                "image": "example/train:1",
+                "command": ["python3", "-m", "train"],
+                "args": ["--index", "$(FTJOB_INDEX)"],
+                "env": [
+                    {"name": "OMP_NUM_THREADS", "value": "3"},
+                    {"name": "NCCL_SOCKET_IFNAME", "value": "ib0"},
+                    {"name": "MESSAGE", "value": "$(OMP_NUM_THREADS) threads"},
+                ],
+                "resources": {"limits": {"cpu": "8"}},
+                "terminationMessagePath": "/tmp/other",
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            },
+        ],
+    },
+}
+
+HOROVOD = (
+    job()
+    .strategy("Horovod")
+    .workers(2)
+    .processes(2)
+    .limits(cpu="4", memory="2Gi")
+    .outputs(size="1Gi", storageClassName="shared", whenDeleted="Delete")
+    .with_spec(profiling={"mode": "Scheduled", "ranks": "OnePerWorker"})
+)
+
+CASES = {
+    "horovod-2x2-with-outputs": HOROVOD,
+    "plain-1-worker": job(),
+    "mirrored-2-gpus": job().strategy("Mirrored").limits(gpu=2),
+    "colliding-template": job()
+    .strategy("Horovod")
+    .processes(2)
+    .with_spec(scheduling={"priorityClassName": "high"})
+    .template(COLLIDING),
+    "name-at-the-limit": job("a" + "-b" * 19 + "c").outputs(claimName="team", path="runs/1"),
+}
+
+
+class Readable(yaml.SafeDumper):
+    """YAML without anchors, every object written out."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def legible(manifest: Manifest) -> Manifest:
+    """Return a manifest with the agent's configuration as YAML in place of JSON in a string."""
+    shown = copy.deepcopy(manifest)
+    for container in shown["spec"].get("containers", ()) if shown["kind"] == "Pod" else ():
+        for variable in container.get("env", ()):
+            if variable["name"] == "FTJOB_AGENT_CONFIG":
+                variable["value"] = json.loads(variable["value"].replace("$$(", "$("))
+    return shown
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_whole_plan(name: str) -> None:
+    decision = decide(CASES[name], observed(existing=frozenset()))
+    assert decision.step is Step.START, decision.message
+    shown = [legible(manifest) for manifest in decision.create]
+    path = GOLDEN / f"{name}.yaml"
+    if os.environ.get("FTJOB_WRITE_GOLDEN"):
+        path.write_text(yaml.dump_all(shown, Dumper=Readable, sort_keys=False, width=110))
+    assert shown == list(yaml.safe_load_all(path.read_text()))
+
+
+def test_every_golden_file_has_its_case() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.yaml")} == set(CASES)
+
+
+def pod_of(wanted: JobBuilder, config: Config = CONFIG) -> Manifest:
+    built = wanted.build()
+    layout = cluster_layout(built, 0)
+    return build_pod(built, layout, layout.workers[0], config)
+
+
+def trainer_of(pod: Manifest) -> Manifest:
+    found: Manifest = next(c for c in pod["spec"]["containers"] if c["name"] == "trainer")
+    return found
+
+
+def test_the_template_is_not_changed() -> None:
+    built = job().template(COLLIDING).build()
+    layout = cluster_layout(built, 0)
+    first = build_pod(built, layout, layout.workers[0], CONFIG)
+    assert build_pod(built, layout, layout.workers[0], CONFIG) == first
+    assert built.spec is not None
+    assert built.spec.template == COLLIDING
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_agent_has_the_same_environment_in_every_case(name: str) -> None:
+    names = [variable["name"] for variable in trainer_of(pod_of(CASES[name]))["env"]]
+    assert len(names) == len(set(names))
+    assert names[:2] == ["FTJOB_AGENT_CONFIG", "FTJOB_TOKEN"]
+
+
+def test_kubernetes_expands_nothing_in_the_agents_configuration() -> None:
+    wanted = job().outputs(path="runs/x").with_trainer(env=[{"name": "A", "value": "$(FTJOB_INDEX)"}])
+    config = trainer_of(pod_of(wanted))["env"][0]["value"]
+    assert "$(" not in config.replace("$$(", "")
+
+
+def test_users_shared_memory_is_left_alone() -> None:
+    mount = {"name": "big", "mountPath": "/dev/shm"}
+    wanted = job().limits(gpu=1).with_trainer(volumeMounts=[mount])
+    assert [v["name"] for v in pod_of(wanted)["spec"]["volumes"]] == ["ftjob-agent", "ftjob-outputs"]
+
+
+def test_who_tolerates_everything_gets_no_more_tolerations() -> None:
+    template = copy.deepcopy(job().spec["template"])
+    template["spec"]["tolerations"] = [{"operator": "Exists"}]
+    assert pod_of(job().template(template))["spec"]["tolerations"] == [{"operator": "Exists"}]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "default_class", "storage_class", "size", "mode", "owned"),
+    [
+        ({}, None, None, "10Gi", "ReadWriteMany", False),
+        ({}, "nfs", "nfs", "10Gi", "ReadWriteMany", False),
+        ({"storageClassName": "own", "size": "1Gi"}, "nfs", "own", "1Gi", "ReadWriteMany", False),
+        ({"accessMode": "ReadWriteOnce", "whenDeleted": "Delete"}, None, None, "10Gi", "ReadWriteOnce", True),
+    ],
+)
+def test_the_claim(
+    outputs: Manifest,
+    default_class: str | None,
+    storage_class: str | None,
+    size: str,
+    mode: str,
+    *,
+    owned: bool,
+) -> None:
+    claim = build_claim(job().outputs(**outputs).build(), Config(default_storage_class_name=default_class))
+    assert claim is not None
+    assert claim["spec"].get("storageClassName") == storage_class
+    assert claim["spec"]["resources"]["requests"]["storage"] == size
+    assert claim["spec"]["accessModes"] == [mode]
+    assert ("ownerReferences" in claim["metadata"]) is owned

@@ -1,0 +1,106 @@
+"""What agents and ranks are told."""
+
+import json
+from typing import Any
+
+import pytest
+from support.builders import CONFIG, JobBuilder, job
+
+from ftjob.plan.layout import cluster_layout
+from ftjob.plan.worker import WorkerCommand, build_worker, profiled_ranks
+
+FOUR = job().strategy("Horovod").workers(2).processes(2)
+
+
+def told(wanted: JobBuilder, index: int = 0, **where: str) -> WorkerCommand:
+    built = wanted.build()
+    assert built.problems == ()
+    layout = cluster_layout(built, 0)
+    return build_worker(built, layout, layout.workers[index], CONFIG, **where)
+
+
+def env(wanted: JobBuilder, index: int = 0, local_rank: int = 0) -> dict[str, str]:
+    found: dict[str, str] = told(wanted, index).config["ranks"][local_rank]["env"]
+    return found
+
+
+def test_ranks_know_who_they_are() -> None:
+    found = env(FOUR, index=1, local_rank=1)
+    assert found["FTJOB_RANK"] == found["HOROVOD_RANK"] == "3"
+    assert found["FTJOB_LOCAL_RANK"] == found["HOROVOD_LOCAL_RANK"] == "1"
+    assert found["FTJOB_WORLD_SIZE"] == found["HOROVOD_SIZE"] == "4"
+    assert (found["HOROVOD_CROSS_RANK"], found["HOROVOD_CROSS_SIZE"]) == ("1", "2")
+    assert env(job().workers(3), index=2)["JOB_COMPLETION_INDEX"] == "2"
+
+
+def test_only_the_leader_serves_the_rendezvous() -> None:
+    assert told(FOUR, 0).config["rendezvous"]["hosts"] == "digits-worker-0-0:2,digits-worker-0-1:2"
+    assert told(FOUR, 1).config["rendezvous"] is None
+
+
+def test_the_users_value_wins_where_it_is_not_identity() -> None:
+    assert env(FOUR)["NCCL_SOCKET_IFNAME"] == "=@IFACE@"
+    chosen = env(FOUR.env(NCCL_SOCKET_IFNAME="ib0", MY_OWN="1"))
+    assert "NCCL_SOCKET_IFNAME" not in chosen  # the trainer's own environment has it
+    assert chosen["HOROVOD_RANK"] == "0"
+
+
+def test_the_agent_keeps_identity_from_the_users_env_from() -> None:
+    identity = told(FOUR).config["identity"]
+    assert {"HOROVOD_RANK", "HOROVOD_SIZE", "FTJOB_RANK"} <= set(identity)
+    assert "NCCL_SOCKET_IFNAME" not in identity
+    assert identity == sorted(identity)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "processes", "threads"),
+    [("8", 2, "4"), (8, 2, "4"), (7.5, 2, "3"), ("3500m", 2, "1"), ("500m", 4, "1"), ("8", 1, None),
+     (None, 2, None), ("1k", 4, "250"), ("2e1", 4, "5"), ("8000000u", 2, "4")],
+)  # fmt: skip
+def test_ranks_share_the_cpu_limit(cpu: Any, processes: int, threads: str | None) -> None:
+    wanted = FOUR.processes(processes)
+    wanted = wanted if cpu is None else wanted.limits(cpu=cpu)
+    assert env(wanted).get("OMP_NUM_THREADS") == threads
+
+
+def test_a_users_number_of_threads_wins() -> None:
+    assert "OMP_NUM_THREADS" not in env(FOUR.limits(cpu="8").env(OMP_NUM_THREADS="1"))
+
+
+def test_outputs_are_where_the_worker_sees_them() -> None:
+    found = told(FOUR, outputs="/tmp/elsewhere").config
+    assert found["outputs"] == "/tmp/elsewhere"
+    assert found["ranks"][0]["env"]["FTJOB_CHECKPOINT_DIR"] == "/tmp/elsewhere/checkpoints"
+
+
+@pytest.mark.parametrize(("outputs", "keeps"), [({"size": "1Gi"}, True), (None, False)])
+def test_logs_are_kept_where_they_outlive_the_pod(outputs: Any, keeps: bool) -> None:
+    assert told(FOUR.with_spec(outputs=outputs)).config["keepLogs"] is keeps
+
+
+@pytest.mark.parametrize(
+    ("text", "ranks"),
+    [("All", {0, 1, 2, 3}), ("OnePerWorker", {0, 2}), ("1", {1}), ("0,2-3", {0, 2, 3}), ("2-99", {2, 3}),
+     ("1000-9999", set())],
+)  # fmt: skip
+def test_profiled_ranks(text: str, ranks: set[int]) -> None:
+    wanted = FOUR.with_spec(profiling={"mode": "Scheduled", "ranks": text}, outputs={"size": "1Gi"}).build()
+    assert wanted.spec is not None
+    assert profiled_ranks(wanted.spec, cluster_layout(wanted, 0)) == ranks
+
+
+def test_a_worker_hears_of_its_own_profiled_ranks_as_local_ones() -> None:
+    wanted = FOUR.with_spec(profiling={"mode": "Scheduled", "ranks": "1-2"}, outputs={"size": "1Gi"})
+    assert [told(wanted, i).config["profiling"]["ranks"] for i in (0, 1)] == [[1], [0]]
+    assert told(FOUR.with_spec(profiling={"mode": "Off"})).config["profiling"] is None
+
+
+def test_command_and_args_are_the_users() -> None:
+    wanted = job().with_trainer(command=["sh", "-c"], args=["echo $(FTJOB_INDEX)"])
+    assert told(wanted).command == ("sh", "-c", "echo $(FTJOB_INDEX)")
+
+
+def test_the_configuration_is_json_in_a_fixed_order() -> None:
+    first, second = told(FOUR).config_json, told(FOUR).config_json
+    assert first == second
+    assert json.loads(first) == told(FOUR).config
