@@ -142,12 +142,6 @@ def test_the_agent_has_the_same_environment_in_every_case(name: str) -> None:
     assert names[:2] == ["FTJOB_AGENT_CONFIG", "FTJOB_TOKEN"]
 
 
-def test_kubernetes_expands_nothing_in_the_agents_configuration() -> None:
-    wanted = job().outputs(path="runs/x").with_trainer(env=[{"name": "A", "value": "$(FTJOB_INDEX)"}])
-    config = trainer_of(pod_of(wanted))["env"][0]["value"]
-    assert "$(" not in config.replace("$$(", "")
-
-
 def test_users_shared_memory_is_left_alone() -> None:
     mount = {"name": "big", "mountPath": "/dev/shm"}
     wanted = job().limits(gpu=1).with_trainer(volumeMounts=[mount])
