@@ -43,9 +43,6 @@ def test_horovod_ranks_of_two_workers_find_each_other_and_add_up(agents: Agents)
     source = """
 import torch, horovod.torch as hvd
 
-if TYPE_CHECKING:
-    from pathlib import Path
-    from support.agent_runs import Agents
 hvd.init()
 print(int(hvd.allreduce(torch.tensor([hvd.rank() + 1]), op=hvd.Sum)))
 """

@@ -1,0 +1,38 @@
+"""One rank fails: the job says which, where and why, and nothing hangs.
+
+CI runs a sample; `make test-failures` runs the whole matrix, five times.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from support.cluster import Cluster, conditions, job
+
+PROGRAMS = {"torch": "/programs/hvd_torch_loop.py", "TensorFlow": "/programs/tf_loop.py"}
+CODES = {"exception": 1, "exit": 7, "sigkill": 137}
+SAMPLE = [("torch", 0, "exception"), ("TensorFlow", 3, "sigkill"), ("torch", 2, "exit")]
+MATRIX = [(f, r, h) for f in PROGRAMS for r in range(4) for h in CODES]
+
+
+@pytest.mark.parametrize(
+    ("framework", "rank", "how"), MATRIX if os.environ.get("FTJOB_WHOLE_MATRIX") else SAMPLE
+)
+def test_the_first_failing_rank_is_named(frameworks: Cluster, framework: str, rank: int, how: str) -> None:
+    name = f"fails-{framework.lower()}-{rank}-{how}"
+    command = ["python3", PROGRAMS[framework], f"--fail-rank={rank}", f"--fail-how={how}", "--steps=400"]
+    frameworks.apply(job(name, command, strategy="Horovod", workers=2, processes=2, frameworks=True))
+    failed = frameworks.finished(name)
+    failure = failed["status"]["failure"]
+    assert failed["status"]["phase"] == "Failed"
+    assert (failure["rank"], failure["exitCode"]) == (rank, CODES[how]), failure
+    assert failure["pod"] == f"{name}-worker-0-{rank // 2}"
+    assert failure["node"].startswith("ftjob-worker")
+    if how == "exception":
+        assert f"rank {rank} fails on purpose" in failure["message"]
+        assert "Traceback" in failure["message"]
+    assert f"rank {rank}" in conditions(failed)["Failed"]["message"]
+    for pod in (f"{name}-worker-0-{index}" for index in range(2)):
+        frameworks.kubectl("wait", f"pod/{pod}", "--for=jsonpath={.status.phase}=Failed", "--timeout=30s")
+    frameworks.kubectl("delete", "ftj", name)

@@ -1,0 +1,126 @@
+"""What happens around a job: names that are taken, jobs applied again, late pods, users' mistakes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+from support.chart import granted, render
+from support.cluster import Cluster, conditions, job
+
+RARELY_USED = {
+    (what, "get")
+    for what in ("pods", "services", "persistentvolumeclaims", "secrets", "frameworktrainingjobs")
+} | {("leases", "create"), ("secrets", "create"), ("persistentvolumeclaims", "create")}
+"""Used at a name conflict, at the very first start, or by jobs with outputs."""
+LATE_LEADER = "case $(hostname) in *-0) sleep 60 ;; esac"
+ALL_REDUCE = (
+    "import torch, horovod.torch as hvd; hvd.init(); "
+    "total = hvd.allreduce(torch.tensor([hvd.rank() + 1.0]), op=hvd.Sum).item(); "
+    "assert total == hvd.size() * (hvd.size() + 1) / 2, total"
+)
+
+
+def test_horovod_starts_though_index_0_is_a_minute_late(frameworks: Cluster) -> None:
+    late: dict[str, Any] = {
+        "name": "late",
+        "image": "ftjob-test-base:dev",
+        "command": ["sh", "-c", LATE_LEADER],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    made = job(
+        "late",
+        ["python3", "-c", ALL_REDUCE],
+        strategy="Horovod",
+        workers=2,
+        processes=2,
+        frameworks=True,
+        initContainers=[late],
+    )
+    frameworks.apply(made)
+    assert frameworks.finished("late")["status"]["phase"] == "Succeeded"
+
+
+def test_a_job_applied_again_waits_for_its_predecessor_and_then_runs(cluster: Cluster) -> None:
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    cluster.apply(job("again", ["python3", "-c", stubborn]))
+    cluster.until("ftj", "again", "{.status.phase}=Running")
+    first = cluster.get("ftj", "again")["metadata"]["uid"]
+    cluster.kubectl("delete", "ftj", "again")
+    cluster.apply(job("again", ["python3", "-c", "print('second')"]))
+    cluster.until("ftj", "again", '{.status.conditions[?(@.type=="Admitted")].reason}=PreviousRunTerminating')
+    second = cluster.finished("again")
+    assert second["metadata"]["uid"] != first
+    assert second["status"]["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("kind", ["Service", "Pod"])
+def test_a_strangers_object_of_our_name_is_named_and_not_touched(cluster: Cluster, kind: str) -> None:
+    name = f"taken-{kind.lower()}"
+    taken = name if kind == "Service" else f"{name}-worker-0-0"
+    if kind == "Service":
+        spec: dict[str, Any] = {"ports": [{"port": 80}]}
+    else:
+        spec = job("x", ["sleep", "600"])["spec"]["template"]["spec"]
+    stranger = {"apiVersion": "v1", "kind": kind, "metadata": {"name": taken}, "spec": spec}
+    cluster.apply(stranger)
+    before = cluster.get(kind, taken)["metadata"]["uid"]
+    cluster.apply(job(name, ["true"]))
+    failed = conditions(cluster.finished(name))["Failed"]
+    assert failed["reason"] == "NameConflict"
+    assert f"{kind} {taken}" in failed["message"]
+    assert cluster.get(kind, taken)["metadata"]["uid"] == before
+
+
+def test_a_typo_in_the_pod_template_is_named_and_the_corrected_job_runs(cluster: Cluster) -> None:
+    wrong = job("typo", ["true"])
+    container = wrong["spec"]["template"]["spec"]["containers"][0]
+    container["resorces"] = container.pop("resources")
+    cluster.apply(wrong)
+    failed = conditions(cluster.finished("typo"))["Failed"]
+    assert failed["reason"] == "InvalidSpec"
+    assert "resorces" in failed["message"]
+    cluster.apply(job("typo", ["true"]))
+    cluster.until("ftj", "typo", "{.status.phase}=Succeeded")
+
+
+def test_a_finished_job_leaves_nothing_that_outlives_it(cluster: Cluster) -> None:
+    cluster.apply(job("gone", ["true"], workers=2))
+    uid = cluster.finished("gone")["metadata"]["uid"]
+    mine = ("pods,services,secrets", "-l", f"ftjob.dev/uid={uid}")
+    assert cluster.kubectl("get", *mine, "-o", "name")
+    cluster.kubectl("delete", "ftj", "gone")
+    cluster.kubectl("wait", "--for=delete", *mine, "--timeout=60s")
+
+
+def test_the_operator_has_the_rights_that_it_uses_and_no_others(cluster: Cluster) -> None:
+    ended = job("rights", ["true"])
+    ended["spec"]["cleanPods"] = "All"
+    cluster.apply(ended)
+    cluster.finished("rights")
+    cluster.kubectl("wait", "--for=delete", "pod/rights-worker-0-0", "--timeout=90s")
+    log = subprocess.run(
+        ["docker", "exec", "ftjob-control-plane", "cat", "/var/log/kubernetes/audit.log"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    account = "system:serviceaccount:ftjob-system:ftjob-operator"
+    used = set()
+    for line in log.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # the line that is being written
+        if entry["user"]["username"] == account and "objectRef" in entry:
+            assert entry["responseStatus"].get("code") != 403, entry
+            used.add((entry["objectRef"]["resource"], entry["verb"]))
+    assert ("pods", "create") in used
+    roles = [found for found in render() if found["kind"] in {"Role", "ClusterRole"} and "rules" in found]
+    mine = [role for role in roles if role["metadata"]["name"] in {"ftjob-operator", "ftjob-operator-own"}]
+    allowed = {(g.resource.split("/")[0], g.verb) for role in mine for g in granted(role)}
+    assert allowed
+    assert used <= allowed
+    assert allowed - used <= RARELY_USED
