@@ -222,6 +222,8 @@ class Agent:
         self._tell()
         if self._state == STOPPED and self._failure is not None:
             contact.stop(self._failure)
+        if self._state == SUCCEEDED and self._config.success_ends_job:
+            contact.stop(_job_succeeded(self._config))
         limit = self._patience()
         while not contact.is_done():
             now = time.monotonic()
@@ -375,3 +377,9 @@ class Agent:
     def _planned(self) -> Config:
         assert self._config is not None
         return self._config
+
+
+def _job_succeeded(config: Config) -> Failure:
+    """Return why all others are stopped when the success of this agent is the job's."""
+    text = f"{config.name} has succeeded, which ends the job"
+    return Failure(failure.STOPPED, text, time_ns=time.time_ns(), type="JobSucceeded", exit_code=143)

@@ -68,7 +68,7 @@ class Client:
                 why = "peers absent: the leader waits for other agents, too; its message says for whom"
             else:
                 why = f"peers absent: {where} did not answer ({self._error}); see why its pod does not run"
-            text = f"{why} (after {self._config.start_timeout:g} s; spec.scheduling.timeoutSeconds)"
+            text = f"{why} (after {self._config.start_timeout:g} s)"
             return Failure(failure.CONFIG, text, time_ns=time.time_ns(), type="PeersAbsent", exit_code=2)
         if now - (self._answered or now) >= limit:
             text = f"lost contact with {where} for {limit:g} s ({self._error}), so the ranks were ended"

@@ -82,6 +82,7 @@ class Config:
     identity: tuple[str, ...]
     rendezvous: Optional[Rendezvous]
     together: bool
+    success_ends_job: bool
     start_timeout: float
     contact_timeout: float
     stop_grace: float
@@ -188,6 +189,7 @@ def parse(text: str) -> Config:
         if rendezvous is None
         else Rendezvous(rendezvous.text("kind"), rendezvous.integer("port"), rendezvous.text("hosts")),
         together=fields.flag("together", default=True),
+        success_ends_job=fields.flag("successEndsJob", default=False),
         start_timeout=fields.seconds("startTimeoutSeconds", 600),
         contact_timeout=fields.seconds("contactTimeoutSeconds", 30),
         # Kubernetes' default of 30 s for a pod to end, less the time to write the last message.

@@ -223,9 +223,7 @@ class Star:
             who = f"peers absent: {', '.join(missing[:10])}{' …' if len(missing) > 10 else ''}"
         else:
             who = f"peers absent: only {', '.join(f'{role}-{index}' for role, index in sorted(there))} came"
-        remedy = (
-            "see why their pods do not run (kubectl describe pod), or raise spec.scheduling.timeoutSeconds"
-        )
+        remedy = "see why their pods do not run (kubectl describe pod)"
         return f"{who}; {waited}; {remedy}"
 
     def _bump(self) -> None:

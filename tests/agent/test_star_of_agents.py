@@ -109,12 +109,21 @@ def test_those_who_need_not_start_together_start_when_the_leader_answers(agents:
     assert runs[1].wait() == 143
 
 
+def test_a_leader_whose_success_ends_the_job_stops_the_others(agents: Agents) -> None:
+    leader, other = star_plans(2, 1, together=False)
+    waiting = agents.script(other, "mark('up'); signal.pause()")
+    first = agents.script(leader | {"successEndsJob": True}, "mark('up')")
+    assert first.wait() == 0
+    assert waiting.wait() == 143
+    assert waiting.failure["type"] == "JobSucceeded"
+
+
 def test_a_leader_that_never_comes_is_named(agents: Agents) -> None:
     run = agents.script(star_plans(2, 1, startTimeoutSeconds=0.5)[1], "mark('up')")
     assert run.wait() == 2
     assert run.failure["class"] == "Config"
     assert f"127.0.0.1:{run.config['port']}" in run.failure["message"]
-    assert "spec.scheduling.timeoutSeconds" in run.failure["message"]
+    assert "after 0.5 s" in run.failure["message"]
 
 
 def test_peers_that_never_come_are_named(agents: Agents) -> None:

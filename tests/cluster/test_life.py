@@ -56,6 +56,15 @@ def test_a_job_applied_again_waits_for_its_predecessor_and_then_runs(cluster: Cl
     assert second["status"]["phase"] == "Succeeded"
 
 
+def test_the_success_of_worker_0_can_be_the_jobs(cluster: Cluster) -> None:
+    made = job("first", ["sh", "-c", 'test "$JOB_COMPLETION_INDEX" = 0 || exec sleep 600'], workers=2)
+    made["spec"]["success"] = "Worker0"
+    cluster.apply(made)
+    done = cluster.finished("first", seconds=90)
+    assert done["status"]["phase"] == "Succeeded"
+    assert done["status"]["roles"][0]["succeededIndexes"] == "0"
+
+
 @pytest.mark.parametrize("kind", ["Service", "Pod"])
 def test_a_strangers_object_of_our_name_is_named_and_not_touched(cluster: Cluster, kind: str) -> None:
     name = f"taken-{kind.lower()}"

@@ -115,7 +115,11 @@ def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: flo
     done = succeeded_indexes(job.status, pods)
     if _has_succeeded(job, done):
         return Plan(Step.SUCCEED, delete=_to_clean(job, pods))
-    ended_badly = [pod for pod in pods if pod.is_over and not pod.succeeded and pod.index not in done]
+    ended_badly = [
+        pod
+        for pod in pods
+        if pod.is_over and not pod.succeeded and pod.index not in done and not _was_released(pod)
+    ]
     if ended_badly:
         return _end(job, pods, ended_badly, now=now)
     present = {pod.name for pod in pods}
@@ -186,6 +190,12 @@ def _has_succeeded(job: Job, done: frozenset[int]) -> bool:
     if success_of(job.spec) is SuccessPolicy.WORKER_0:
         return 0 in done
     return len(done) >= workers_of(job.spec)
+
+
+def _was_released(pod: PodState) -> bool:
+    """Whether the worker was stopped because another's success is the job's; that one's end is near."""
+    message = pod.terminated.message if pod.terminated is not None else None
+    return message is not None and message.failure is not None and message.failure.type == "JobSucceeded"
 
 
 def _to_clean(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:

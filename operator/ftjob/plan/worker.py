@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.defaults import trainer_of
+from ftjob.api.defaults import success_of, trainer_of
 from ftjob.api.identity import is_identity
-from ftjob.api.spec import ProfilingMode
+from ftjob.api.spec import ProfilingMode, SuccessPolicy
 from ftjob.plan.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 AGENT_DIR = "/ftjob/agent"
 AGENT_PYZ = f"{AGENT_DIR}/ftjob-agent.pyz"
 OUTPUTS_DIR = "/ftjob/outputs"
+
+GRACE_SECONDS = 30
+"""Kubernetes' default of terminationGracePeriodSeconds."""
+LAST_WORDS_SECONDS = 2
 
 CPU_UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
 CPU_QUANTITY = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?)([numk]?)")
@@ -97,6 +101,8 @@ def build_worker(
         "identity": sorted({name for rank in ranks for name in rank["env"] if is_identity(name)}),
         "rendezvous": strategy.rendezvous(layout) if is_leader else None,
         "together": strategy.together,
+        "successEndsJob": is_leader and success_of(spec) is SuccessPolicy.WORKER_0,
+        "stopGraceSeconds": _stop_grace(spec),
         "startTimeoutSeconds": config.start_timeout_seconds,
         "contactTimeoutSeconds": config.contact_timeout_seconds,
         "outputs": outputs,
@@ -142,3 +148,10 @@ def _threads(trainer: dict[str, Any], processes: int) -> dict[str, str]:
         return {}
     cores = float(quantity[1]) * CPU_UNITS[quantity[2]]
     return {"OMP_NUM_THREADS": str(max(1, int(cores / processes)))}
+
+
+def _stop_grace(spec: JobSpec) -> int:
+    """Return how long ranks may take after SIGTERM: the pod's grace period, less the agent's last words."""
+    seconds = (spec.template.get("spec") or {}).get("terminationGracePeriodSeconds")
+    given = seconds if isinstance(seconds, int) and not isinstance(seconds, bool) else GRACE_SECONDS
+    return max(1, given - LAST_WORDS_SECONDS)
