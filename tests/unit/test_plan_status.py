@@ -1,5 +1,6 @@
 """The status that follows from a decision."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -247,6 +248,18 @@ SCHEDULED = (
     .outputs(size="1Gi")
     .with_spec(profiling={"mode": "Scheduled"})
 )
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"), [("c7", "c7"), ("../etc", "invalid-id"), ('{"id": 1}', "invalid-id")]
+)
+def test_a_capture_on_demand_is_refused_with_its_reason(asked: str, shown: str) -> None:
+    wanted, seen = TWO.running(), observed(pod(0).running(), pod(1).running())
+    annotated = dataclasses.replace(wanted.build(), annotations={"ftjob.dev/capture": asked})
+    found = derive_status(annotated, seen, decide(wanted, seen), now=NOW).profile
+    assert found is not None
+    assert [(capture.id, capture.phase) for capture in found.captures] == [(shown, "Refused")]
+    assert "profiling.mode" in str(found.captures[0].reason)
 
 
 def test_captures_say_which_ranks_are_missing() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.defaults import workers_of
-from ftjob.api.names import LABEL_JOB
+from ftjob.api.names import ANNOTATION_CAPTURE, LABEL_JOB
 from ftjob.api.spec import ProfilingMode
 from ftjob.api.status import (
     Capture,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ftjob.plan.observed import Observed, PodState
 
 METRICS_MAX = 32
+CAPTURE_ID = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""A capture's id becomes a folder."""
 WAITING_MESSAGE_MAX = 300
 
 
@@ -231,11 +234,31 @@ def _progress(status: JobStatus, observed: Observed, pods: tuple[PodState, ...])
 def _profile(
     job: Job, observed: Observed, pods: tuple[PodState, ...], *, final: bool
 ) -> ProfileStatus | None:
-    """Return which captures there are, and which ranks are missing in them."""
+    """Return which captures there are, which ranks are missing in them, and which were refused."""
+    captures = _scheduled(job, observed, pods, final=final)
+    refused = _refused_capture(job)
+    if refused is not None and all(capture.id != refused.id for capture in captures):
+        captures.append(refused)
+    if not captures:
+        return job.status.profile
+    return ProfileStatus(last_capture_id=captures[-1].id, captures=captures)
+
+
+def _refused_capture(job: Job) -> Capture | None:
+    """Return the entry of a capture that was asked for: refused with its reason, never ignored."""
+    asked = job.annotations.get(ANNOTATION_CAPTURE)
+    if asked is None:
+        return None
+    valid = re.fullmatch(CAPTURE_ID, asked)
+    reason = "captures on demand are not supported in this version yet; set profiling.mode to Scheduled"
+    return Capture(id=asked if valid else "invalid-id", phase="Refused", reason=reason)
+
+
+def _scheduled(job: Job, observed: Observed, pods: tuple[PodState, ...], *, final: bool) -> list[Capture]:
     spec = job.spec
     assert spec is not None
     if spec.profiling.mode is not ProfilingMode.SCHEDULED:
-        return job.status.profile
+        return []
     ranks: dict[str, set[int]] = {}
     for capture in observed.report.captures if observed.report is not None else ():
         ranks.setdefault(str(capture.get("id")), set()).update(capture.get("ranks") or ())
@@ -243,8 +266,8 @@ def _profile(
         if pod.terminated is not None and pod.terminated.message is not None:
             for capture_id, done in pod.terminated.message.captures.items():
                 ranks.setdefault(capture_id, set()).update(done)
-    if not ranks:
-        return job.status.profile
+    if not ranks and job.status.profile is not None:  # a restarted operator has not been told yet
+        return [capture for capture in job.status.profile.captures if capture.phase != "Refused"]
     expected = profiled_ranks(spec, cluster_layout(job, job.status.pod_attempt))
     captures = []
     for capture_id in sorted(ranks, key=lambda name: (len(name), name)):
@@ -259,7 +282,7 @@ def _profile(
                 reason=f"no capture from ranks {format_indexes(missing)}" if phase == "Partial" else None,
             )
         )
-    return ProfileStatus(last_capture_id=captures[-1].id, captures=captures)
+    return captures
 
 
 def _display(role: RoleStatus, progress: Progress | None, status: JobStatus, *, final: bool) -> Display:
