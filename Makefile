@@ -59,8 +59,8 @@ images:  ## Build the images, tagged :dev
 agent:  ## Build the agent's zipapp into dist/
 	@python3 operator/images/build-agent.py dist/ftjob-agent.pyz
 
-bench: setup  ## Measure against plain Kubernetes Jobs on fake nodes
-	@echo "not there yet"; exit 1
+bench: setup agent  ## Measure sizes and start times
+	@$(PYTHON) tests/bench/sizes.py
 
 clean:  ## Remove what was built in the checkout; caches and the cluster stay
 	@rm -rf .venv dist ftjob-outputs .kind .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
