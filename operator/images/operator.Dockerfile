@@ -29,7 +29,5 @@ FROM $BASE_IMAGE
 COPY --from=build /opt/ftjob /opt/ftjob
 COPY --from=build /own /opt/ftjob/own
 ENV PATH=/opt/ftjob/bin:$PATH PYTHONPATH=/opt/ftjob/own PYTHONUNBUFFERED=1
-# kopf asks for the user's name, and the passwd file knows neither this uid nor one that a cluster assigns.
-ENV LOGNAME=ftjob
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "ftjob.control"]

@@ -124,7 +124,8 @@ def test_the_operator_has_the_rights_that_it_uses_and_no_others(cluster: Cluster
         except ValueError:
             continue  # the line that is being written
         if entry["user"]["username"] == account and "objectRef" in entry:
-            assert entry["responseStatus"].get("code") != 403, entry
+            # A 403 of admission (the namespace is going) is no lack of rights.
+            assert entry["annotations"]["authorization.k8s.io/decision"] == "allow", entry
             used.add((entry["objectRef"]["resource"], entry["verb"]))
     assert ("pods", "create") in used
     roles = [found for found in render() if found["kind"] in {"Role", "ClusterRole"} and "rules" in found]
