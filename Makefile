@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup run lint test test-unit test-apiserver test-cluster test-failures generate kind kind-down \
-	images agent bench clean
+	images agent bench lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
@@ -61,6 +61,10 @@ agent:  ## Build the agent's zipapp into dist/
 
 bench: setup agent  ## Measure sizes and start times
 	@$(PYTHON) tests/bench/sizes.py
+
+lock:  ## Write requirements.lock anew from pyproject.toml
+	@. tests/setup/common.sh && "$$(find_uv)" pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate -q -o requirements.lock
 
 clean:  ## Remove what was built in the checkout; caches and the cluster stay
 	@rm -rf .venv dist ftjob-outputs .kind .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

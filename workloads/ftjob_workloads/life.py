@@ -1,0 +1,95 @@
+"""What every example program does around its training: options, SIGTERM, progress, results.
+
+Nothing here knows a framework, and nothing needs ftjob: without its variables, files go to ``outputs/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import FrameType
+
+STOPPED = 128 + signal.SIGTERM
+"""Exit code after SIGTERM: the job is not done, start it again."""
+
+
+class StopSignal:
+    """Remembers SIGTERM; it may arrive in the middle of a step, at another step on each rank."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+        self.seen = True
+
+
+def parser(prog: str, doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that all programs share.
+
+    Parameters
+    ----------
+    prog
+        The module's name.
+    doc
+        Its docstring, whose first line becomes the description.
+    """
+    outputs = Path(os.environ.get("FTJOB_OUTPUTS", "outputs"))
+    p = argparse.ArgumentParser(prog=prog, description=(doc or "").partition("\n")[0])
+    p.add_argument("--smoke", action="store_true", help="a size that takes less than a minute on two cores")
+    p.add_argument("--seed", type=int, default=1, help="of weights and sample order (default: %(default)s)")
+    p.add_argument(
+        "--checkpoint-dir",
+        type=Path,
+        default=os.environ.get("FTJOB_CHECKPOINT_DIR", outputs / "checkpoints"),
+        help="default: $FTJOB_CHECKPOINT_DIR",
+    )
+    p.add_argument(
+        "--results-dir", type=Path, default=outputs / "results", help="default: $FTJOB_OUTPUTS/results"
+    )
+    return p
+
+
+def report(step: int, steps: int, metrics: Mapping[str, float] | None = None) -> None:
+    """Tell ftjob how far we are: it finds the step of an optimizer by itself, but not how many there will be."""
+    file = os.environ.get("FTJOB_PROGRESS_FILE")
+    if file:
+        line = json.dumps({"step": step, "totalSteps": steps, "metrics": dict(metrics or {})})
+        with Path(file).open("a", encoding="utf-8") as lines:
+            lines.write(line + "\n")
+
+
+def replace(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` make a file under another name, then put it in place: a kill half-way leaves the old one.
+
+    Call it on one rank only.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"new-{path.name}")
+    write(fresh)
+    fresh.replace(path)
+
+
+def write_result(folder: Path, result: Mapping[str, Any], rank: int = 0) -> Path:
+    """Write what a rank has found as JSON.
+
+    Returns
+    -------
+    Path
+        ``result-rank-00000.json`` in the folder.
+    """
+    path = folder / f"result-rank-{rank:05d}.json"
+    text = json.dumps(result, indent=1) + "\n"
+    replace(path, lambda fresh: _write(fresh, text))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
