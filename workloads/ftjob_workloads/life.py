@@ -58,7 +58,7 @@ def parser(prog: str, doc: str | None) -> argparse.ArgumentParser:
 
 
 def report(step: int, steps: int, metrics: Mapping[str, float] | None = None) -> None:
-    """Tell ftjob how far we are: it finds the step of an optimizer by itself, but not how many there will be."""
+    """Tell ftjob how far we are: it finds an optimizer's step by itself, but not how many there will be."""
     file = os.environ.get("FTJOB_PROGRESS_FILE")
     if file:
         line = json.dumps({"step": step, "totalSteps": steps, "metrics": dict(metrics or {})})
