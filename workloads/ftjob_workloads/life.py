@@ -9,6 +9,8 @@ import argparse
 import json
 import os
 import signal
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +79,57 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
     fresh.replace(path)
 
 
+class Missed(Exception):  # noqa: N818  # the message is what matters
+    """A stated bar was missed; the message says which, and by how much."""
+
+
+def do_parts(
+    args: argparse.Namespace, parts: Mapping[str, Callable[[], Mapping[str, Any]]], rank: int = 0
+) -> int:
+    """Do one part of a program after the other, and write the result; SIGTERM is heeded between two parts.
+
+    This is the life of a program that checks and measures instead of training. What is finished is kept in
+    the checkpoint folder; the next start does only the rest, if its options are the same.
+
+    Parameters
+    ----------
+    args
+        What `parser` has read; all but the folders goes into the result.
+    parts
+        What to do, by name, in this order. A part returns what it has found, as JSON, or raises `Missed`.
+    rank
+        Of this process; each has its own files.
+
+    Returns
+    -------
+    int
+        The exit code: 0, 1 if a part raised `Missed`, 143 if SIGTERM came first.
+    """
+    stop = StopSignal()
+    options = {key: value for key, value in vars(args).items() if not isinstance(value, Path)}
+    file = args.checkpoint_dir / f"parts-rank-{rank:05d}.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    done: dict[str, Any] = kept["parts"] if kept.get("options") == options else {}
+    resumed = list(done)
+    for name, part in parts.items():
+        if name in done:
+            print(f"{name}: done before")
+            continue
+        try:
+            done[name] = dict(part())
+        except Missed as missed:
+            print(f"{name}: {missed}", file=sys.stderr)
+            return 1
+        text = json.dumps({"options": options, "parts": done}, indent=1)
+        replace(file, partial(_write, text=text))
+        report(len(done), len(parts))
+        if stop.seen:
+            print(f"stopped after {name}, {len(done)} of {len(parts)} parts are done")
+            return STOPPED
+    write_result(args.results_dir, {"options": options, "resumed": resumed, **done}, rank)
+    return 0
+
+
 def write_result(folder: Path, result: Mapping[str, Any], rank: int = 0) -> Path:
     """Write what a rank has found as JSON.
 
@@ -87,7 +140,7 @@ def write_result(folder: Path, result: Mapping[str, Any], rank: int = 0) -> Path
     """
     path = folder / f"result-rank-{rank:05d}.json"
     text = json.dumps(result, indent=1) + "\n"
-    replace(path, lambda fresh: _write(fresh, text))
+    replace(path, partial(_write, text=text))
     return path
 
 
