@@ -83,6 +83,12 @@ class Missed(Exception):  # noqa: N818  # the message is what matters
     """A stated bar was missed; the message says which, and by how much."""
 
 
+def require(holds: bool, message: str) -> None:
+    """Raise `Missed` with the message unless it holds."""
+    if not holds:
+        raise Missed(message)
+
+
 def do_parts(
     args: argparse.Namespace, parts: Mapping[str, Callable[[], Mapping[str, Any]]], rank: int = 0
 ) -> int:
