@@ -73,7 +73,10 @@ def test_a_script_that_profiles_itself_gets_the_profiler(ran: Path) -> None:
 
 
 def test_nothing_temporary_is_left(ran: Path) -> None:
-    assert [path for path in ran.rglob("*") if path.name.endswith(".tmp")] == []
+    # A rank that is killed in the middle of a capture can't tidy up.
+    folders = [folder for folder in ran.iterdir() if folder.is_dir() and folder.name != "killed"]
+    assert [path for folder in folders for path in folder.rglob("*") if path.name.endswith(".tmp")] == []
+    assert folders
 
 
 def _raw(folder: Path, capture: str) -> Path:

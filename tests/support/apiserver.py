@@ -137,7 +137,7 @@ def running_api_server(version: str, folder: Path) -> Iterator[ApiServer]:
     etcd = f"http://127.0.0.1:{client_port}"
     with ExitStack() as stack:
         stack.enter_context(
-            _process(
+            process(
                 folder / "etcd.log",
                 binary("etcd", "v3.7"),
                 f"--data-dir={folder / 'etcd'}",
@@ -147,8 +147,8 @@ def running_api_server(version: str, folder: Path) -> Iterator[ApiServer]:
                 "--unsafe-no-fsync",  # nobody needs the data after a power cut
             )
         )
-        process = stack.enter_context(
-            _process(
+        running = stack.enter_context(
+            process(
                 folder / "apiserver.log",
                 binary("kube-apiserver", version),
                 f"--etcd-servers={etcd}",
@@ -174,25 +174,26 @@ def running_api_server(version: str, folder: Path) -> Iterator[ApiServer]:
             kubeconfig=folder / "kubeconfig",
         )
         _write_kubeconfig(server)
-        _await_ready(server, process, folder / "apiserver.log")
+        _await_ready(server, running, folder / "apiserver.log")
         yield server
 
 
 @contextmanager
-def _process(log: Path, *command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(log: Path, *command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program until the block ends, its output in a file."""
     with log.open("wb") as output:
         # Where Linux can, it ends the process with the tests, however they end.
         tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        process = subprocess.Popen([*tied, *command], stdout=output, stderr=output)
+        started = subprocess.Popen([*tied, *command], stdout=output, stderr=output)
     try:
-        yield process
+        yield started
     finally:
-        process.terminate()
+        started.terminate()
         try:
-            process.wait(timeout=5)
+            started.wait(timeout=5)
         except subprocess.TimeoutExpired:  # the API server waits for open watches
-            process.kill()
-            process.wait()
+            started.kill()
+            started.wait()
 
 
 def _await_ready(server: ApiServer, process: subprocess.Popen[bytes], log: Path) -> None:

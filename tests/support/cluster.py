@@ -93,6 +93,24 @@ RESTRICTED_POD = {
 RESTRICTED_CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
+OPERATOR = "system:serviceaccount:ftjob-system:ftjob-operator"
+
+
+def operator_requests() -> list[dict[str, Any]]:
+    """Return what the operator has asked of the API server so far, as the audit log has it."""
+    command = ["docker", "exec", "ftjob-control-plane", "cat", "/var/log/kubernetes/audit.log"]
+    log = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = []
+    for line in log.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # the line that is being written
+        if entry["user"]["username"] == OPERATOR and "objectRef" in entry:
+            found.append(entry)
+    return found
+
+
 def programs_map() -> dict[str, Any]:
     """Return a ConfigMap with the training loops, mounted at /programs."""
     data = {path.name: path.read_text() for path in sorted(PROGRAMS.glob("*.py"))}

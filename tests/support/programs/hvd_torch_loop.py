@@ -32,6 +32,7 @@ optimizer = hvd.DistributedOptimizer(
 
 
 def fail() -> None:
+    print(f"fails at {time.time()}", flush=True)
     if args.fail_how == "exit":
         os._exit(7)
     if args.fail_how == "sigkill":

@@ -56,6 +56,7 @@ with strategy.scope():
 def fail_if_due(step: int) -> None:
     if rank != args.fail_rank or step != args.fail_step:
         return
+    print(f"fails at {time.time()}", flush=True)
     if args.fail_how == "exit":
         os._exit(7)
     if args.fail_how == "sigkill":

@@ -32,6 +32,7 @@ parts = 4 if args.mode == "accumulate" else 1
 
 
 def fail() -> None:
+    print(f"fails at {time.time()}", flush=True)
     if args.fail_how == "exit":
         os._exit(7)
     if args.fail_how == "sigkill":

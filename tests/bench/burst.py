@@ -1,0 +1,268 @@
+"""Measures a burst of jobs on fake nodes, against plain Indexed Jobs that a client creates in the same run.
+
+Both are created by the same client over the same connections, in turns, each repetition in a namespace of
+its own; a watch tells when the last pod runs, and when the last status says that all of its job's pods do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import orjson
+from bench.control_plane import NODES, running_control_plane
+from support.control_cluster import plain_job, running_operator
+
+from ftjob.api.names import API_VERSION, PLURAL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from support.apiserver import ApiServer
+    from support.control_cluster import Operator
+
+Manifest = dict[str, Any]
+
+WORKERS = 4
+CONNECTIONS = 16
+GIVE_UP_SECONDS = 300
+FTJ = f"/apis/{API_VERSION}"
+ROOT = Path(__file__).resolve().parents[2]
+PATHS = {"pods": "/api/v1", "services": "/api/v1", "jobs": "/apis/batch/v1", PLURAL: FTJ}
+
+
+@dataclass(frozen=True)
+class Api:
+    """Requests of the client that measures."""
+
+    session: aiohttp.ClientSession
+
+    async def send(self, method: str, path: str, body: Manifest | None = None) -> Manifest:
+        """Send a request; anything but success is an error, except that what is deleted may be gone."""
+        data = None if body is None else orjson.dumps(body)
+        async with self.session.request(method, path, data=data) as answer:
+            found: Manifest = orjson.loads(await answer.read())
+            if answer.status >= 300 and answer.status != 404:
+                raise RuntimeError(f"{method} {path}: {answer.status} {found.get('message')}")
+            return found
+
+    async def create(self, namespace: str, manifests: list[tuple[str, Manifest]]) -> None:
+        """Create objects, in their order, over so many connections."""
+        waiting = iter(manifests)
+
+        async def worker() -> None:
+            for plural, body in waiting:
+                await self.send("POST", f"{PATHS[plural]}/namespaces/{namespace}/{plural}", body)
+
+        await asyncio.gather(*(worker() for _ in range(CONNECTIONS)))
+
+    async def watch(self, namespace: str, plural: str) -> AsyncIterator[Manifest]:
+        """Yield each version of each object from the beginning of the namespace."""
+        path = f"{PATHS[plural]}/namespaces/{namespace}/{plural}?watch=true"
+        async with self.session.get(path) as answer:
+            async for line in answer.content:
+                yield orjson.loads(line)["object"]
+
+    async def until(
+        self, namespace: str, plural: str, is_there: Callable[[Manifest], bool], count: int
+    ) -> float:
+        """Return when the last of ``count`` objects is as wanted."""
+        there = set()
+        async for body in self.watch(namespace, plural):
+            if is_there(body):
+                there.add(body["metadata"]["name"])
+            if len(there) == count:
+                return time.perf_counter()
+        raise RuntimeError(f"{plural}: the watch ended with {len(there)} of {count}")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to get a job's pods."""
+
+    name: str
+    plural: str
+    make: Callable[[int], list[tuple[str, Manifest]]]
+    says_running: Callable[[Manifest], bool]
+
+
+def indexed_job(number: int) -> list[tuple[str, Manifest]]:
+    """Return an Indexed Job with the headless Service that its pods would find each other by."""
+    name = f"job-{number}"
+    template = plain_job(name, "")["spec"]["template"]
+    spec = template["spec"] | {"restartPolicy": "Never", "subdomain": name}
+    spec["enableServiceLinks"] = False
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {
+            "completions": WORKERS,
+            "parallelism": WORKERS,
+            "completionMode": "Indexed",
+            "backoffLimit": 0,
+            "template": {"spec": spec},
+        },
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"clusterIP": "None", "selector": {"job-name": name}, "publishNotReadyAddresses": True},
+    }
+    return [("services", service), ("jobs", job)]
+
+
+def training_job(number: int) -> list[tuple[str, Manifest]]:
+    """Return the same as a FrameworkTrainingJob."""
+    job = plain_job(f"job-{number}", "", workers=WORKERS)
+    del job["metadata"]["namespace"]
+    return [(PLURAL, job)]
+
+
+PLAIN = Arm("plain Jobs", "jobs", indexed_job, lambda job: job.get("status", {}).get("ready") == WORKERS)
+OURS = Arm("ftjob", PLURAL, training_job, lambda job: job.get("status", {}).get("phase") == "Running")
+
+
+def runs(pod: Manifest) -> bool:
+    """Whether a pod runs."""
+    return bool(pod["status"].get("phase") == "Running")
+
+
+async def burst(api: Api, namespace: str, arm: Arm, jobs: int) -> tuple[float, float]:
+    """Create so many jobs; return the seconds until all pods run, and until every status says so."""
+    await api.send("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    manifests = [item for number in range(jobs) for item in arm.make(number)]
+    pods = asyncio.create_task(api.until(namespace, "pods", runs, jobs * WORKERS))
+    said = asyncio.create_task(api.until(namespace, arm.plural, arm.says_running, jobs))
+    await asyncio.sleep(1)  # both watches are open
+    began = time.perf_counter()
+    await api.create(namespace, manifests)
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        return await pods - began, await said - began
+
+
+async def clear(api: Api, namespace: str, plural: str) -> None:
+    """Delete a namespace's jobs and pods, and wait until the fake kubelets have let go of them."""
+    query = "?propagationPolicy=Background"
+    for kind in (plural, "services", "pods"):
+        await api.send("DELETE", f"{PATHS[kind]}/namespaces/{namespace}/{kind}{query}")
+    pods = f"{PATHS['pods']}/namespaces/{namespace}/pods?limit=1"
+    while (await api.send("GET", pods))["items"]:  # noqa: ASYNC110  it happens in other processes
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(3)  # what deletion leaves the controllers to do is not the next arm's burden
+
+
+async def reaction(api: Api, namespace: str, number: int) -> float:
+    """Return the seconds from a job's creation to that of its last pod."""
+    pods = asyncio.create_task(api.until(namespace, "pods", lambda _: True, WORKERS))
+    await asyncio.sleep(0.5)
+    began = time.perf_counter()
+    await api.create(namespace, training_job(number))
+    seconds = await pods - began
+    await clear(api, namespace, PLURAL)
+    return seconds
+
+
+def in_words(values: list[float], unit: str) -> str:
+    """Return the median and the range."""
+    return f"{statistics.median(values):.2f} {unit} ({min(values):.2f} to {max(values):.2f})"
+
+
+def memory_megabytes(operator: Operator) -> float:
+    """Return the operator's resident memory."""
+    for line in Path(f"/proc/{operator.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1000
+    raise RuntimeError("no VmRSS")
+
+
+def cpu_seconds(operator: Operator) -> float:
+    """Return the processor time that the operator has used."""
+    fields = Path(f"/proc/{operator.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def requests(operator: Operator) -> int:
+    """Return the operator's requests, those that the target leaves out aside."""
+    aside = {("create", "pods"), ("create", "events"), ("create", "persistentvolumeclaims")}
+    return sum(
+        count
+        for (verb, resource, _), count in operator.requests().items()
+        if resource != "leases" and verb != "list" and (verb, resource) not in aside
+    )
+
+
+async def measure(server: ApiServer, operator: Operator, jobs: int, repetitions: int) -> None:
+    """Print all figures."""
+    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
+    connector = aiohttp.TCPConnector(ssl=False, limit=CONNECTIONS + 4)
+    async with aiohttp.ClientSession(
+        server.url,
+        headers=headers,
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(None),
+        read_bufsize=1 << 20,
+    ) as session:
+        api = Api(session)
+        print(f"operator, idle               {memory_megabytes(operator):.0f} MB, target 100 MB")
+        await api.send("POST", "/api/v1/namespaces", {"metadata": {"name": "one"}})
+        waits = [await reaction(api, "one", number) for number in range(10)]
+        print(f"job created to pods created  {in_words(waits, 's')}, target 0.5 s", flush=True)
+        times: dict[str, list[tuple[float, float]]] = {PLAIN.name: [], OURS.name: []}
+        per_job = []
+        for repetition in range(repetitions):
+            for arm in (PLAIN, OURS) if repetition % 2 == 0 else (OURS, PLAIN):
+                before, cpu = requests(operator), cpu_seconds(operator)
+                found = await burst(api, f"{arm.plural}-{repetition}", arm, jobs)
+                times[arm.name].append(found)
+                note = ""
+                await asyncio.sleep(1)  # what the operator may still write belongs to the jobs
+                if arm is OURS:
+                    per_job.append((requests(operator) - before) / jobs)
+                    note = f", {cpu_seconds(operator) - cpu:.1f} CPU seconds of the operator"
+                print(
+                    f"  {arm.name:10} all pods run {found[0]:.2f} s, every status {found[1]:.2f} s{note}",
+                    flush=True,
+                )
+                await clear(api, f"{arm.plural}-{repetition}", arm.plural)
+        for index, (what, target) in enumerate((("until all pods run", 1.0), ("until every status", 0.9))):
+            ratios = [ours[index] / plain[index] for plain, ours in zip(*times.values(), strict=True)]
+            print(
+                f"{jobs} jobs x {WORKERS}, {what:18} {in_words(ratios, 'x')} of plain Jobs, target {target} x"
+            )
+        print(f"requests a job               {in_words(per_job, '')}, target 4")
+        print(f"operator, after {jobs} jobs     {memory_megabytes(operator):.0f} MB")
+
+
+def main() -> None:
+    """Start the control plane and the operator, measure, and end them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--jobs", type=int, default=100)
+    parser.add_argument("--repetitions", type=int, default=5)
+    args = parser.parse_args()
+    print(f"{NODES} fake nodes, {args.repetitions} repetitions", flush=True)
+    crd = ROOT / "manifests" / "crd" / "ftjob.dev_frameworktrainingjobs.yaml"
+    with tempfile.TemporaryDirectory() as folder, running_control_plane(Path(folder)) as server:
+        done = server.kubectl("apply", "--server-side", "-f", str(crd))
+        assert done.returncode == 0, done.stderr
+        done = server.kubectl("wait", "--for=condition=Established", "-f", str(crd), "--timeout=60s")
+        assert done.returncode == 0, done.stderr
+        done = server.kubectl("create", "namespace", "ftjob-system")
+        assert done.returncode == 0, json.dumps(done.stderr)
+        with running_operator(
+            server, Path(folder), namespace="ftjob-system", home="ftjob-system", cluster_wide=True
+        ) as operator:
+            asyncio.run(measure(server, operator, args.jobs, args.repetitions))
+
+
+if __name__ == "__main__":
+    main()
