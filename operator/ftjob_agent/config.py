@@ -76,10 +76,12 @@ class Config:
     attempt: int
     world_size: int
     agents: int
+    roles: Mapping[str, int]
     port: int
     leader: Address
     ranks: tuple[RankSpec, ...]
     identity: tuple[str, ...]
+    unless_set: tuple[str, ...]
     rendezvous: Optional[Rendezvous]
     together: bool
     success_ends_job: bool
@@ -181,10 +183,12 @@ def parse(text: str) -> Config:
         attempt=fields.integer("attempt"),
         world_size=fields.integer("worldSize"),
         agents=fields.integer("agents"),
+        roles={role: int(count) for role, count in fields.mapping("roles").items()},
         port=fields.integer("port"),
         leader=Address(leader.text("host"), leader.integer("port")),
         ranks=tuple(_rank(_Fields(item, f"ranks[{i}].")) for i, item in enumerate(fields.items("ranks"))),
         identity=tuple(str(name) for name in fields.items("identity")),
+        unless_set=tuple(str(name) for name in fields.items("unlessSet")),
         rendezvous=None
         if rendezvous is None
         else Rendezvous(rendezvous.text("kind"), rendezvous.integer("port"), rendezvous.text("hosts")),

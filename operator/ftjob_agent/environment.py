@@ -53,8 +53,13 @@ def of_rank(
     """
     address, interface = place
     env = of_container(environ)
-    for key, value in spec.env.items():
-        env[key] = value.replace(LEADER_IP, address).replace(IFACE, interface)
+    # What the platform has put there fits its hardware; half of it with half of ours fits nothing.
+    left_alone = config.unless_set if any(name in env for name in config.unless_set) else ()
+    before_port = f"[{address}]:" if ":" in address else f"{address}:"
+    for key, planned in spec.env.items():
+        if key not in left_alone:
+            found = planned.replace(f"{LEADER_IP}:", before_port).replace(LEADER_IP, address)
+            env[key] = found.replace(IFACE, interface)
     rank_dir = os.path.join(run_dir(environ), spec.label)
     host = socket.gethostname()
     env.update(

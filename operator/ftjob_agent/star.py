@@ -217,12 +217,9 @@ class Star:
         waited = f"after {config.start_timeout:g} s {len(there)} of {config.agents} agents are there"
         if not self.is_ready:
             return f"{waited}, but the {config.strategy} rendezvous is not up; see this pod's log for why"
-        if {role for role, _ in there} <= {config.role}:
-            indices = {index for _, index in there}
-            missing = [f"{config.role}-{i}" for i in range(config.agents) if i not in indices]
-            who = f"peers absent: {', '.join(missing[:10])}{' …' if len(missing) > 10 else ''}"
-        else:
-            who = f"peers absent: only {', '.join(f'{role}-{index}' for role, index in sorted(there))} came"
+        wanted = [(role, index) for role, count in config.roles.items() for index in range(count)]
+        missing = [f"{role}-{index}" for role, index in wanted if (role, index) not in there]
+        who = f"peers absent: {', '.join(missing[:10])}{' …' if len(missing) > 10 else ''}"
         remedy = "see why their pods do not run (kubectl describe pod)"
         return f"{who}; {waited}; {remedy}"
 

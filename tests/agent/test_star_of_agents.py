@@ -112,7 +112,8 @@ def test_those_who_need_not_start_together_start_when_the_leader_answers(agents:
 def test_a_leader_whose_success_ends_the_job_stops_the_others(agents: Agents) -> None:
     leader, other = star_plans(2, 1, together=False)
     waiting = agents.script(other, "mark('up'); signal.pause()")
-    first = agents.script(leader | {"successEndsJob": True}, "mark('up')")
+    until_the_other_runs = f"while not os.path.exists({str(waiting.folder / 'up-1')!r}): time.sleep(0.01)"
+    first = agents.script(leader | {"successEndsJob": True}, until_the_other_runs)
     assert first.wait() == 0
     assert waiting.wait() == 143
     assert waiting.failure["type"] == "JobSucceeded"

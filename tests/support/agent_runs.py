@@ -62,6 +62,7 @@ def plan(**changes: Any) -> dict[str, Any]:
         "attempt": 0,
         "worldSize": 1,
         "agents": 1,
+        "roles": {"worker": changes.get("agents", 1)},
         "port": port,
         "leader": {"host": "127.0.0.1", "port": port},
         "ranks": [{"rank": 0, "localRank": 0, "env": {"FTJOB_RANK": "0"}}],

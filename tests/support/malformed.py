@@ -136,12 +136,20 @@ def _spec(**fields: Any) -> dict[str, Any]:
     return body
 
 
+def _running(*command: str, gpus: int = 0) -> dict[str, Any]:
+    """Return a pod template with one container."""
+    limits = {"nvidia.com/gpu": gpus} if gpus else {}
+    container = {"name": "a", "image": "i", "command": list(command), "resources": {"limits": limits}}
+    return {"spec": {"containers": [container]}}
+
+
 def _by_hand() -> Iterator[Malformed]:
     yield from _names()
     yield from _typos()
     yield from _combinations()
     yield from _env()
     yield from _pod_template()
+    yield from _role_templates()
     for field, value in (("workers", float("nan")), ("processesPerWorker", float("inf"))):
         yield Malformed(f"{field} is {value}", _spec(**{field: value}), f"spec.{field}", not_json=True)
 
@@ -196,6 +204,7 @@ def _typos() -> Iterator[Malformed]:
 def _combinations() -> Iterator[Malformed]:
     tpu = {"library": "JAX", "topology": "2x4"}
     outputs = {"claimName": "team-pvc"}
+    servers = {"strategy": "ParameterServer", "processesPerWorker": 1}
     table: list[tuple[str, str, dict[str, Any]]] = [
         (
             "processesPerWorker",
@@ -207,6 +216,25 @@ def _combinations() -> Iterator[Malformed]:
         ("processesPerWorker", "two processes of parameter servers", {"strategy": "ParameterServer"}),
         ("roles", "roles of Horovod", {"roles": {"ps": {"replicas": 2}}}),
         ("roles", "empty roles", {"roles": {}}),
+        (
+            "template.spec.containers",
+            "torchrun in every rank",
+            {"strategy": "Torchrun", "template": _running("torchrun", "train.py")},
+        ),
+        (
+            "template.spec.containers",
+            "torchrun as a module in every rank",
+            {"strategy": "Torchrun", "template": _running("python3", "-m", "torch.distributed.run")},
+        ),
+        (
+            "processesPerWorker",
+            "three GPUs for two processes of JAX",
+            {"strategy": "JAX", "template": _running("a", gpus=3)},
+        ),
+        ("success", "worker 0 of parameter servers", {**servers, "success": "Worker0"}),
+        ("roles.chief.replicas", "two chiefs", {**servers, "roles": {"chief": {"replicas": 2}}}),
+        ("roles.evaluator.replicas", "two evaluators", {**servers, "roles": {"evaluator": {"replicas": 2}}}),
+        ("roles.ps.replicas", "no parameter server", {**servers, "roles": {"ps": {"replicas": 0}}}),
         ("tpu", "tpu of Horovod", {"tpu": tpu}),
         ("tpu", "TPU without tpu", {"strategy": "TPU"}),
         ("elastic", "elastic Plain", {"strategy": "Plain", "elastic": {"minWorkers": 1, "maxWorkers": 4}}),
@@ -215,7 +243,7 @@ def _combinations() -> Iterator[Malformed]:
         ("workers", "elastic with too few", {"workers": 1, "elastic": {"minWorkers": 2, "maxWorkers": 4}}),
         ("elastic.maxWorkers", "elastic upside down", {"elastic": {"minWorkers": 4, "maxWorkers": 1}}),
         ("success", "chief of Horovod", {"success": "Chief"}),
-        ("success", "all of parameter servers", {"strategy": "ParameterServer", "success": "AllWorkers"}),
+        ("success", "all of parameter servers", {**servers, "success": "AllWorkers"}),
         ("outputs", "scheduled without outputs", {"profiling": {"mode": "Scheduled"}}),
         ("outputs.claimName", "sized foreign claim", {"outputs": {**outputs, "size": "1Gi"}}),
         ("outputs.claimName", "classy foreign claim", {"outputs": {**outputs, "storageClassName": "nfs"}}),
@@ -244,10 +272,7 @@ def _combinations() -> Iterator[Malformed]:
             ("profiling.budget.maxBytes", f"budget {size!r}", {"profiling": {"budget": {"maxBytes": size}}})
             for size in ("lots", "2 Gi")
         ),
-        *(
-            ("strategy", f"strategy {name}", {"strategy": name})
-            for name in ("Torchrun", "JAX", "MPI", "horovod")
-        ),
+        *(("strategy", f"strategy {name}", {"strategy": name}) for name in ("MPI", "horovod", "torchrun")),
         ("restart.limit", "restart", {"restart": {"limit": 3}}),
         ("restart.inPlace", "restart in place", {"restart": {"inPlace": False}}),
         ("restart.retryExitCodes", "exit codes", {"restart": {"retryExitCodes": "42"}}),
@@ -270,6 +295,23 @@ def _combinations() -> Iterator[Malformed]:
         yield Malformed(name, _spec(**fields), f"spec.{field}")
     yield Malformed("spec is a list", {**job(), "spec": []}, "spec")
     yield Malformed("spec is missing", {key: value for key, value in job().items() if key != "spec"}, "spec")
+
+
+def _role_templates() -> Iterator[Malformed]:
+    """Bend the template of each role as that of the workers."""
+    for role in ("chief", "ps", "evaluator"):
+        for case in (*_env(), *_pod_template()):
+            if case.found is Found.POD or case.field.startswith("spec.processes"):
+                continue  # the pod's own affair; and only workers have several ranks
+            spec = copy.deepcopy(case.body["spec"])
+            own = spec.pop("template")
+            if own is None:
+                continue  # left out, which is the default of a role
+            template = copy.deepcopy(job()["spec"]["template"])
+            spec |= {"strategy": "ParameterServer", "processesPerWorker": 1, "template": template}
+            spec["roles"] = {role: {"template": own}}
+            field = case.field.replace("spec.template", f"spec.roles.{role}.template", 1)
+            yield Malformed(f"{role}: {case.name}", {**job(), "spec": spec}, field)
 
 
 def _env() -> Iterator[Malformed]:

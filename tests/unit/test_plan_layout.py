@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import UID, job
 
-from ftjob.plan.layout import agent_port, cluster_layout, local_layout
+from ftjob.plan.layout import agent_port, cluster_layout, local_layout, local_port_count
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -55,7 +55,36 @@ def test_names_at_the_limit_are_host_names() -> None:
 
 def test_local_workers_share_the_machine_not_the_ports() -> None:
     wanted = job().strategy("Horovod").workers(2).processes(2).build()
-    layout = local_layout(wanted, 0, (4001, 4002, 4003))
-    assert [(w.host, w.port) for w in layout.workers] == [("127.0.0.1", 4001), ("127.0.0.1", 4002)]
-    assert layout.rendezvous_port == 4003
+    layout = local_layout(wanted, 0, tuple(range(4000, 4000 + local_port_count(wanted))))
+    assert {w.host for w in layout.workers} == {"127.0.0.1"}
+    listening = [layout.rendezvous_port, layout.slices_port]
+    listening += [port for w in layout.workers for port in (w.port, w.server_port)]
+    assert sorted(listening) == list(range(4000, 4006))
+    assert layout.is_local
     assert [w.ranks for w in layout.workers] == [w.ranks for w in cluster_layout(wanted, 0).workers]
+
+
+SERVERS = job().strategy("ParameterServer").workers(2)
+
+
+@pytest.mark.parametrize(
+    ("roles", "places", "leader"),
+    [
+        (None, ["chief-0", "worker-0", "worker-1", "ps-0"], "chief"),
+        ({"ps": {"replicas": 2}, "evaluator": {"replicas": 1}},
+         ["chief-0", "worker-0", "worker-1", "ps-0", "ps-1", "evaluator-0"], "chief"),
+        ({"chief": {"replicas": 0}}, ["worker-0", "worker-1", "ps-0"], "worker"),
+    ],
+)  # fmt: skip
+def test_roles_are_in_rank_order(roles: object, places: list[str], leader: str) -> None:
+    layout = cluster_layout(SERVERS.with_spec(roles=roles).build(), 3)
+    assert [f"{w.role}-{w.index}" for w in layout.workers] == places
+    assert [w.name for w in layout.workers] == [f"digits-{place.replace('-', '-3-')}" for place in places]
+    assert [w.first_rank for w in layout.workers] == list(range(len(places)))
+    assert (layout.leader.role, layout.leader.index) == (leader, 0)
+    assert sum(len(of_role) for of_role in layout.by_role().values()) == len(places)
+
+
+def test_a_role_with_the_longest_name_is_a_host_name() -> None:
+    wanted = job("a" * 40).strategy("ParameterServer").with_spec(roles={"evaluator": {"replicas": 1}})
+    assert max(len(w.name) for w in cluster_layout(wanted.build(), 99_999).workers) <= 63

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
-from ftjob.api.defaults import ONE_PROCESS, gpus_of, processes_per_worker, trainer_of, workers_of
+from ftjob.api.defaults import TRAITS, Processes, gpus_of, processes_per_worker, trainer_of, world_size_of
 from ftjob.api.rules import Rule
 from ftjob.api.spec import JobSpec, ProfilingMode, StrategyName, SuccessPolicy, WhenDeleted
 
 PROCESSES_MAX = 256
-ELASTIC = frozenset({StrategyName.HOROVOD, StrategyName.TORCHRUN})
+LAUNCHERS = frozenset({"torchrun", "torch.distributed.run", "torch.distributed.launch"})
+ALWAYS_ONE = [name for name, traits in TRAITS.items() if traits.processes is Processes.ALWAYS_ONE]
+ELASTIC = [name for name, traits in TRAITS.items() if traits.elastic]
+CHIEF_ALONE = [name for name, traits in TRAITS.items() if traits.success is SuccessPolicy.CHIEF]
+WITH_ROLES = [name for name, traits in TRAITS.items() if traits.roles]
 
 
 def _cel(names: Iterable[str]) -> str:
     return str(sorted(str(name) for name in names))
+
+
+def _listed(names: Iterable[str]) -> str:
+    *others, last = map(str, names)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _out_of_bounds(spec: JobSpec) -> bool:
@@ -39,10 +49,27 @@ def _leaves_the_volume(spec: JobSpec) -> bool:
     return ".." in path.split("/")
 
 
+def _starts_torchrun_in_every_rank(spec: JobSpec) -> bool:
+    if spec.strategy is not StrategyName.TORCHRUN or processes_per_worker(spec) == 1:
+        return False
+    trainer = trainer_of(spec)
+    words = [word for key in ("command", "args") for word in trainer.get(key) or ()][:3]
+    return any(str(word).rpartition("/")[2] in LAUNCHERS for word in words)
+
+
+def _replicas(spec: JobSpec, role: str) -> int | None:
+    own = getattr(spec.roles, role, None)
+    return own.replicas if own is not None else None
+
+
+def _has_several(role: str, spec: JobSpec) -> bool:
+    return (_replicas(spec, role) or 0) > 1
+
+
 def _profiles_ranks_that_are_not(spec: JobSpec) -> bool:
     if not spec.profiling.ranks[0].isdigit():
         return False
-    world = workers_of(spec) * processes_per_worker(spec)
+    world = world_size_of(spec)
     ranges = ([int(end) for end in part.split("-")] for part in spec.profiling.ranks.split(","))
     return any(ends[0] > ends[-1] or ends[-1] >= world for ends in ranges)
 
@@ -50,17 +77,32 @@ def _profiles_ranks_that_are_not(spec: JobSpec) -> bool:
 COMBINATIONS: tuple[Rule, ...] = (
     Rule(
         field="spec.processesPerWorker",
-        message="Mirrored, MultiWorkerMirrored and ParameterServer run one process in each pod, which drives "
-        "all of its GPUs",
+        message=f"{_listed(ALWAYS_ONE)} run one process in each pod, which drives all of its devices",
         remedy="leave processesPerWorker out, or set it to 1",
-        cel=f"!(self.strategy in {_cel(ONE_PROCESS)}) || self.?processesPerWorker.orValue(1) == 1",
-        broken=lambda spec: spec.strategy in ONE_PROCESS and spec.processes_per_worker not in {None, 1},
+        cel=f"!(self.strategy in {_cel(ALWAYS_ONE)}) || self.?processesPerWorker.orValue(1) == 1",
+        broken=lambda spec: spec.strategy in ALWAYS_ONE and spec.processes_per_worker not in {None, 1},
     ),
     Rule(
         field="spec.processesPerWorker",
         message=f"the trainer asks for more than {PROCESSES_MAX} GPUs, and each would get a rank",
         remedy=f"ask for at most {PROCESSES_MAX} GPUs in the trainer's limits, or set processesPerWorker",
         broken=lambda spec: spec.processes_per_worker is None and gpus_of(trainer_of(spec)) > PROCESSES_MAX,
+    ),
+    Rule(
+        field="spec.processesPerWorker",
+        message="the trainer's GPUs can't be shared out evenly among the processes of a JAX worker",
+        remedy="leave processesPerWorker out, so that one process drives all GPUs, or set it to a divisor of "
+        "their number",
+        broken=lambda spec: (
+            spec.strategy is StrategyName.JAX and gpus_of(trainer_of(spec)) % processes_per_worker(spec) != 0
+        ),
+    ),
+    Rule(
+        field="spec.template.spec.containers",
+        message="the trainer's command starts torchrun, and so each of a worker's several ranks would start "
+        "several more; strategy Torchrun starts the ranks itself, as torchrun would",
+        remedy="write the program's own command, such as command: [python, train.py]",
+        broken=_starts_torchrun_in_every_rank,
     ),
     Rule(
         field="spec.workers",
@@ -71,10 +113,10 @@ COMBINATIONS: tuple[Rule, ...] = (
     ),
     Rule(
         field="spec.roles",
-        message="only strategy ParameterServer has roles beside worker",
-        remedy="remove roles, or set strategy to ParameterServer",
-        cel="self.strategy == 'ParameterServer' || !has(self.roles)",
-        broken=lambda spec: spec.strategy is not StrategyName.PARAMETER_SERVER and spec.roles is not None,
+        message=f"only strategy {_listed(WITH_ROLES)} has roles beside worker",
+        remedy=f"remove roles, or set strategy to {_listed(WITH_ROLES)}",
+        cel=f"self.strategy in {_cel(WITH_ROLES)} || !has(self.roles)",
+        broken=lambda spec: spec.strategy not in WITH_ROLES and spec.roles is not None,
     ),
     Rule(
         field="spec.tpu",
@@ -123,21 +165,34 @@ COMBINATIONS: tuple[Rule, ...] = (
     ),
     Rule(
         field="spec.success",
-        message="only strategy ParameterServer has a chief",
+        message=f"only strategy {_listed(CHIEF_ALONE)} has a chief",
         remedy="set success to AllWorkers or Worker0, or leave it out",
-        cel="self.strategy == 'ParameterServer' || self.?success.orValue('') != 'Chief'",
-        broken=lambda spec: (
-            spec.strategy is not StrategyName.PARAMETER_SERVER and spec.success is SuccessPolicy.CHIEF
-        ),
+        cel=f"self.strategy in {_cel(CHIEF_ALONE)} || self.?success.orValue('') != 'Chief'",
+        broken=lambda spec: spec.strategy not in CHIEF_ALONE and spec.success is SuccessPolicy.CHIEF,
     ),
     Rule(
         field="spec.success",
-        message="the workers of strategy ParameterServer never end by themselves, so AllWorkers can't be met",
-        remedy="set success to Chief, or leave it out",
-        cel="self.strategy != 'ParameterServer' || self.?success.orValue('') != 'AllWorkers'",
-        broken=lambda spec: (
-            spec.strategy is StrategyName.PARAMETER_SERVER and spec.success is SuccessPolicy.ALL_WORKERS
-        ),
+        message=f"of strategy {_listed(CHIEF_ALONE)} only the chief ends by itself",
+        remedy="set success to Chief, or leave it out; where there is no chief, worker 0 stands for it",
+        cel=f"!(self.strategy in {_cel(CHIEF_ALONE)}) || self.?success.orValue('Chief') == 'Chief'",
+        broken=lambda spec: spec.strategy in CHIEF_ALONE and spec.success not in {None, SuccessPolicy.CHIEF},
+    ),
+    *(
+        Rule(
+            field=f"spec.roles.{role}.replicas",
+            message=f"ParameterServer has at most one {role}",
+            remedy="set replicas to 0 or 1",
+            cel=f"self.?roles.?{role}.?replicas.orValue(0) <= 1",
+            broken=partial(_has_several, role),
+        )
+        for role in ("chief", "evaluator")
+    ),
+    Rule(
+        field="spec.roles.ps.replicas",
+        message="ParameterServer keeps its variables on role ps, so there has to be one",
+        remedy="set replicas to 1 or more, or leave it out",
+        cel="self.?roles.?ps.?replicas.orValue(1) >= 1",
+        broken=lambda spec: _replicas(spec, "ps") == 0,
     ),
     Rule(
         field="spec.outputs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from ftjob.api.names import API_VERSION, CONTROLLER, KIND
 from ftjob.api.problem import Problem, problems_of
-from ftjob.api.spec import JobSpec
+from ftjob.api.spec import JobSpec, Roles
 from ftjob.api.status import JobStatus
 from ftjob.api.template import TemplateShape
 
@@ -100,13 +101,25 @@ def _read_spec(raw: Any) -> tuple[JobSpec | None, tuple[Problem, ...]]:
         # own enums otherwise. YAML's dates, which JSON lacks, are text for an API server.
         text = json.dumps(raw, default=str)
         spec = JobSpec.model_validate_json(text, strict=True)
-        TemplateShape.model_validate_json(json.dumps(spec.template), strict=True)
     except ValidationError as error:
-        above = ("spec", "template") if error.title == TemplateShape.__name__ else ("spec",)
-        return None, problems_of(error, above)
+        return None, problems_of(error, ("spec",))
     except (ValueError, TypeError, RecursionError) as error:
         return None, (Problem("spec", f"it can't be read ({error})", "write plain YAML or JSON"),)
+    for path, template in _templates(spec):
+        try:
+            TemplateShape.model_validate_json(json.dumps(template), strict=True)
+        except ValidationError as error:
+            return None, problems_of(error, path)
     return spec, ()
+
+
+def _templates(spec: JobSpec) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Yield each pod template of a job with the path to it."""
+    yield ("spec", "template"), spec.template
+    for name in Roles.model_fields if spec.roles is not None else ():
+        role = getattr(spec.roles, name)
+        if role is not None and role.template is not None:
+            yield ("spec", "roles", name, "template"), role.template
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -10,7 +10,14 @@ from collections.abc import Callable
 from ftjob.api.rules import Rule
 from ftjob.api.spec import GangMode, JobSpec, StrategyName, Tool
 
-SUPPORTED_STRATEGIES = (StrategyName.HOROVOD, StrategyName.MIRRORED, StrategyName.PLAIN)
+SUPPORTED_STRATEGIES = (
+    StrategyName.HOROVOD,
+    StrategyName.MIRRORED,
+    StrategyName.MULTI_WORKER_MIRRORED,
+    StrategyName.TORCHRUN,
+    StrategyName.JAX,
+    StrategyName.PLAIN,
+)
 
 
 def _not_yet(field: str, what: str, remedy: str, *, cel: str, broken: Callable[[JobSpec], bool]) -> Rule:

@@ -26,7 +26,7 @@ from ftjob.local.ports import free_ports
 from ftjob.local.processes import adopt_orphans, kill_children
 from ftjob.plan.decide import plan
 from ftjob.plan.decision import Config, Plan
-from ftjob.plan.layout import Layout, WorkerPlace, local_layout
+from ftjob.plan.layout import Layout, WorkerPlace, local_layout, local_port_count
 from ftjob.plan.objects import build_pod
 from ftjob.plan.observed import LeaderReport, Observed
 from ftjob.plan.status import derive_status
@@ -220,8 +220,8 @@ class Runner:
 
     def _layout(self, attempt: int) -> Layout:
         if attempt not in self._layouts:
-            count = len(local_layout(self._job, attempt, tuple(range(100_000))).workers)
-            self._layouts[attempt] = local_layout(self._job, attempt, free_ports(count + 1))
+            ports = free_ports(local_port_count(self._job))
+            self._layouts[attempt] = local_layout(self._job, attempt, ports)
         return self._layouts[attempt]
 
     def _trainer(self, place: WorkerPlace, attempt: int) -> Trainer:
@@ -230,7 +230,7 @@ class Runner:
         layout = self._layout(attempt)
         return build_trainer(
             build_pod(self._job, layout, place, self._config),
-            trainer_of(spec),
+            trainer_of(spec, place.role),
             node=self._node,
             outputs=str(self._outputs.path),
             python=self._settings.python,

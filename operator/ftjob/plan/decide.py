@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftjob.api.defaults import success_of, workers_of
+from ftjob.api.defaults import success_of
 from ftjob.api.spec import CleanPods, SuccessPolicy
 from ftjob.api.status import ConditionType, Failure
 from ftjob.api.validate import validate
 from ftjob.plan.decision import Plan, PodRef, Step
-from ftjob.plan.layout import WORKER, cluster_layout
+from ftjob.plan.layout import cluster_layout
 from ftjob.plan.objects import build_claim, build_pod, build_secret, build_service, service_name
 from ftjob.plan.observed import RefusalKind
 from ftjob.plan.outcome import EVIDENCE_SECONDS, POD_VANISHED, first_failure, parse_indexes, sentence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.api.status import JobStatus
     from ftjob.plan.decision import Config, Manifest
+    from ftjob.plan.layout import Layout, Place
     from ftjob.plan.observed import Observed, PodState, Refusal
 
 INVALID_SPEC = "InvalidSpec"
@@ -112,18 +113,18 @@ def _after_refusal(refusal: Refusal, pods: tuple[PodState, ...], *, now: float) 
 def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float, config: Config) -> Plan:
     """Start the attempt, create what is absent of it, or end it."""
     layout = cluster_layout(job, job.status.pod_attempt)
-    done = succeeded_indexes(job.status, pods)
-    if _has_succeeded(job, done):
+    done = succeeded_places(job.status, pods)
+    if _has_succeeded(layout, done):
         return Plan(Step.SUCCEED, delete=_to_clean(job, pods))
     ended_badly = [
         pod
         for pod in pods
-        if pod.is_over and not pod.succeeded and pod.index not in done and not _was_released(pod)
+        if pod.is_over and not pod.succeeded and pod.place not in done and not _was_released(pod)
     ]
     if ended_badly:
         return _end(job, pods, ended_badly, now=now)
     present = {pod.name for pod in pods}
-    absent = [w for w in layout.workers if w.name not in present and w.index not in done]
+    absent = [w for w in layout.workers if w.name not in present and w.place not in done]
     if absent and job.status.running_time is not None:
         # All pods had been running, and this one's end was not seen: nobody knows what became of it.
         lost = absent[0]
@@ -179,17 +180,16 @@ def _end(job: Job, pods: tuple[PodState, ...], failed: list[PodState], *, now: f
     )
 
 
-def succeeded_indexes(status: JobStatus, pods: tuple[PodState, ...]) -> frozenset[int]:
+def succeeded_places(status: JobStatus, pods: tuple[PodState, ...]) -> frozenset[Place]:
     """Return the workers that have succeeded: those recorded in status, and those seen now."""
-    recorded = next((r.succeeded_indexes for r in status.roles if r.name == WORKER), "")
-    return parse_indexes(recorded) | {pod.index for pod in pods if pod.succeeded}
+    recorded = {(role.name, i) for role in status.roles for i in parse_indexes(role.succeeded_indexes)}
+    return frozenset(recorded | {pod.place for pod in pods if pod.succeeded})
 
 
-def _has_succeeded(job: Job, done: frozenset[int]) -> bool:
-    assert job.spec is not None
-    if success_of(job.spec) is SuccessPolicy.WORKER_0:
-        return 0 in done
-    return len(done) >= workers_of(job.spec)
+def _has_succeeded(layout: Layout, done: frozenset[Place]) -> bool:
+    if success_of(layout.spec) is SuccessPolicy.ALL_WORKERS:
+        return all(worker.place in done for worker in layout.workers)
+    return layout.leader.place in done
 
 
 def _was_released(pod: PodState) -> bool:

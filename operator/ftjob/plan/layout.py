@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ftjob.api.defaults import processes_per_worker, workers_of
+from ftjob.api.defaults import ROLES, processes_per_worker, roles_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ftjob.api.job import Job
-    from ftjob.api.spec import StrategyName
-
-WORKER = "worker"
+    from ftjob.api.spec import JobSpec
 
 PORT_BASE = 20_000
 PORT_STEP = 8
@@ -22,10 +20,21 @@ PORT_BLOCKS = 1_200
 """Blocks of eight ports in 20000-29599: below Linux' ephemeral ports (32768) and Kubernetes' node ports
 (30000), so that jobs with hostNetwork rarely meet each other and never a kernel-chosen port."""
 
+LOCAL_ADDRESS = "127.0.0.1"
+
+Place = tuple[str, int]
+"""Role and index, which tell a worker from all others of an attempt."""
+
 
 def agent_port(uid: str) -> int:
-    """Return the port of the leader's agent for the job with this UID."""
+    """Return the port of the leader's agent for the job with this UID, the first of the job's block."""
     return PORT_BASE + PORT_STEP * (zlib.crc32(uid.encode()) % PORT_BLOCKS)
+
+
+def rank_order(place: Place) -> tuple[int, str, int]:
+    """Return what sorts workers into rank order: by role, then by index."""
+    role, index = place
+    return ROLES.index(role) if role in ROLES else len(ROLES), role, index
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,9 @@ class WorkerPlace:
     name: str
     host: str
     port: int
+    """Of its agent."""
+    server_port: int
+    """For what its first rank serves, such as TensorFlow's gRPC server."""
     first_rank: int
     processes: int
 
@@ -45,15 +57,30 @@ class WorkerPlace:
         """Global ranks of this worker."""
         return range(self.first_rank, self.first_rank + self.processes)
 
+    @property
+    def place(self) -> Place:
+        """Role and index."""
+        return self.role, self.index
+
+    @property
+    def server(self) -> str:
+        """Host and port of what its first rank serves."""
+        return f"{self.host}:{self.server_port}"
+
 
 @dataclass(frozen=True)
 class Layout:
     """All workers of an attempt in rank order; the first is the leader."""
 
-    strategy: StrategyName
+    spec: JobSpec
     attempt: int
     workers: tuple[WorkerPlace, ...]
     rendezvous_port: int
+    """On the leader's host: Horovod's store, torch's store, JAX's coordinator."""
+    slices_port: int
+    """On the host of the leader: the coordinator of several TPU slices."""
+    is_local: bool = False
+    """Whether all workers are processes of one machine, without the cluster's accelerators."""
 
     @property
     def leader(self) -> WorkerPlace:
@@ -71,6 +98,11 @@ class Layout:
             for local, rank in enumerate(worker.ranks):
                 yield worker, rank, local
 
+    def by_role(self) -> dict[str, tuple[WorkerPlace, ...]]:
+        """Return the workers of each role that has any, in rank order."""
+        roles = dict.fromkeys(worker.role for worker in self.workers)
+        return {role: tuple(worker for worker in self.workers if worker.role == role) for role in roles}
+
 
 def pod_name(job: str, role: str, attempt: int, index: int) -> str:
     """Return the name of a pod, which is its host name too."""
@@ -85,24 +117,33 @@ def cluster_layout(job: Job, attempt: int) -> Layout:
     assert job.spec is not None
     port = agent_port(job.uid)
     processes = processes_per_worker(job.spec)
-    names = [pod_name(job.name, WORKER, attempt, i) for i in range(workers_of(job.spec))]
+    places = [(role, index) for role, count in roles_of(job.spec).items() for index in range(count)]
+    names = [pod_name(job.name, role, attempt, index) for role, index in places]
     return Layout(
-        strategy=job.spec.strategy,
+        spec=job.spec,
         attempt=attempt,
         workers=tuple(
             WorkerPlace(
-                role=WORKER,
-                index=i,
+                role=role,
+                index=index,
                 name=name,
                 host=f"{name}.{job.name}.{job.namespace}.svc",
                 port=port,
-                first_rank=i * processes,
+                server_port=port + 2,
+                first_rank=number * processes,
                 processes=processes,
             )
-            for i, name in enumerate(names)
+            for number, ((role, index), name) in enumerate(zip(places, names, strict=True))
         ),
         rendezvous_port=port + 1,
+        slices_port=port + 3,
     )
+
+
+def local_port_count(job: Job) -> int:
+    """Return how many free ports `local_layout` needs."""
+    assert job.spec is not None
+    return 2 * sum(roles_of(job.spec).values()) + 2
 
 
 def local_layout(job: Job, attempt: int, ports: tuple[int, ...]) -> Layout:
@@ -111,11 +152,13 @@ def local_layout(job: Job, attempt: int, ports: tuple[int, ...]) -> Layout:
     Parameters
     ----------
     ports
-        Free ports: one for each worker's agent, then one for the rendezvous.
+        Free ports, as many as `local_port_count` says: every process that listens gets its own.
     """
     layout = cluster_layout(job, attempt)
+    count = len(layout.workers)
+    rendezvous, slices, *others = ports
     workers = tuple(
-        WorkerPlace(w.role, w.index, w.name, "127.0.0.1", port, w.first_rank, w.processes)
-        for w, port in zip(layout.workers, ports, strict=False)
+        replace(worker, host=LOCAL_ADDRESS, port=agent, server_port=server)
+        for worker, agent, server in zip(layout.workers, others[:count], others[count:], strict=True)
     )
-    return Layout(layout.strategy, attempt, workers, rendezvous_port=ports[len(workers)])
+    return replace(layout, workers=workers, rendezvous_port=rendezvous, slices_port=slices, is_local=True)

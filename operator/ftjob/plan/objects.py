@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.defaults import gpus_of, trainer_of
+from ftjob.api.defaults import gpus_of, template_of, trainer_in
 from ftjob.api.names import (
     API_VERSION,
     KIND,
@@ -18,6 +18,7 @@ from ftjob.api.names import (
 )
 from ftjob.api.spec import AccessMode, WhenDeleted
 from ftjob.api.template import AGENT_NAME, OUTPUTS_VOLUME
+from ftjob.plan.strategies import STRATEGIES
 from ftjob.plan.token import bearer_token
 from ftjob.plan.worker import AGENT_DIR, AGENT_PYZ, OUTPUTS_DIR, build_worker
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.plan.decision import Config, Manifest
     from ftjob.plan.layout import Layout, WorkerPlace
+    from ftjob.plan.strategies.base import PodNeeds
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "ftjob"}
 TOKEN_KEY = "token"  # noqa: S105  the key's name, not a token
@@ -130,7 +132,7 @@ def build_claim(job: Job, config: Config) -> Manifest | None:
 def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> Manifest:
     """Return one worker pod: the user's template, with the agent in front of the trainer's command."""
     assert job.spec is not None
-    template = copy.deepcopy(job.spec.template)
+    template = copy.deepcopy(template_of(job.spec, worker.role))
     user_meta = template.get("metadata") or {}
     spec: dict[str, Any] = template.get("spec") or {}
     meta = _meta(job, worker.name)
@@ -151,20 +153,41 @@ def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> 
         spec.setdefault("priorityClassName", job.spec.scheduling.priority_class_name)
     _tolerate_lost_nodes(spec)
     _add_agent(spec, config)
-    name = trainer_of(job.spec).get("name")
-    trainer = next(container for container in spec["containers"] if container.get("name") == name)
+    trainer = trainer_in(template)
+    _add_needs(meta, spec, trainer, STRATEGIES[job.spec.strategy].needs(layout, worker))
     _add_volumes(job, spec, trainer)
     _wrap_trainer(trainer, job, layout, worker, config)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
 
+def _add_needs(meta: dict[str, Any], spec: dict[str, Any], trainer: dict[str, Any], needs: PodNeeds) -> None:
+    """Add what the strategy needs; rules have seen to it that the template does not contradict."""
+    meta["labels"] |= needs.labels
+    if needs.node_selector:
+        spec["nodeSelector"] = {**needs.node_selector, **(spec.get("nodeSelector") or {})}
+    if needs.resources:
+        resources = trainer.setdefault("resources", {})
+        for kind in ("limits", "requests"):
+            resources[kind] = {**(resources.get(kind) or {}), **needs.resources}
+    tolerations = spec.setdefault("tolerations", [])
+    tolerations += [t for t in needs.tolerations if not _is_tolerated(tolerations, t["key"])]
+    for kind, terms in needs.affinity.items():
+        rules = spec.setdefault("affinity", {}).setdefault(kind, {})
+        rules.setdefault("requiredDuringSchedulingIgnoredDuringExecution", []).extend(copy.deepcopy(terms))
+
+
+def _is_tolerated(tolerations: list[dict[str, Any]], taint: str) -> bool:
+    """Whether the user has said something about a taint, or tolerates all."""
+    return any(
+        t.get("key") == taint or (t.get("operator") == "Exists" and not t.get("key")) for t in tolerations
+    )
+
+
 def _tolerate_lost_nodes(spec: dict[str, Any]) -> None:
     """Leave a lost node after seconds, not after the cluster's default of five minutes."""
     tolerations = spec.setdefault("tolerations", [])
-    named = {t.get("key") for t in tolerations}
-    tolerates_all = any(t.get("operator") == "Exists" and not t.get("key") for t in tolerations)
     for taint in LOST_NODE_TAINTS:
-        if taint not in named and not tolerates_all:
+        if not _is_tolerated(tolerations, taint):
             tolerations.append(
                 {
                     "key": taint,

@@ -49,6 +49,11 @@ class PodState:
     """Why the pod does not run yet, in Kubernetes' own words: ``ImagePullBackOff: …``."""
 
     @property
+    def place(self) -> tuple[str, int]:
+        """Role and index."""
+        return self.role, self.index
+
+    @property
     def is_over(self) -> bool:
         """Whether the ranks of this pod can no longer run."""
         return self.gone or self.terminated is not None

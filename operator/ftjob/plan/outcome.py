@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftjob.api.status import Failure
+from ftjob.plan.layout import rank_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +36,7 @@ def first_failure(pods: Iterable[PodState]) -> Failure | None:
     return min((_described(pod) for pod in failed), key=lambda found: found[0])[1]
 
 
-def _described(pod: PodState) -> tuple[tuple[int, int, int], Failure]:
+def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], Failure]:
     """Return what one pod's end says, and how it sorts: the smallest is to blame."""
     end = pod.terminated
     told = end.message.failure if end is not None and end.message is not None else None
@@ -69,7 +70,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, int], Failure]:
         reason=reason,
         message=text,
     )
-    return (blame, time_ns, pod.index), failure
+    return (blame, time_ns, rank_order(pod.place)), failure
 
 
 def sentence(failure: Failure) -> str:

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.defaults import workers_of
+from ftjob.api.defaults import roles_of
 from ftjob.api.names import ANNOTATION_CAPTURE, LABEL_JOB
 from ftjob.api.spec import ProfilingMode
 from ftjob.api.status import (
@@ -22,14 +22,16 @@ from ftjob.api.status import (
     Progress,
     RoleStatus,
 )
-from ftjob.plan.decide import succeeded_indexes
+from ftjob.plan.decide import succeeded_places
 from ftjob.plan.decision import Step
-from ftjob.plan.layout import WORKER, cluster_layout
+from ftjob.plan.layout import cluster_layout, rank_order
 from ftjob.plan.message import INTEGER_LIMIT
 from ftjob.plan.outcome import format_indexes
 from ftjob.plan.worker import profiled_ranks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ftjob.api.job import Job
     from ftjob.plan.decision import Plan
     from ftjob.plan.observed import Observed, PodState
@@ -57,14 +59,14 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
     if decision.step is Step.REST:
         return job.status
     stamp = _rfc3339(now)
-    pods = tuple(pod for pod in observed.pods if pod.attempt == job.status.pod_attempt)
+    pods = _in_rank_order(pod for pod in observed.pods if pod.attempt == job.status.pod_attempt)
     if decision.step in {Step.WAIT, Step.REFUSE}:
         return _not_started(job, decision, stamp)
     status = job.status
     spec = job.spec
     assert spec is not None
-    role = _role(job, pods)
-    runs = role.ready + role.succeeded >= role.desired
+    roles = _roles(job, pods)
+    runs = all(role.ready + role.succeeded >= role.desired for role in roles)
     phase = _phase(status, decision, runs=runs)
     running_time = status.running_time or (stamp if runs and decision.step is Step.CONTINUE else None)
     progress = _progress(status, observed, pods)
@@ -75,7 +77,7 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
             "observed_generation": job.generation,
             "phase": phase,
             "conditions": _conditions(job, stamp, *_life(decision, phase, pods)),
-            "roles": [role],
+            "roles": roles,
             "selector": f"{LABEL_JOB}={job.name}",
             "start_time": start_time,
             "running_time": running_time,
@@ -84,7 +86,7 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
             "progress": progress,
             "failure": decision.failure,
             "profile": _profile(job, observed, pods, final=final),
-            "display": _display(role, progress, status, final=final),
+            "display": _display(roles, progress, status, final=final),
         }
     )
 
@@ -98,7 +100,7 @@ def _not_started(job: Job, decision: Plan, stamp: str) -> JobStatus:
             (kind, "True", decision.reason, decision.message)
             for kind in (ConditionType.FAILED, ConditionType.FINISHED)
         ]
-    desired = workers_of(job.spec) if job.spec is not None else 0
+    desired = roles_of(job.spec) if job.spec is not None else {}
     return JobStatus(
         observed_generation=job.generation,
         phase=Phase.FAILED if refused else Phase.PENDING,
@@ -107,8 +109,10 @@ def _not_started(job: Job, decision: Plan, stamp: str) -> JobStatus:
         pod_attempt=job.status.pod_attempt,
         restarts=job.status.restarts,
         selector=f"{LABEL_JOB}={job.name}",
-        roles=[RoleStatus(name=WORKER, desired=desired)] if desired else [],
-        display=Display(workers=f"0/{desired}" if desired else "", restarts=_restarts(job.status)),
+        roles=[RoleStatus(name=role, desired=count) for role, count in desired.items()],
+        display=Display(
+            workers=f"0/{sum(desired.values())}" if desired else "", restarts=_restarts(job.status)
+        ),
     )
 
 
@@ -122,12 +126,25 @@ def _phase(status: JobStatus, decision: Plan, *, runs: bool) -> Phase:
     return Phase.STARTING
 
 
-def _role(job: Job, pods: tuple[PodState, ...]) -> RoleStatus:
+def _in_rank_order(pods: Iterable[PodState]) -> tuple[PodState, ...]:
+    return tuple(sorted(pods, key=lambda pod: rank_order(pod.place)))
+
+
+def _roles(job: Job, pods: tuple[PodState, ...]) -> list[RoleStatus]:
     assert job.spec is not None
-    done = succeeded_indexes(job.status, pods)
+    done = succeeded_places(job.status, pods)
+    return [
+        _role(
+            name, desired, [pod for pod in pods if pod.role == name], {i for role, i in done if role == name}
+        )
+        for name, desired in roles_of(job.spec).items()
+    ]
+
+
+def _role(name: str, desired: int, pods: list[PodState], done: set[int]) -> RoleStatus:
     return RoleStatus(
-        name=WORKER,
-        desired=workers_of(job.spec),
+        name=name,
+        desired=desired,
         ready=sum(pod.running and not pod.is_over for pod in pods),
         succeeded=len(done),
         failed=sum(pod.is_over and not pod.succeeded and pod.index not in done for pod in pods),
@@ -183,7 +200,7 @@ def _life(
 
 def _why_not_running(pods: tuple[PodState, ...]) -> tuple[str, str]:
     """Condense what keeps the pods from running into one reason and one sentence."""
-    waiting = sorted((pod for pod in pods if pod.waiting), key=lambda pod: pod.index)
+    waiting = [pod for pod in pods if pod.waiting]
     if not waiting:
         return "Starting", "the workers are starting"
     first = waiting[0]
@@ -196,7 +213,7 @@ def _why_not_running(pods: tuple[PodState, ...]) -> tuple[str, str]:
 def _progress(status: JobStatus, observed: Observed, pods: tuple[PodState, ...]) -> Progress | None:
     """Return the newest progress: the last word of the leader's agent, else what it reports now."""
     told: dict[str, Any] | None = None
-    for pod in sorted(pods, key=lambda pod: pod.index):
+    for pod in pods:
         if pod.terminated is not None and pod.terminated.message is not None:
             told = pod.terminated.message.progress
             break
@@ -285,7 +302,9 @@ def _scheduled(job: Job, observed: Observed, pods: tuple[PodState, ...], *, fina
     return captures
 
 
-def _display(role: RoleStatus, progress: Progress | None, status: JobStatus, *, final: bool) -> Display:
+def _display(
+    roles: list[RoleStatus], progress: Progress | None, status: JobStatus, *, final: bool
+) -> Display:
     shown = eta = ""
     if progress is not None and progress.percent is not None:
         shown = f"{progress.percent:.0f}%"
@@ -293,8 +312,9 @@ def _display(role: RoleStatus, progress: Progress | None, status: JobStatus, *, 
         shown = f"step {progress.step}"
     if progress is not None and progress.eta_seconds is not None and not final:
         eta = _duration(progress.eta_seconds)
+    there = sum(role.succeeded if final else role.ready + role.succeeded for role in roles)
     return Display(
-        workers=f"{role.succeeded if final else role.ready + role.succeeded}/{role.desired}",
+        workers=f"{there}/{sum(role.desired for role in roles)}",
         progress=shown,
         eta=eta,
         restarts=_restarts(status),

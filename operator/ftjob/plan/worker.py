@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.defaults import success_of, trainer_of
+from ftjob.api.defaults import success_of, template_of, trainer_of
 from ftjob.api.identity import is_identity
 from ftjob.api.spec import ProfilingMode, SuccessPolicy
 from ftjob.plan.strategies import STRATEGIES
@@ -56,7 +56,7 @@ def build_worker(
     """
     spec = job.spec
     assert spec is not None
-    trainer = trainer_of(spec)
+    trainer = trainer_of(spec, worker.role)
     strategy = STRATEGIES[spec.strategy]
     chosen = {item["name"] for item in trainer.get("env") or () if "name" in item}
     ranks: list[dict[str, Any]] = []
@@ -95,14 +95,18 @@ def build_worker(
         "attempt": layout.attempt,
         "worldSize": layout.world_size,
         "agents": len(layout.workers),
+        "roles": {role: len(places) for role, places in layout.by_role().items()},
         "port": worker.port,
         "leader": {"host": layout.leader.host, "port": layout.leader.port},
         "ranks": ranks,
-        "identity": sorted({name for rank in ranks for name in rank["env"] if is_identity(name)}),
+        "identity": sorted(
+            {name for rank in ranks for name in rank["env"] if is_identity(name)} - set(strategy.unless_set)
+        ),
+        "unlessSet": list(strategy.unless_set),
         "rendezvous": strategy.rendezvous(layout) if is_leader else None,
         "together": strategy.together,
-        "successEndsJob": is_leader and success_of(spec) is SuccessPolicy.WORKER_0,
-        "stopGraceSeconds": _stop_grace(spec),
+        "successEndsJob": is_leader and success_of(spec) is not SuccessPolicy.ALL_WORKERS,
+        "stopGraceSeconds": _stop_grace(template_of(spec, worker.role)),
         "startTimeoutSeconds": config.start_timeout_seconds,
         "contactTimeoutSeconds": config.contact_timeout_seconds,
         "outputs": outputs,
@@ -116,12 +120,14 @@ def build_worker(
 
 
 def profiled_ranks(spec: JobSpec, layout: Layout) -> frozenset[int]:
-    """Return the global ranks that take part in captures."""
+    """Return the global ranks that take part in captures: those that make steps, or those that are named."""
     text = spec.profiling.ranks
+    strategy = STRATEGIES[spec.strategy]
+    workers = [worker for worker in layout.workers if strategy.makes_steps(layout, worker)]
     if text == "All":
-        return frozenset(range(layout.world_size))
+        return frozenset(rank for worker in workers for rank in worker.ranks)
     if text == "OnePerWorker":
-        return frozenset(worker.first_rank for worker in layout.workers)
+        return frozenset(worker.first_rank for worker in workers)
     wanted: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
@@ -150,8 +156,8 @@ def _threads(trainer: dict[str, Any], processes: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(max(1, int(cores / processes)))}
 
 
-def _stop_grace(spec: JobSpec) -> int:
+def _stop_grace(template: dict[str, Any]) -> int:
     """Return how long ranks may take after SIGTERM: the pod's grace period, less the agent's last words."""
-    seconds = (spec.template.get("spec") or {}).get("terminationGracePeriodSeconds")
+    seconds = (template.get("spec") or {}).get("terminationGracePeriodSeconds")
     given = seconds if isinstance(seconds, int) and not isinstance(seconds, bool) else GRACE_SECONDS
     return max(1, given - LAST_WORDS_SECONDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftjob.api.spec import StrategyName
-from ftjob.plan.strategies.base import IFACE, LEADER_IP
+from ftjob.plan.strategies.base import IFACE, LEADER_IP, NCCL_INTERFACE, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ftjob.plan.layout import Layout, WorkerPlace
 
 
-class Horovod:
+class Horovod(Strategy):
     """Ranks that all-reduce by Horovod."""
 
     name: ClassVar[StrategyName] = StrategyName.HOROVOD
@@ -40,10 +40,10 @@ class Horovod:
             "HOROVOD_GLOO_RENDEZVOUS_ADDR": LEADER_IP,
             "HOROVOD_GLOO_RENDEZVOUS_PORT": str(layout.rendezvous_port),
             "HOROVOD_GLOO_IFACE": IFACE,
-            "NCCL_SOCKET_IFNAME": f"={IFACE}",
+            **NCCL_INTERFACE,
         }
 
-    def rendezvous(self, layout: Layout) -> dict[str, Any] | None:
+    def rendezvous(self, layout: Layout) -> dict[str, Any]:
         """Return the hosts and slots that the store is filled with."""
         hosts = ",".join(f"{w.name}:{w.processes}" for w in layout.workers)
         return {"kind": "Horovod", "port": layout.rendezvous_port, "hosts": hosts}

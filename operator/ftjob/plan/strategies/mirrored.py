@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ftjob.api.spec import StrategyName
+from ftjob.plan.strategies.base import Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from ftjob.plan.layout import Layout, WorkerPlace
 
 
-class Mirrored:
+class Mirrored(Strategy):
     """Replicas inside one process; workers, if several, know nothing of each other."""
 
     name: ClassVar[StrategyName] = StrategyName.MIRRORED
@@ -21,7 +22,3 @@ class Mirrored:
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return nothing: TensorFlow finds the pod's devices by itself."""
         return {}
-
-    def rendezvous(self, layout: Layout) -> dict[str, Any] | None:
-        """Return None: nothing has to be served."""
-        return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ftjob.api.spec import StrategyName
+from ftjob.plan.strategies.base import Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from ftjob.plan.layout import Layout, WorkerPlace
 
 
-class Plain:
+class Plain(Strategy):
     """Independent workers, as an Indexed Job's pods."""
 
     name: ClassVar[StrategyName] = StrategyName.PLAIN
@@ -21,7 +22,3 @@ class Plain:
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return the index under the name that Indexed Jobs use (Kubernetes batch/v1)."""
         return {"JOB_COMPLETION_INDEX": str(worker.index)}
-
-    def rendezvous(self, layout: Layout) -> dict[str, Any] | None:
-        """Return None: nothing has to be served."""
-        return None
