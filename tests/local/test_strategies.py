@@ -100,3 +100,66 @@ def test_multi_worker_mirrored(tmp_path: Path) -> None:
     servers = configs[0]["cluster"]["worker"]
     assert len(set(servers)) == 2  # each task serves, and all are on one machine
     assert all(server.startswith("127.0.0.1:") for server in servers)
+
+
+SERVES_FOR_EVER = """
+import json, os, signal, socket, time
+config, rank = json.loads(os.environ["TF_CONFIG"]), os.environ["FTJOB_RANK"]
+role, index = config["task"]["type"], config["task"]["index"]
+if role in {"worker", "ps"}:
+    host, _, port = config["cluster"][role][index].partition(":")
+    server = socket.create_server((host, int(port)))
+os.chdir(os.environ["FTJOB_OUTPUTS"])
+with open(f"{rank}.tmp", "w") as file:
+    json.dump(config, file)
+os.rename(f"{rank}.tmp", f"{rank}.json")
+if role != "chief":
+    signal.pause()
+while not all(os.path.exists(f"{rank}.json") for rank in range(int(os.environ["FTJOB_WORLD_SIZE"]))):
+    time.sleep(0.01)
+for address in config["cluster"]["worker"] + config["cluster"]["ps"]:
+    host, _, port = address.partition(":")
+    socket.create_connection((host, int(port))).close()
+with open(os.environ["FTJOB_PROGRESS_FILE"], "a") as file:
+    file.write(json.dumps({"step": 5}) + "\\n")
+"""
+"""Workers and parameter servers listen where TF_CONFIG says; the chief reaches them, and ends."""
+
+
+def test_parameter_servers_are_stopped_when_the_chief_succeeds(tmp_path: Path) -> None:
+    roles = {"ps": {"replicas": 2}, "evaluator": {"replicas": 1}}
+    ran = run(strategy_job("ParameterServer", SERVES_FOR_EVER, workers=2, roles=roles), tmp_path)
+    assert ran.code == 0, ran.stdout + ran.stderr
+    configs = [json.loads((ran.outputs / f"{rank}.json").read_text()) for rank in range(6)]
+    assert [(config["task"]["type"], config["task"]["index"]) for config in configs] == [
+        ("chief", 0), ("worker", 0), ("worker", 1), ("ps", 0), ("ps", 1), ("evaluator", 0),
+    ]  # fmt: skip
+    cluster = configs[0]["cluster"]
+    assert all(config["cluster"] == cluster for config in configs)
+    assert {role: len(servers) for role, servers in cluster.items()} == {"chief": 1, "worker": 2, "ps": 2}
+    assert len({server for servers in cluster.values() for server in servers}) == 5
+    counted = {role["name"]: (role["succeeded"], role["failed"]) for role in ran.status["roles"]}
+    assert counted == {"chief": (1, 0), "worker": (0, 0), "ps": (0, 0), "evaluator": (0, 0)}
+    assert ran.status["progress"]["step"] == 5
+
+
+def test_a_parameter_server_that_fails_is_named(tmp_path: Path) -> None:
+    script = """
+import os, signal
+if os.environ["FTJOB_ROLE"] == "ps":
+    raise ValueError("no memory for the variables")
+signal.pause()
+"""
+    ran = run(strategy_job("ParameterServer", script), tmp_path)
+    assert ran.code == 1
+    failure = ran.status["failure"]
+    assert (failure["role"], failure["index"], failure["rank"]) == ("ps", 0, 2)
+    assert failure["message"].endswith("ValueError: no memory for the variables")
+
+
+def test_a_role_runs_its_own_template(tmp_path: Path) -> None:
+    chief = plain_job("import os; print('chief', os.environ['MINE'])", env=[{"name": "MINE", "value": "yes"}])
+    roles = {"chief": {"template": chief["spec"]["template"]}}
+    ran = run(strategy_job("ParameterServer", "import signal; signal.pause()", roles=roles), tmp_path)
+    assert ran.code == 0, ran.stdout + ran.stderr
+    assert "chief yes" in ran.log(0)

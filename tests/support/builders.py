@@ -127,6 +127,12 @@ class PodBuilder:
             )
         return self._ended(exit_code, reason, said, seen)
 
+    def released(self) -> PodBuilder:
+        """End the pod as its agent does when another's success has ended the job."""
+        said = json.loads(agent_message(kind="Stopped", exit_code=143)) | {"state": "Stopped"}
+        said["failure"]["type"] = "JobSucceeded"
+        return self._ended(143, "Error", json.dumps(said), NOW)
+
     def _ended(self, exit_code: int, reason: str, said: str, seen: float) -> PodBuilder:
         end = Terminated(exit_code, reason, parse_termination_message(said), seen)
         return self._with(running=False, terminated=end)
@@ -144,11 +150,11 @@ class PodBuilder:
         return self._with(attempt=attempt)
 
 
-def pod(index: int = 0, *, of: str = "digits", attempt: int = 0) -> PodBuilder:
+def pod(index: int = 0, *, of: str = "digits", role: str = "worker", attempt: int = 0) -> PodBuilder:
     """Return a pod that was created and does not run yet."""
-    name = f"{of}-worker-{attempt}-{index}"
+    name = f"{of}-{role}-{attempt}-{index}"
     return PodBuilder(
-        PodState(name=name, uid=f"uid-of-{name}", role="worker", index=index, attempt=attempt, job_uid=UID)
+        PodState(name=name, uid=f"uid-of-{name}", role=role, index=index, attempt=attempt, job_uid=UID)
     )
 
 
@@ -187,6 +193,14 @@ class JobBuilder:
 
     def processes(self, count: int) -> JobBuilder:
         return self.with_spec(processesPerWorker=count)
+
+    def roles(self, **roles: int | dict[str, Any]) -> JobBuilder:
+        """Set roles by their number of pods, or in full."""
+        return self.with_spec(
+            roles={
+                name: {"replicas": role} if isinstance(role, int) else role for name, role in roles.items()
+            }
+        )
 
     def success(self, policy: str) -> JobBuilder:
         return self.with_spec(success=policy)

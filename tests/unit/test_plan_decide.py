@@ -21,6 +21,9 @@ from ftjob.plan.observed import Observed, RefusalKind
 
 TWO = job().workers(2)
 P0, P1, P2 = (f"digits-worker-0-{i}" for i in range(3))
+SERVERS = job().strategy("ParameterServer").workers(2)
+CHIEF, PS = "digits-chief-0-0", "digits-ps-0-0"
+CHIEF_POD, PS_POD = pod(role="chief"), pod(role="ps")
 NOTHING_EXISTS: frozenset[tuple[str, str]] = frozenset()
 
 
@@ -228,6 +231,54 @@ CASES = [
         observed(pod(0).succeeded().gone(), pod(1).succeeded()),
         Step.SUCCEED,
     ),
+    # parameter servers
+    Case("roles are created in rank order", SERVERS, observed(), Step.START, (CHIEF, P0, P1, PS)),
+    Case(
+        "the chief's success is the job's, and the rest is cleaned up",
+        SERVERS.running(),
+        observed(CHIEF_POD.succeeded(), pod(0).running(), pod(1).running(), PS_POD.running()),
+        Step.SUCCEED,
+        delete=(P0, P1, PS),
+    ),
+    Case(
+        "that the others were stopped then is no failure",
+        SERVERS.running(),
+        observed(CHIEF_POD.running(), pod(0).released(), pod(1).running(), PS_POD.released()),
+        Step.CONTINUE,
+    ),
+    Case(
+        "workers and evaluators that end well decide nothing",
+        SERVERS.roles(evaluator=1).running(),
+        observed(
+            CHIEF_POD.running(),
+            pod(0).succeeded(),
+            pod(1).succeeded(),
+            PS_POD.running(),
+            pod(0, role="evaluator").succeeded(),
+        ),
+        Step.CONTINUE,
+    ),
+    Case(
+        "without a chief worker 0 decides",
+        SERVERS.roles(chief=0).running(),
+        observed(pod(0).succeeded(), pod(1).running(), PS_POD.running()),
+        Step.SUCCEED,
+        delete=(P1, PS),
+    ),
+    Case(
+        "a success of another role with the same index is not the chief's",
+        SERVERS.running(),
+        observed(CHIEF_POD.running(), pod(0).running(), pod(1).running(), PS_POD.succeeded()),
+        Step.CONTINUE,
+    ),
+    Case(
+        "a parameter server that fails fails the job",
+        SERVERS.running(),
+        observed(CHIEF_POD.running(), pod(0).running(), pod(1).running(), PS_POD.failed(seen=NOW - 2)),
+        Step.FAIL,
+        delete=(CHIEF, P0, P1),
+        reason="Exception",
+    ),
     # failure
     Case("the only worker failed", job().running(), observed(pod(0).failed()), Step.FAIL, reason="Exception"),
     Case(
@@ -348,6 +399,27 @@ def test_a_refusal_names_each_field_and_its_remedy() -> None:
     decision = decide(job().workers(2).processes(2).env(RANK="0"), observed())
     assert decision.problems
     assert all(problem.remedy and problem.field in decision.message for problem in decision.problems)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [
+        (job().strategy("Torchrun"), "MASTER_PORT"),
+        (job().strategy("Torchrun"), "PET_NNODES"),
+        (job().strategy("JAX"), "JAX_PROCESS_ID"),
+        (job().strategy("MultiWorkerMirrored"), "TF_CONFIG"),
+        (SERVERS, "TF_CONFIG"),
+    ],
+)
+def test_what_the_strategy_sets_is_refused_in_env(wanted: JobBuilder, name: str) -> None:
+    decision = decide(wanted.env(**{name: "1"}), observed())
+    assert (decision.step, decision.reason) == (Step.REFUSE, "InvalidSpec")
+    assert f"sets {name}," in decision.message or f"sets a {name[:4]}*," in decision.message
+
+
+def test_identity_is_refused_in_the_template_of_a_role() -> None:
+    wanted = SERVERS.roles(ps={"template": job().env(TF_CONFIG="{}").spec["template"]})
+    assert "spec.roles.ps.template.spec.containers" in decide(wanted, observed()).message
 
 
 def test_many_problems_are_counted_not_listed() -> None:

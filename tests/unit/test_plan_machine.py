@@ -22,9 +22,15 @@ from ftjob.plan.outcome import parse_indexes
 from ftjob.plan.status import derive_status
 
 KEY = ("team", "digits")
-CHOICE = st.integers(0, 2)
-PLACE = st.integers(0, 4)
+CHOICE = st.integers(0, 4)
+PLACE = st.integers(0, 6)
 """A place among what is created: Service, Secret, pods."""
+
+
+def succeeded(status: dict[str, Any]) -> set[tuple[str, int]]:
+    """Return the workers whose success a status records."""
+    roles = status.get("roles") or []
+    return {(role["name"], i) for role in roles for i in parse_indexes(role.get("succeededIndexes", ""))}
 
 
 class Life(RuleBasedStateMachine):
@@ -42,11 +48,14 @@ class Life(RuleBasedStateMachine):
 
     @initialize(
         workers=st.integers(1, 3),
-        success=st.sampled_from(["AllWorkers", "Worker0"]),
+        success=st.sampled_from(["AllWorkers", "Worker0", "Chief"]),
+        chiefs=st.integers(0, 1),
         clean=st.sampled_from(["Running", "All", "None"]),
     )
-    def submit(self, workers: int, success: str, clean: str) -> None:
+    def submit(self, workers: int, success: str, clean: str, chiefs: int = 1) -> None:
         wanted = job().workers(workers).success(success).clean_pods(clean)
+        if success == "Chief":
+            wanted = wanted.strategy("ParameterServer").roles(chief=chiefs, ps=1)
         meta = {"name": "digits", "namespace": "team", "uid": UID, "generation": 1}
         self.job: dict[str, Any] = {
             "apiVersion": API_VERSION,
@@ -179,10 +188,16 @@ class Life(RuleBasedStateMachine):
         if decision.step is not Step.WAIT:
             for time in ("startTime", "runningTime"):
                 assert time not in old or new[time] == old[time]
-            done = [
-                parse_indexes((s.get("roles") or [{}])[0].get("succeededIndexes", "")) for s in (old, new)
-            ]
-            assert done[0] <= done[1]
+            assert succeeded(old) <= succeeded(new)
+        if new["phase"] == "Succeeded":
+            assert self.who_decides() <= succeeded(new)
+
+    def who_decides(self) -> set[tuple[str, int]]:
+        """Return the workers without whose success the job has not succeeded."""
+        spec = self.job["spec"]
+        if spec["success"] == "AllWorkers":
+            return {("worker", index) for index in range(spec["workers"])}
+        return {("chief" if spec.get("roles", {}).get("chief", {}).get("replicas") else "worker", 0)}
 
     def delete(self, decision: Plan) -> None:
         for ref in decision.delete:

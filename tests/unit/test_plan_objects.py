@@ -70,6 +70,17 @@ HOROVOD = (
     .with_spec(profiling={"mode": "Scheduled", "ranks": "OnePerWorker"})
 )
 
+LONGEST = "a" + "-b" * 19 + "c"
+"""A name of 40 characters."""
+
+SERVING = {
+    "metadata": {"labels": {"tier": "memory"}},
+    "spec": {
+        "nodeSelector": {"memory": "large"},
+        "containers": [{"name": "server", "image": "example/serve:1", "command": ["python3", "-m", "serve"]}],
+    },
+}
+
 CASES = {
     "horovod-2x2-with-outputs": HOROVOD,
     "plain-1-worker": job(),
@@ -79,7 +90,27 @@ CASES = {
     .processes(2)
     .with_spec(scheduling={"priorityClassName": "high"})
     .template(COLLIDING),
-    "name-at-the-limit": job("a" + "-b" * 19 + "c").outputs(claimName="team", path="runs/1"),
+    "name-at-the-limit": job(LONGEST).outputs(claimName="team", path="runs/1"),
+    "torchrun-1-worker": job().strategy("Torchrun"),
+    "torchrun-2x4-gpus": job().strategy("Torchrun").workers(2).limits(gpu=4, cpu=32),
+    "multi-worker-mirrored-1-worker": job().strategy("MultiWorkerMirrored"),
+    "multi-worker-mirrored-3x2-gpus": job(LONGEST)
+    .strategy("MultiWorkerMirrored")
+    .workers(3)
+    .limits(gpu=2)
+    .outputs(size="1Gi")
+    .with_spec(profiling={"mode": "Scheduled"}),
+    "jax-2-workers": job().strategy("JAX").workers(2),
+    "jax-2x2-processes-4-gpus": job(LONGEST).strategy("JAX").workers(2).processes(2).limits(gpu=4),
+    "parameter-server-small": job().strategy("ParameterServer"),
+    "parameter-server-all-roles": job(LONGEST)
+    .strategy("ParameterServer")
+    .workers(2)
+    .limits(gpu=1)
+    .outputs(size="1Gi")
+    .with_spec(profiling={"mode": "Scheduled"})
+    .roles(ps={"replicas": 2, "template": SERVING}, evaluator=1),
+    "parameter-server-without-chief": job().strategy("ParameterServer").roles(chief=0),
 }
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import NOW, JobBuilder, decide, job, observed, pod, refusal, stamp
 
-from ftjob.api.status import ConditionType, JobStatus, Phase, Progress
+from ftjob.api.status import ConditionType, Display, JobStatus, Phase, Progress
 from ftjob.plan.observed import LeaderReport, Observed, RefusalKind
 from ftjob.plan.status import derive_status
 
@@ -137,6 +137,36 @@ def test_pods_are_counted_and_successes_recorded() -> None:
     role = status(wanted, seen).roles[0]
     assert (role.desired, role.ready, role.succeeded, role.failed) == (4, 1, 2, 1)
     assert role.succeeded_indexes == "1,3"
+
+
+def test_each_role_is_counted() -> None:
+    wanted = job().strategy("ParameterServer").workers(2).running()
+    chief, server = pod(role="chief"), pod(role="ps")
+    seen = observed(chief.succeeded(), pod(0).running(), pod(1).released(), server.running())
+    found = status(wanted, seen)
+    counted = [(r.name, r.desired, r.ready, r.succeeded, r.failed, r.succeeded_indexes) for r in found.roles]
+    assert counted == [("chief", 1, 0, 1, 0, "0"), ("worker", 2, 1, 0, 0, ""), ("ps", 1, 1, 0, 0, "")]
+    assert found.phase is Phase.SUCCEEDED
+    assert found.display is not None
+    assert found.display.workers == "1/4"
+    running = observed(chief.running(), pod(0).running(), pod(1).running(), server.running())
+    assert status(wanted, running).display == Display(workers="4/4", restarts="0")
+    waiting = status(job().strategy("ParameterServer"), observed(predecessors=("old",)))
+    assert [(r.name, r.desired) for r in waiting.roles] == [("chief", 1), ("worker", 1), ("ps", 1)]
+
+
+def test_a_job_runs_when_all_roles_do() -> None:
+    wanted = job().strategy("ParameterServer").started()
+    seen = observed(pod(role="chief").running(), pod(0).running(), pod(role="ps"))
+    assert status(wanted, seen).phase is Phase.STARTING
+
+
+def test_the_last_word_on_progress_is_the_chiefs() -> None:
+    wanted = job().strategy("ParameterServer").running()
+    ended = pod(role="chief").succeeded(progress={"step": 9}), pod(0).released(), pod(role="ps").released()
+    found = status(wanted, observed(*ended)).progress
+    assert found is not None
+    assert found.step == 9
 
 
 def test_recorded_successes_survive_their_pods() -> None:

@@ -95,6 +95,41 @@ def test_a_worker_hears_of_its_own_profiled_ranks_as_local_ones() -> None:
     assert told(FOUR.with_spec(profiling={"mode": "Off"})).config["profiling"] is None
 
 
+SERVERS = job().strategy("ParameterServer").workers(2).outputs(size="1Gi")
+
+
+@pytest.mark.parametrize(("ranks", "profiled"), [("All", {0}), ("OnePerWorker", {0}), ("0-1,3", {0, 1, 3})])
+def test_only_who_makes_steps_is_profiled_unless_named(ranks: str, profiled: set[int]) -> None:
+    wanted = SERVERS.with_spec(profiling={"mode": "Scheduled", "ranks": ranks}).build()
+    assert wanted.spec is not None
+    assert profiled_ranks(wanted.spec, cluster_layout(wanted, 0)) == profiled
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ends"),
+    [
+        (SERVERS, [True, False, False, False]),
+        (SERVERS.roles(chief=0), [True, False, False]),
+        (job().workers(2).success("Worker0"), [True, False]),
+        (FOUR, [False, False]),
+    ],
+)
+def test_who_ends_the_job_by_its_success(wanted: JobBuilder, ends: list[bool]) -> None:
+    assert [told(wanted, i).config["successEndsJob"] for i in range(len(ends))] == ends
+
+
+def test_roles_have_templates_of_their_own() -> None:
+    own = job().with_trainer(command=["serve"], env=[{"name": "NCCL_DEBUG", "value": "1"}])
+    template = own.spec["template"]
+    template["spec"]["terminationGracePeriodSeconds"] = 100
+    wanted = SERVERS.roles(ps={"template": template})
+    chief, server = told(wanted, 0), told(wanted, 3)
+    assert (chief.command, server.command) == (("python3", "-m", "train"), ("serve",))
+    assert (chief.config["stopGraceSeconds"], server.config["stopGraceSeconds"]) == (28, 98)
+    assert (server.config["role"], server.config["index"]) == ("ps", 0)
+    assert server.config["roles"] == {"chief": 1, "worker": 2, "ps": 1}
+
+
 def test_command_and_args_are_the_users() -> None:
     wanted = job().with_trainer(command=["sh", "-c"], args=["echo $(FTJOB_INDEX)"])
     assert told(wanted).command == ("sh", "-c", "echo $(FTJOB_INDEX)")

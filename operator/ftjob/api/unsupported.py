@@ -14,6 +14,7 @@ SUPPORTED_STRATEGIES = (
     StrategyName.HOROVOD,
     StrategyName.MIRRORED,
     StrategyName.MULTI_WORKER_MIRRORED,
+    StrategyName.PARAMETER_SERVER,
     StrategyName.TORCHRUN,
     StrategyName.JAX,
     StrategyName.PLAIN,
@@ -47,13 +48,6 @@ UNSUPPORTED: tuple[Rule, ...] = (
         remedy=f"use one of {', '.join(SUPPORTED_STRATEGIES)}",
         cel=f"self.strategy in {[str(name) for name in SUPPORTED_STRATEGIES]}",
         broken=lambda spec: spec.strategy not in SUPPORTED_STRATEGIES,
-    ),
-    _not_yet(
-        "spec.roles",
-        "roles beside worker",
-        "remove roles",
-        cel="!has(self.roles)",
-        broken=lambda spec: spec.roles is not None,
     ),
     _not_yet(
         "spec.tpu",

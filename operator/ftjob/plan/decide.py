@@ -119,7 +119,7 @@ def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: flo
     ended_badly = [
         pod
         for pod in pods
-        if pod.is_over and not pod.succeeded and pod.place not in done and not _was_released(pod)
+        if pod.is_over and not pod.succeeded and pod.place not in done and not pod.was_released
     ]
     if ended_badly:
         return _end(job, pods, ended_badly, now=now)
@@ -190,12 +190,6 @@ def _has_succeeded(layout: Layout, done: frozenset[Place]) -> bool:
     if success_of(layout.spec) is SuccessPolicy.ALL_WORKERS:
         return all(worker.place in done for worker in layout.workers)
     return layout.leader.place in done
-
-
-def _was_released(pod: PodState) -> bool:
-    """Whether the worker was stopped because another's success is the job's; that one's end is near."""
-    message = pod.terminated.message if pod.terminated is not None else None
-    return message is not None and message.failure is not None and message.failure.type == "JobSucceeded"
 
 
 def _to_clean(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:

@@ -63,6 +63,12 @@ class PodState:
         """Whether the trainer exited with 0."""
         return self.terminated is not None and self.terminated.exit_code == 0
 
+    @property
+    def was_released(self) -> bool:
+        """Whether its agent was told to stop because another's success is the job's."""
+        message = self.terminated.message if self.terminated is not None else None
+        return message is not None and message.failure is not None and message.failure.type == "JobSucceeded"
+
 
 class RefusalKind(StrEnum):
     """Why the API server did not create an object."""

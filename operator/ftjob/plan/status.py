@@ -147,7 +147,10 @@ def _role(name: str, desired: int, pods: list[PodState], done: set[int]) -> Role
         desired=desired,
         ready=sum(pod.running and not pod.is_over for pod in pods),
         succeeded=len(done),
-        failed=sum(pod.is_over and not pod.succeeded and pod.index not in done for pod in pods),
+        failed=sum(
+            pod.is_over and not pod.succeeded and not pod.was_released and pod.index not in done
+            for pod in pods
+        ),
         succeeded_indexes=format_indexes(done),
     )
 

@@ -8,6 +8,7 @@ from ftjob.plan.strategies.horovod import Horovod
 from ftjob.plan.strategies.jax import Jax
 from ftjob.plan.strategies.mirrored import Mirrored
 from ftjob.plan.strategies.multi_worker_mirrored import MultiWorkerMirrored
+from ftjob.plan.strategies.parameter_server import ParameterServer
 from ftjob.plan.strategies.plain import Plain
 from ftjob.plan.strategies.torchrun import Torchrun
 
@@ -19,6 +20,7 @@ _ALL: tuple[Strategy, ...] = (
     Horovod(),
     Mirrored(),
     MultiWorkerMirrored(),
+    ParameterServer(),
     Torchrun(),
     Jax(),
     Plain(),
