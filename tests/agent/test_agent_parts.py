@@ -15,8 +15,8 @@ import pytest
 from support.agent_runs import plan
 from support.agent_zipapp import SOURCE
 
-from ftjob_agent import failure, message, outputs, procfs
-from ftjob_agent.config import parse
+from ftjob_agent import environment, failure, message, outputs, procfs
+from ftjob_agent.config import check_identity, parse
 from ftjob_agent.failure import Failure
 from ftjob_agent.progress import Reader
 from ftjob_agent.star import RefusedError, Star
@@ -286,3 +286,46 @@ def test_the_sources_import_only_the_standard_library() -> None:
             # Horovod is imported by the child alone, which runs in the trainer's Python.
             allowed = {"ftjob_agent", "horovod"} if path.name == "horovod_rendezvous.py" else {"ftjob_agent"}
             assert tops <= set(sys.stdlib_module_names) | allowed, path
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [("10.0.0.7", "10.0.0.7 10.0.0.7:21"), ("fd00::7", "fd00::7 [fd00::7]:21")],
+)
+def test_an_address_before_a_port_is_one_whatever_its_family(address: str, shown: str) -> None:
+    ranks = [{"rank": 0, "localRank": 0, "env": {"AT": "@LEADER_IP@ @LEADER_IP@:21"}}]
+    config = parse(json.dumps(plan(ranks=ranks)))
+    assert environment.of_rank(config, config.ranks[0], {}, (address, "eth0"))["AT"] == shown
+
+
+TPU_HOST = {"TPU_WORKER_ID": "1", "TPU_WORKER_HOSTNAMES": "a,b", "MEGASCALE_SLICE_ID": "0"}
+
+
+@pytest.mark.parametrize(
+    ("container", "found"),
+    [
+        ({}, TPU_HOST),
+        ({"TPU_WORKER_ID": "3", "TPU_WORKER_HOSTNAMES": "c,d"},
+         {"TPU_WORKER_ID": "3", "TPU_WORKER_HOSTNAMES": "c,d", "MEGASCALE_SLICE_ID": "0"}),
+        ({"TPU_WORKER_ID": "3"}, {"TPU_WORKER_ID": "3", "MEGASCALE_SLICE_ID": "0"}),
+    ],
+    ids=["no platform", "the platform's own", "half of it"],
+)  # fmt: skip
+def test_what_the_platform_has_set_is_left_alone(container: dict[str, str], found: dict[str, str]) -> None:
+    ranks = [{"rank": 0, "localRank": 0, "env": TPU_HOST}]
+    unless_set = ["TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES"]
+    config = parse(json.dumps(plan(ranks=ranks, unlessSet=unless_set, identity=["MEGASCALE_SLICE_ID"])))
+    check_identity(config, container)
+    env = environment.of_rank(config, config.ranks[0], container, ("10.0.0.7", "eth0"))
+    assert {name: env[name] for name in TPU_HOST if name in env} == found
+
+
+def test_absent_peers_are_named_by_role() -> None:
+    roles = {"chief": 1, "worker": 2, "ps": 1}
+    config = parse(json.dumps(plan(agents=4, roles=roles, role="chief", startTimeoutSeconds=10)))
+    star = Star(config, now=0)
+    for role in ("chief", "ps"):
+        star.report((role, 0), {"attempt": 0, "life": role, "sequence": 0, "state": "Waiting"}, now=9)
+    found = star.lost(now=10)
+    assert found is not None
+    assert found.message.startswith("peers absent: worker-0, worker-1; ")

@@ -163,3 +163,45 @@ def test_a_role_runs_its_own_template(tmp_path: Path) -> None:
     ran = run(strategy_job("ParameterServer", "import signal; signal.pause()", roles=roles), tmp_path)
     assert ran.code == 0, ran.stdout + ran.stderr
     assert "chief yes" in ran.log(0)
+
+
+V5E = {"accelerator": "tpu-v5-lite-podslice", "topology": "2x4", "chipsPerWorker": 4}
+
+
+def tpu_job(script: str, **tpu: Any) -> dict[str, Any]:
+    job = strategy_job("TPU", script, tpu=tpu)
+    del job["spec"]["workers"]
+    return job
+
+
+def test_tpu_slices(tmp_path: Path) -> None:
+    address = 'os.environ["JAX_COORDINATOR_ADDRESS"].split(":")'
+    job = tpu_job(MEETS_THE_OTHERS.format(address=address), library="JAX", slices=2, **V5E)
+    ran = run(job, tmp_path)
+    assert ran.code == 0, ran.stdout + ran.stderr
+    found = [said(ran.log(rank), "ENV") for rank in range(4)]
+    assert [(env["MEGASCALE_SLICE_ID"], env["TPU_WORKER_ID"]) for env in found] == [
+        ("0", "0"), ("0", "1"), ("1", "0"), ("1", "1"),
+    ]  # fmt: skip
+    assert {env["TPU_WORKER_HOSTNAMES"] for env in found} == {"127.0.0.1,127.0.0.1"}
+    assert {env["MEGASCALE_NUM_SLICES"] for env in found} == {"2"}
+    assert {env["MEGASCALE_COORDINATOR_ADDRESS"] for env in found} == {
+        f"127.0.0.1:{found[0]['MEGASCALE_PORT']}"
+    }
+
+
+@pytest.mark.parametrize(
+    "tpu",
+    [
+        {"library": "TorchXLA", **V5E, "topology": "2x2"},
+        {"library": "TensorFlow", "endpoints": ["grpc://10.0.0.2:8470"]},
+    ],
+    ids=["torch-xla", "endpoints"],
+)
+def test_nothing_looks_for_a_tpu_that_is_not_there(tmp_path: Path, tpu: dict[str, Any]) -> None:
+    script = 'import json, os; print("ENV", json.dumps(dict(os.environ)))'
+    ran = run(tpu_job(script, **tpu), tmp_path)
+    assert ran.code == 0, ran.stdout + ran.stderr
+    env = said(ran.log(0), "ENV")
+    assert not {"PJRT_DEVICE", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS"} & set(env)
+    assert ("TPU_WORKER_ID" in env) is ("endpoints" not in tpu)

@@ -231,6 +231,11 @@ def _combinations() -> Iterator[Malformed]:
             "three GPUs for two processes of JAX",
             {"strategy": "JAX", "template": _running("a", gpus=3)},
         ),
+        *(
+            (field, f"TPU: {name}", {"strategy": "TPU", "processesPerWorker": 1, "workers": None, **fields})
+            for field, name, fields in _tpus()
+        ),
+        ("processesPerWorker", "two processes of a TPU host", {"strategy": "TPU", "tpu": _V5E}),
         ("success", "worker 0 of parameter servers", {**servers, "success": "Worker0"}),
         ("roles.chief.replicas", "two chiefs", {**servers, "roles": {"chief": {"replicas": 2}}}),
         ("roles.evaluator.replicas", "two evaluators", {**servers, "roles": {"evaluator": {"replicas": 2}}}),
@@ -295,6 +300,43 @@ def _combinations() -> Iterator[Malformed]:
         yield Malformed(name, _spec(**fields), f"spec.{field}")
     yield Malformed("spec is a list", {**job(), "spec": []}, "spec")
     yield Malformed("spec is missing", {key: value for key, value in job().items() if key != "spec"}, "spec")
+
+
+_V5E = {"library": "JAX", "accelerator": "tpu-v5-lite-podslice", "topology": "2x4", "chipsPerWorker": 4}
+
+
+def _tpus() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for key in ("accelerator", "topology", "chipsPerWorker"):
+        yield f"tpu.{key}", f"no {key}", {"tpu": {k: v for k, v in _V5E.items() if k != key}}
+    endpoints = {"library": "TensorFlow", "endpoints": ["grpc://10.0.0.2:8470"]}
+    for key, value in (("accelerator", "a"), ("topology", "2x2"), ("chipsPerWorker", 4), ("slices", 2)):
+        yield "tpu.endpoints", f"endpoints and {key}", {"tpu": {**endpoints, key: value}}
+    for library in ("JAX", "TorchXLA"):
+        yield "tpu.endpoints", f"endpoints for {library}", {"tpu": {**endpoints, "library": library}}
+    for endpoint in ("10.0.0.2:8470", "http://a", "grpc://a,grpc://b", ""):
+        yield "tpu.endpoints", f"endpoint {endpoint!r}", {"tpu": {**endpoints, "endpoints": [endpoint]}}
+    yield "workers", "two workers of endpoints", {"tpu": endpoints, "workers": 2}
+    for topology, chips in (("2x4", 3), ("1x1", 4), ("2x2x3", 8)):
+        tpu = {**_V5E, "topology": topology, "chipsPerWorker": chips}
+        yield "tpu.topology", f"{topology} of {chips}", {"tpu": tpu}
+    yield "workers", "workers of half a slice", {"tpu": _V5E, "workers": 1}
+    yield "workers", "workers of one slice of three", {"tpu": {**_V5E, "slices": 3}, "workers": 2}
+    for topology in ("999x999", "9999999999999999x9"):
+        tpu = {**_V5E, "topology": topology, "chipsPerWorker": 1}
+        yield "tpu.topology", f"topology {topology}", {"tpu": tpu}
+    for kind in ("limits", "requests"):
+        template = _running("a")
+        template["spec"]["containers"][0]["resources"] = {kind: {"google.com/tpu": 8}}
+        yield "template.spec.containers", f"other {kind}", {"tpu": _V5E, "template": template}
+    for key, value in (("accelerator", "tpu-v4-podslice"), ("topology", "4x4")):
+        template = _running("a")
+        template["spec"]["nodeSelector"] = {f"cloud.google.com/gke-tpu-{key}": value}
+        yield "template.spec.nodeSelector", f"other {key}", {"tpu": _V5E, "template": template}
+    template = _running("a")
+    beside = {"labelSelector": {"matchLabels": {"app": "cache"}}, "topologyKey": "zone"}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}
+    template["spec"]["affinity"] = {"podAffinity": required}
+    yield "template.spec.affinity", "beside a cache", {"tpu": _V5E, "template": template}
 
 
 def _role_templates() -> Iterator[Malformed]:

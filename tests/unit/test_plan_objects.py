@@ -4,6 +4,7 @@ After a change that is meant, run with ``FTJOB_WRITE_GOLDEN=1`` and read the dif
 """
 
 import copy
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -81,6 +82,34 @@ SERVING = {
     },
 }
 
+ON_TPU_NODES = {
+    "spec": {
+        "nodeSelector": {"cloud.google.com/gke-tpu-topology": "2x4", "zone": "b"},
+        "tolerations": [{"key": "google.com/tpu", "operator": "Equal", "value": "present"}],
+        "affinity": {
+            "podAntiAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [
+                    {"labelSelector": {"matchLabels": {"app": "cache"}}, "topologyKey": "zone"}
+                ]
+            }
+        },
+        "containers": [
+            {
+                "name": "train",
+                "image": "example/train:1",
+                "command": ["python3"],
+                "resources": {"limits": {"google.com/tpu": 4, "memory": "8Gi"}, "requests": {"cpu": 8}},
+            }
+        ],
+    }
+}
+V5E = {"accelerator": "tpu-v5-lite-podslice", "topology": "2x4", "chipsPerWorker": 4}
+
+
+def tpu(library: str, **fields: Any) -> JobBuilder:
+    return job().strategy("TPU").with_spec(workers=None, tpu={"library": library, **fields})
+
+
 CASES = {
     "horovod-2x2-with-outputs": HOROVOD,
     "plain-1-worker": job(),
@@ -110,6 +139,11 @@ CASES = {
     .outputs(size="1Gi")
     .with_spec(profiling={"mode": "Scheduled"})
     .roles(ps={"replicas": 2, "template": SERVING}, evaluator=1),
+    "tpu-single-host-torch-xla": tpu("TorchXLA", **V5E | {"chipsPerWorker": 8}),
+    "tpu-single-host-tensorflow": tpu("TensorFlow", **V5E | {"topology": "1x1", "chipsPerWorker": 1}),
+    "tpu-multi-host-jax": dataclasses.replace(tpu("JAX", **V5E), name=LONGEST).template(ON_TPU_NODES),
+    "tpu-3-slices-jax": tpu("JAX", **V5E, slices=3),
+    "tpu-endpoints": tpu("TensorFlow", endpoints=["grpc://10.0.0.2:8470", "grpc://10.0.0.3:8470"]),
     "parameter-server-without-chief": job().strategy("ParameterServer").roles(chief=0),
 }
 
@@ -153,7 +187,7 @@ def pod_of(wanted: JobBuilder, config: Config = CONFIG) -> Manifest:
 
 
 def trainer_of(pod: Manifest) -> Manifest:
-    found: Manifest = next(c for c in pod["spec"]["containers"] if c["name"] == "trainer")
+    found: Manifest = next(c for c in pod["spec"]["containers"] if c["name"] in {"train", "trainer"})
     return found
 
 

@@ -119,21 +119,6 @@ COMBINATIONS: tuple[Rule, ...] = (
         broken=lambda spec: spec.strategy not in WITH_ROLES and spec.roles is not None,
     ),
     Rule(
-        field="spec.tpu",
-        message="strategy TPU needs to know which TPU",
-        remedy="write tpu: {library: ..., accelerator: ..., topology: ..., chipsPerWorker: ...}",
-        cel="self.strategy != 'TPU' || has(self.tpu)",
-        broken=lambda spec: spec.strategy is StrategyName.TPU and spec.tpu is None,
-        required=True,
-    ),
-    Rule(
-        field="spec.tpu",
-        message="only strategy TPU has a tpu section",
-        remedy="remove tpu, or set strategy to TPU",
-        cel="self.strategy == 'TPU' || !has(self.tpu)",
-        broken=lambda spec: spec.strategy is not StrategyName.TPU and spec.tpu is not None,
-    ),
-    Rule(
         field="spec.elastic",
         message="only the strategies Horovod and Torchrun let workers come and go",
         remedy="remove elastic, or set strategy to Horovod or Torchrun",

@@ -13,6 +13,8 @@ from ftjob.api.template import TRAINER
 GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 MIG_PREFIX = "nvidia.com/mig-"
 
+WORKERS_MAX = 10_000
+
 WORKER = "worker"
 ROLES = ("chief", WORKER, "ps", "evaluator")
 """All roles, in rank order."""

@@ -17,6 +17,7 @@ LABEL_UID = f"{GROUP}/uid"
 LABEL_ROLE = f"{GROUP}/role"
 LABEL_INDEX = f"{GROUP}/index"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_SLICE = f"{GROUP}/slice"
 LABEL_STRATEGY = f"{GROUP}/strategy"
 
 ANNOTATION_CAPTURE = f"{GROUP}/capture"

@@ -8,17 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ftjob.api.rules import Rule
-from ftjob.api.spec import GangMode, JobSpec, StrategyName, Tool
-
-SUPPORTED_STRATEGIES = (
-    StrategyName.HOROVOD,
-    StrategyName.MIRRORED,
-    StrategyName.MULTI_WORKER_MIRRORED,
-    StrategyName.PARAMETER_SERVER,
-    StrategyName.TORCHRUN,
-    StrategyName.JAX,
-    StrategyName.PLAIN,
-)
+from ftjob.api.spec import GangMode, JobSpec, Tool
 
 
 def _not_yet(field: str, what: str, remedy: str, *, cel: str, broken: Callable[[JobSpec], bool]) -> Rule:
@@ -42,20 +32,6 @@ def _restart(key: str, attribute: str) -> Rule:
 
 
 UNSUPPORTED: tuple[Rule, ...] = (
-    Rule(
-        field="spec.strategy",
-        message="this version of ftjob does not support this strategy yet",
-        remedy=f"use one of {', '.join(SUPPORTED_STRATEGIES)}",
-        cel=f"self.strategy in {[str(name) for name in SUPPORTED_STRATEGIES]}",
-        broken=lambda spec: spec.strategy not in SUPPORTED_STRATEGIES,
-    ),
-    _not_yet(
-        "spec.tpu",
-        "TPUs",
-        "remove tpu",
-        cel="!has(self.tpu)",
-        broken=lambda spec: spec.tpu is not None,
-    ),
     _not_yet(
         "spec.elastic",
         "a changing number of workers",

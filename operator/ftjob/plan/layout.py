@@ -73,6 +73,8 @@ class Layout:
     """All workers of an attempt in rank order; the first is the leader."""
 
     spec: JobSpec
+    uid: str
+    """Of the job."""
     attempt: int
     workers: tuple[WorkerPlace, ...]
     rendezvous_port: int
@@ -121,6 +123,7 @@ def cluster_layout(job: Job, attempt: int) -> Layout:
     names = [pod_name(job.name, role, attempt, index) for role, index in places]
     return Layout(
         spec=job.spec,
+        uid=job.uid,
         attempt=attempt,
         workers=tuple(
             WorkerPlace(

@@ -11,6 +11,7 @@ from ftjob.plan.strategies.multi_worker_mirrored import MultiWorkerMirrored
 from ftjob.plan.strategies.parameter_server import ParameterServer
 from ftjob.plan.strategies.plain import Plain
 from ftjob.plan.strategies.torchrun import Torchrun
+from ftjob.plan.strategies.tpu import Tpu
 
 if TYPE_CHECKING:
     from ftjob.api.spec import StrategyName
@@ -22,6 +23,7 @@ _ALL: tuple[Strategy, ...] = (
     MultiWorkerMirrored(),
     ParameterServer(),
     Torchrun(),
+    Tpu(),
     Jax(),
     Plain(),
 )
