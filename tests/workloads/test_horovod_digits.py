@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
-from horovod.runner.http.http_server import RendezvousServer
+from support.horovod_ranks import launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from support.horovod_ranks import Ranks
     from workloads.conftest import Program
-
-    Ranks = Callable[..., list[Program]]
 
 pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up before
 HERE = Path(__file__).parent
@@ -29,43 +27,8 @@ SAME_BATCHES = ("--shard", "interleave", "--fixed-order", "--lr-schedule", "cons
 
 @pytest.fixture(scope="module")
 def ranks(start: Callable[..., Program]) -> Iterator[Ranks]:
-    """Start the ranks of a job on so many (pretended) hosts, with a rendezvous server of their own."""
-    servers: list[RendezvousServer] = []
-
-    def ranks(folder: Path, hosts: str, *args: object) -> list[Program]:
-        slots = get_host_assignments(parse_hosts(hosts), 1)
-        server = RendezvousServer()
-        port = server.start()
-        server.init(slots)
-        servers.append(server)
-        return [
-            start(
-                folder,
-                *args,
-                name=f"rank-{slot.rank}",
-                env={
-                    "HOROVOD_RANK": str(slot.rank),
-                    "HOROVOD_SIZE": str(slot.size),
-                    "HOROVOD_LOCAL_RANK": str(slot.local_rank),
-                    "HOROVOD_LOCAL_SIZE": str(slot.local_size),
-                    "HOROVOD_CROSS_RANK": str(slot.cross_rank),
-                    "HOROVOD_CROSS_SIZE": str(slot.cross_size),
-                    "HOROVOD_HOSTNAME": slot.hostname,
-                    "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
-                    "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
-                    "HOROVOD_CONTROLLER": "gloo",
-                    "HOROVOD_CPU_OPERATIONS": "gloo",
-                    "HOROVOD_GLOO_IFACE": "lo",
-                    "HOROVOD_GLOO_TIMEOUT_SECONDS": "400",
-                    "FTJOB_NODE_NAME": f"node-of-{slot.hostname}",
-                },
-            )
-            for slot in slots
-        ]
-
-    yield ranks
-    for server in servers:
-        server.stop()
+    with launcher(start) as ranks:
+        yield ranks
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +95,9 @@ def test_sigterm_to_one_rank_stops_all_at_one_step_and_the_next_run_goes_on_from
 ) -> None:
     same = (*SAME_BATCHES, "--steps", STEPS, "--batch-size", 32)
     stopped = STOP_BEFORE + 1  # the step that was under way is finished
-    for program in ranks(tmp_path, "h0:1,h1:1", HERE / "horovod_sigterm_at_step.py", 1, STOP_BEFORE, *same):
+    for program in ranks(
+        tmp_path, "h0:1,h1:1", HERE / "horovod_sigterm_at_step.py", MODULE[1], 1, STOP_BEFORE, *same
+    ):
         program.finish(exit_code=143)
         assert f"stopped at step {stopped}" in program.output()
 

@@ -19,15 +19,10 @@ and 0.90 is demanded; a rank without the exchange knows two or three digits and 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import os
-import signal
 import socket
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import horovod.tensorflow as hvd
@@ -35,14 +30,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ftjob_workloads import digits
+from ftjob_workloads import digits, life
+from ftjob_workloads.shards import Shard, parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
-
-STOPPED = 128 + signal.SIGTERM
-"""Exit code after SIGTERM: the job is not done, start it again."""
 
 
 @keras.saving.register_keras_serializable("ftjob")
@@ -66,41 +58,6 @@ class ScaledWarmUp(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs."""
         return {"base": self.base, "ranks": self.ranks, "warmup_steps": self.warmup_steps}
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One rank's part of the training data, and the order in which it is used."""
-
-    rows: digits.Ints
-    batch: int
-    seed: int | None
-    """None: always the same order."""
-
-    @classmethod
-    def of(cls, args: argparse.Namespace, labels: digits.Ints) -> Shard:
-        """Cut shard ``--shard-index`` of ``--shard-count`` out of the training data."""
-        index, count = args.shard_index, args.shard_count
-        if args.shard == "classes":
-            rows = np.flatnonzero(labels % count == index)
-        else:
-            # Equal lengths: then the ranks' k-th batches together are the k-th batch of one rank alone.
-            rows = np.arange(index, len(labels) - len(labels) % count, count)
-        if len(rows) < args.batch_size:
-            sys.exit(
-                f"shard {index} of {count} has {len(rows)} samples, less than --batch-size: use fewer ranks"
-            )
-        return cls(rows, args.batch_size, None if args.fixed_order else args.seed + index)
-
-    def at(self, step: int) -> digits.Ints:
-        """Return the batch of ``step``, a function of the step: a resumed run needs no other state."""
-        epoch, index = divmod(step, len(self.rows) // self.batch)
-        rows = (
-            self.rows
-            if self.seed is None
-            else np.random.default_rng((self.seed, epoch)).permutation(self.rows)
-        )
-        return rows[index * self.batch : (index + 1) * self.batch]
 
 
 class Trainer:
@@ -161,17 +118,6 @@ class Trainer:
         return digest.hexdigest()
 
 
-class StopSignal:
-    """Remembers SIGTERM; it may arrive in the middle of a step, at another step on each rank."""
-
-    def __init__(self) -> None:
-        self.seen = False
-        signal.signal(signal.SIGTERM, self._note)
-
-    def _note(self, _signal: int, _frame: FrameType | None) -> None:
-        self.seen = True
-
-
 def use_devices() -> None:
     """Take this rank's GPU if there are any: one for each rank of the machine."""
     gpus = tf.config.list_physical_devices("GPU")
@@ -179,63 +125,6 @@ def use_devices() -> None:
         mine = gpus[hvd.local_rank() % len(gpus)]
         tf.config.set_visible_devices(mine, "GPU")
         tf.config.experimental.set_memory_growth(mine, enable=True)
-
-
-def report(step: int, steps: int, loss: float) -> None:
-    """Tell ftjob how far we are: it finds the step by itself, but not how many there will be."""
-    file = os.environ.get("FTJOB_PROGRESS_FILE")
-    if file:
-        with Path(file).open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"step": step, "totalSteps": steps, "metrics": {"loss": loss}}) + "\n")
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; call it after ``hvd.init()``."""
-    env = os.environ
-    outputs = Path(env.get("FTJOB_OUTPUTS", "outputs"))
-    p = argparse.ArgumentParser(prog="horovod_digits", description=(__doc__ or "").partition("\n")[0])
-    add = p.add_argument
-    add(
-        "--shard",
-        choices=["classes", "interleave"],
-        default="classes",
-        help="rank r sees its own digits only, or every n-th sample (default: %(default)s)",
-    )
-    # From ftjob, not from Horovod: should the ranks not find each other, each still has only its own shard.
-    add("--shard-index", type=int, default=int(env.get("FTJOB_RANK", hvd.rank())), help="default: the rank")
-    add(
-        "--shard-count",
-        type=int,
-        default=int(env.get("FTJOB_WORLD_SIZE", hvd.size())),
-        help="default: the number of ranks",
-    )
-    add("--fixed-order", action="store_true", help="do not shuffle")
-    add("--batch-size", type=int, default=16, help="samples a step on each rank (default: %(default)s)")
-    add("--steps", type=int, default=300, help="optimizer steps (default: %(default)s)")
-    add(
-        "--lr-schedule",
-        choices=["warmup", "constant"],
-        default="warmup",
-        help="rise to ranks x rate, or not (default: %(default)s)",
-    )
-    add("--learning-rate", type=float, default=0.02, help="of one rank (default: %(default)s)")
-    add("--warmup-steps", type=int, default=60, help="(default: %(default)s)")
-    add(
-        "--seed",
-        type=int,
-        default=1,
-        help="of weights and sample order; the rank is added (default: %(default)s)",
-    )
-    add("--min-accuracy", type=float, default=0.9, help="exit 1 below it (default: %(default)s)")
-    add(
-        "--checkpoint-dir",
-        type=Path,
-        default=env.get("FTJOB_CHECKPOINT_DIR", outputs / "checkpoints"),
-        help="default: $FTJOB_CHECKPOINT_DIR",
-    )
-    add("--checkpoint-every", type=int, default=100, help="steps (default: %(default)s)")
-    add("--results-dir", type=Path, default=outputs / "results", help="default: $FTJOB_OUTPUTS/results")
-    return p.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -247,8 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 if the accuracy is too low, 143 if SIGTERM came first.
     """
     hvd.init()
-    args = parse(argv)
-    stop = StopSignal()
+    args = parser("horovod_digits", __doc__, hvd.rank(), hvd.size()).parse_args(argv)
+    stop = life.StopSignal()
     use_devices()
     rank, size = hvd.rank(), hvd.size()
     keras.utils.set_random_seed(args.seed + rank)
@@ -285,10 +174,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             manager.save(done)
         if rank == 0 and (stopped or done % 20 == 0):
             print(f"step {done} loss {losses[-1]:.4f}")
-            report(done, args.steps, losses[-1])
+            life.report(done, args.steps, {"loss": losses[-1]})
         if stopped:
             print(f"rank {rank} stopped at step {done}")
-            return STOPPED
+            return life.STOPPED
 
     accuracy = trainer.accuracy(test)
     result = {
@@ -305,10 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "classes": np.unique(data.labels[shard.rows]).tolist(),
         "testAccuracy": accuracy,
     }
-    args.results_dir.mkdir(parents=True, exist_ok=True)
-    (args.results_dir / f"result-rank-{rank:05d}.json").write_text(
-        json.dumps(result) + "\n", encoding="utf-8"
-    )
+    life.write_result(args.results_dir, result, rank)
     if rank == 0:
         trainer.model.save(args.results_dir / "model.keras")
         print(f"steps={trainer.step} test_accuracy={accuracy:.4f}")

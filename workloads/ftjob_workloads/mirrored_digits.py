@@ -20,28 +20,20 @@ digits. With 2 devices and the defaults the program reaches a test accuracy of 0
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import signal
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ftjob_workloads import digits
+from ftjob_workloads import digits, life
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
-    from types import FrameType
-
-STOPPED = 128 + signal.SIGTERM
-"""Exit code after SIGTERM: the job is not done, start it again."""
 
 
 @keras.saving.register_keras_serializable("ftjob")
@@ -163,11 +155,8 @@ class Keeper(keras.callbacks.Callback):
         self.every = every
         self.losses: list[float] = []
         self.norms: list[float] = []
+        self.stop = life.StopSignal()
         self.stopped = False
-        signal.signal(signal.SIGTERM, self._stop)
-
-    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
-        self.stopped = True  # nothing else: a signal comes at any time, also in the middle of a step
 
     def step(self) -> int:
         """Return the optimizer's count, which is kept in the checkpoint with the weights."""
@@ -178,6 +167,7 @@ class Keeper(keras.callbacks.Callback):
         logs = logs or {}
         self.losses.append(float(logs["step_loss"]))
         self.norms.append(float(logs["step_norm"]))
+        self.stopped = self.stop.seen
         if self.stopped or self.step() % self.every == 0:
             self.manager.save(self.step())
         if self.stopped:
@@ -251,9 +241,7 @@ def train(model: ClippedModel, stream: Stream, keeper: Keeper, start: int, steps
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    outputs = Path(os.environ.get("FTJOB_OUTPUTS", "outputs"))
-    checkpoints = os.environ.get("FTJOB_CHECKPOINT_DIR", outputs / "checkpoints")
-    p = argparse.ArgumentParser(prog="mirrored_digits", description=(__doc__ or "").partition("\n")[0])
+    p = life.parser("mirrored_digits", __doc__)  # the default size is that of --smoke
     p.add_argument(
         "--devices",
         type=int,
@@ -268,13 +256,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument(
         "--clip-norm", type=float, default=1.0, help="longest global gradient (default: %(default)s)"
     )
-    p.add_argument("--seed", type=int, default=1, help="of weights and sample order (default: %(default)s)")
     p.add_argument("--min-accuracy", type=float, default=0.95, help="exit 1 below it (default: %(default)s)")
-    p.add_argument("--checkpoint-dir", type=Path, default=checkpoints, help="default: $FTJOB_CHECKPOINT_DIR")
     p.add_argument("--checkpoint-every", type=int, default=100, help="steps (default: %(default)s)")
-    p.add_argument(
-        "--results-dir", type=Path, default=outputs / "results", help="default: $FTJOB_OUTPUTS/results"
-    )
     return p.parse_args(argv)
 
 
@@ -310,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     step = int(model.optimizer.iterations.numpy())
     if keeper.stopped:
         print(f"stopped at step {step}, saved {manager.latest_checkpoint}")
-        return STOPPED
+        return life.STOPPED
 
     manager.save(step)
     scores = model.evaluate(test.images, test.labels, batch_size=120, return_dict=True, verbose=0)
@@ -324,8 +307,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "testAccuracy": accuracy,
         "worstRecall": float(scores["worst_recall"]),
     }
-    args.results_dir.mkdir(parents=True, exist_ok=True)
-    (args.results_dir / "result-rank-00000.json").write_text(json.dumps(result, indent=1) + "\n")
+    life.write_result(args.results_dir, result)
     model.save(args.results_dir / "model.keras")
     print(f"steps={step} test_accuracy={accuracy:.4f} worst_recall={result['worstRecall']:.4f}")
     if accuracy < args.min_accuracy:
