@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from ftjob.api.defaults import processes_per_worker, success_of, trainer_of, workers_of
+from ftjob.api.defaults import (
+    processes_per_worker,
+    roles_of,
+    success_of,
+    template_of,
+    tpu_hosts,
+    trainer_of,
+    workers_of,
+    world_size_of,
+)
 from ftjob.api.spec import JobSpec, SuccessPolicy
 
 
@@ -47,6 +56,9 @@ def test_one_worker() -> None:
         (spec("Mirrored", limits={"nvidia.com/gpu": 4}), 1),
         (spec("JAX", limits={"nvidia.com/gpu": 4}), 1),
         (spec("Plain"), 1),
+        (spec("Torchrun", limits={"nvidia.com/gpu": 8}), 8),
+        (spec("JAX", limits={"nvidia.com/gpu": 4}, processesPerWorker=2), 2),
+        (spec("TPU", limits={"google.com/tpu": 4}), 1),
     ],
 )
 def test_a_process_for_each_gpu(given: JobSpec, processes: int) -> None:
@@ -65,3 +77,46 @@ def test_a_process_for_each_gpu(given: JobSpec, processes: int) -> None:
 )
 def test_who_decides_on_success(given: JobSpec, policy: SuccessPolicy) -> None:
     assert success_of(given) is policy
+
+
+@pytest.mark.parametrize(
+    ("roles", "found"),
+    [
+        (None, {"chief": 1, "worker": 2, "ps": 1}),
+        ({}, {"chief": 1, "worker": 2, "ps": 1}),
+        ({"ps": {}, "evaluator": {"replicas": 1}}, {"chief": 1, "worker": 2, "ps": 1, "evaluator": 1}),
+        ({"chief": {"replicas": 0}, "ps": {"replicas": 3}}, {"worker": 2, "ps": 3}),
+    ],
+)
+def test_roles_of_parameter_servers(roles: Any, found: dict[str, int]) -> None:
+    given = spec("ParameterServer", workers=2, roles=roles)
+    assert list(roles_of(given).items()) == list(found.items())  # in rank order
+    assert world_size_of(given) == sum(found.values())
+
+
+def test_other_strategies_have_workers_alone() -> None:
+    assert roles_of(spec("Torchrun", workers=2)) == {"worker": 2}
+    assert world_size_of(spec("Torchrun", workers=2, limits={"nvidia.com/gpu": 4})) == 8
+
+
+def test_a_role_has_the_jobs_template_unless_it_has_its_own() -> None:
+    own = {"spec": {"containers": [{"name": "serve", "command": ["y"]}]}}
+    given = spec("ParameterServer", roles={"ps": {"template": own}, "chief": {"replicas": 1}})
+    assert template_of(given, "ps") == own
+    assert template_of(given, "chief") == template_of(given) == given.template
+    assert trainer_of(given, "ps")["name"] == "serve"
+
+
+@pytest.mark.parametrize(
+    ("topology", "chips", "slices", "workers"),
+    [("2x4", 8, 1, 1), ("2x4", 4, 1, 2), ("2x4", 1, 1, 8), ("4x4x4", 4, 2, 32), ("1x1", 1, 3, 3)],
+)
+def test_each_tpu_host_is_a_worker(topology: str, chips: int, slices: int, workers: int) -> None:
+    tpu = {"library": "JAX", "topology": topology, "chipsPerWorker": chips, "slices": slices}
+    assert tpu_hosts(spec("TPU", tpu=tpu)) == workers_of(spec("TPU", tpu=tpu)) == workers
+
+
+def test_endpoints_are_driven_by_one_worker() -> None:
+    tpu = {"library": "TensorFlow", "endpoints": ["grpc://a:8470", "grpc://b:8470"]}
+    assert tpu_hosts(spec("TPU", tpu=tpu)) is None
+    assert workers_of(spec("TPU", tpu=tpu)) == 1

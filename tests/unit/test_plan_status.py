@@ -169,6 +169,16 @@ def test_the_last_word_on_progress_is_the_chiefs() -> None:
     assert found.step == 9
 
 
+def test_who_ends_earlier_does_not_speak_for_the_leader() -> None:
+    wanted = job().strategy("ParameterServer").roles(evaluator=1).running()
+    others = pod(0).running(), pod(role="ps").running()
+    evaluator = pod(role="evaluator").succeeded(progress={"step": 1})
+    seen = observed(pod(role="chief").running(), *others, evaluator, report=report(step=7))
+    found = status(wanted, seen).progress
+    assert found is not None
+    assert found.step == 7
+
+
 def test_recorded_successes_survive_their_pods() -> None:
     wanted = job().workers(3).running().recorded("0-1")
     role = status(wanted, observed(pod(2).running())).roles[0]

@@ -317,9 +317,10 @@ class JobSpec(Model):
     """What a user asks for."""
 
     strategy: Annotated[StrategyName, Field(description="How the workers cooperate. Immutable.")]
-    workers: Annotated[Replicas | None, Field(description="Pods of role worker, in all; 1 if left out.")] = (
-        None
-    )
+    workers: Annotated[
+        Replicas | None,
+        Field(description="Pods of role worker, in all; if left out the hosts of the TPU, or 1."),
+    ] = None
     processes_per_worker: Annotated[
         int | None,
         Field(ge=1, le=256, description="Ranks a pod; the GPUs the trainer asks for if left out, else 1."),

@@ -217,6 +217,8 @@ def _progress(status: JobStatus, observed: Observed, pods: tuple[PodState, ...])
     """Return the newest progress: the last word of the leader's agent, else what it reports now."""
     told: dict[str, Any] | None = None
     for pod in pods:
+        if not pod.is_over:
+            break  # its rank still reports
         if pod.terminated is not None and pod.terminated.message is not None:
             told = pod.terminated.message.progress
             break
