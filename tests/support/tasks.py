@@ -1,0 +1,51 @@
+"""The environment that ftjob gives the processes of a distributed TensorFlow or JAX job, on this machine."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import ExitStack
+
+
+def free_ports(count: int) -> list[int]:
+    """Return so many different ports that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def tensorflow_tasks(**replicas: int) -> dict[str, dict[str, str]]:
+    """Return each task's variables by its name, such as ``worker-1``; ranks follow the order of the roles."""
+    ports = iter(free_ports(sum(replicas.values())))
+    cluster = {role: [f"127.0.0.1:{next(ports)}" for _ in range(n)] for role, n in replicas.items()}
+    names = [(role, index) for role, n in replicas.items() for index in range(n)]
+    served = {role: servers for role, servers in cluster.items() if role != "evaluator"}
+    return {
+        f"{role}-{index}": {
+            "TF_CONFIG": json.dumps({"cluster": served, "task": {"type": role, "index": index}}),
+            "FTJOB_ROLE": role,
+            "FTJOB_INDEX": str(index),
+            "FTJOB_RANK": str(rank),
+            "FTJOB_WORLD_SIZE": str(len(names)),
+            "FTJOB_NODE_NAME": f"node-of-{role}-{index}",
+        }
+        for rank, (role, index) in enumerate(names)
+    }
+
+
+def jax_processes(count: int) -> list[dict[str, str]]:
+    """Return each process's variables."""
+    (port,) = free_ports(1)
+    return [
+        {
+            "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+            "JAX_NUM_PROCESSES": str(count),
+            "JAX_PROCESS_ID": str(rank),
+            "FTJOB_RANK": str(rank),
+            "FTJOB_WORLD_SIZE": str(count),
+            "FTJOB_NODE_NAME": f"node-of-{rank}",
+        }
+        for rank in range(count)
+    ]
