@@ -86,7 +86,7 @@ COMBINATIONS: tuple[Rule, ...] = (
         field="spec.processesPerWorker",
         message=f"the trainer asks for more than {PROCESSES_MAX} GPUs, and each would get a rank",
         remedy=f"ask for at most {PROCESSES_MAX} GPUs in the trainer's limits, or set processesPerWorker",
-        broken=lambda spec: spec.processes_per_worker is None and gpus_of(trainer_of(spec)) > PROCESSES_MAX,
+        broken=lambda spec: processes_per_worker(spec) > PROCESSES_MAX,
     ),
     Rule(
         field="spec.processesPerWorker",
@@ -120,8 +120,8 @@ COMBINATIONS: tuple[Rule, ...] = (
     ),
     Rule(
         field="spec.elastic",
-        message="only the strategies Horovod and Torchrun let workers come and go",
-        remedy="remove elastic, or set strategy to Horovod or Torchrun",
+        message=f"only the strategies {_listed(ELASTIC)} let workers come and go",
+        remedy=f"remove elastic, or set strategy to {' or '.join(ELASTIC)}",
         cel=f"self.strategy in {_cel(ELASTIC)} || !has(self.elastic)",
         broken=lambda spec: spec.strategy not in ELASTIC and spec.elastic is not None,
     ),
