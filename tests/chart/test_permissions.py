@@ -10,7 +10,7 @@ from support.chart import REPO, Grant, Object, granted, pick, render
 from ftjob.control import agent_key, leader
 
 JOBS = {
-    ("ftjob.dev", "frameworktrainingjobs"): "get list watch",
+    ("ftjob.dev", "frameworktrainingjobs"): "get list watch delete",
     ("ftjob.dev", "frameworktrainingjobs/status"): "patch",
     ("", "pods"): "get list watch create delete",
     ("", "services"): "get list watch create",

@@ -104,10 +104,9 @@ def test_a_finished_job_leaves_nothing_that_outlives_it(cluster: Cluster) -> Non
 
 def test_the_operator_has_the_rights_that_it_uses_and_no_others(cluster: Cluster) -> None:
     ended = job("rights", ["true"])
-    ended["spec"]["cleanPods"] = "All"
+    ended["spec"] |= {"cleanPods": "All", "ttlSecondsAfterFinished": 1}
     cluster.apply(ended)
-    cluster.finished("rights")
-    cluster.kubectl("wait", "--for=delete", "pod/rights-worker-0-0", "--timeout=90s")
+    cluster.kubectl("wait", "--for=delete", "ftj/rights", "--timeout=120s")
     used = set()
     for entry in operator_requests():
         # A 403 of admission (the namespace is going) is no lack of rights.

@@ -140,8 +140,12 @@ class PodBuilder:
     def disrupted(self, reason: str = "EvictionByEvictionAPI") -> PodBuilder:
         return self._with(disruption=reason)
 
-    def deleting(self) -> PodBuilder:
-        return self._with(deleting=True)
+    def deleting(self, seen: float = NOW) -> PodBuilder:
+        return self._with(deleting=True, deleting_seen=seen)
+
+    def lost(self, seen: float = NOW) -> PodBuilder:
+        """Its node has been given up; the pod object stays."""
+        return self.disrupted("DeletionByTaintManager").deleting(seen)
 
     def gone(self) -> PodBuilder:
         return self._with(gone=True, deleting=True)
@@ -232,7 +236,9 @@ class JobBuilder:
         return replace(self.with_spec(**fields), generation=self.generation + 1)
 
     def started(self, at: float = NOW - 60) -> JobBuilder:
-        return self.with_status(start_time=stamp(at), phase=Phase.STARTING)
+        return self.with_status(
+            start_time=stamp(at), attempt_time=stamp(at), active_since=stamp(at), phase=Phase.STARTING
+        )
 
     def running(self, at: float = NOW - 30) -> JobBuilder:
         return self.started().with_status(running_time=stamp(at), phase=Phase.RUNNING)
@@ -285,6 +291,7 @@ def observed(
     existing: frozenset[tuple[str, str]] = frozenset({("Service", "digits")}),
     refused: Refusal | None = None,
     report: LeaderReport | None = None,
+    first_ends: dict[int, float] | None = None,
 ) -> Observed:
     """Return what is seen of a job; its Service exists unless a test says otherwise."""
     return Observed(
@@ -293,6 +300,7 @@ def observed(
         existing=existing,
         refusal=refused,
         report=report,
+        first_ends=first_ends or {},
     )
 
 

@@ -278,22 +278,12 @@ def _combinations() -> Iterator[Malformed]:
             for size in ("lots", "2 Gi")
         ),
         *(("strategy", f"strategy {name}", {"strategy": name}) for name in ("MPI", "horovod", "torchrun")),
-        ("restart.limit", "restart", {"restart": {"limit": 3}}),
-        ("restart.inPlace", "restart in place", {"restart": {"inPlace": False}}),
-        ("restart.retryExitCodes", "exit codes", {"restart": {"retryExitCodes": "42"}}),
-        ("restart.backoffSeconds", "backoff", {"restart": {"backoffSeconds": 1}}),
-        ("restart.countDisruptions", "disruptions", {"restart": {"countDisruptions": True}}),
-        ("restart.rules", "rules", {"restart": {"rules": []}}),
-        ("suspend", "suspend", {"suspend": True}),
-        ("activeDeadlineSeconds", "deadline", {"activeDeadlineSeconds": 60}),
-        ("ttlSecondsAfterFinished", "ttl", {"ttlSecondsAfterFinished": 0}),
         *(
             ("scheduling.gang", f"gang {gang}", {"scheduling": {"gang": gang}})
             for gang in ("Native", "Volcano", "Coscheduling")
         ),
         ("scheduling.queue", "queue", {"scheduling": {"queue": "team-a"}}),
         ("scheduling.topologyKey", "topology", {"scheduling": {"topologyKey": "example.com/rack"}}),
-        ("scheduling.timeoutSeconds", "timeout", {"scheduling": {"timeoutSeconds": 60}}),
         ("watchdog", "watchdog", {"watchdog": {"hangSeconds": 60}}),
     ]
     for field, name, fields in table:

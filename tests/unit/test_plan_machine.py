@@ -6,6 +6,7 @@ goes over the wire and back.
 
 import copy
 import json
+import os
 from typing import Any
 
 from hypothesis import settings
@@ -21,6 +22,7 @@ from ftjob.plan.observed import Refusal, RefusalKind
 from ftjob.plan.outcome import parse_indexes
 from ftjob.plan.status import derive_status
 
+SEQUENCES = int(os.environ.get("FTJOB_SEQUENCES", "300"))
 KEY = ("team", "digits")
 CHOICE = st.integers(0, 4)
 PLACE = st.integers(0, 6)
@@ -45,15 +47,33 @@ class Life(RuleBasedStateMachine):
         self.cache = Cache(clock=lambda: self.now)
         self.harmed = False
         """Whether anything happened that may fail a job."""
+        self.lost: dict[str, float] = {}
+        """When the node of a pod went, by UID: its ranks live on until they miss the others."""
 
     @initialize(
         workers=st.integers(1, 3),
         success=st.sampled_from(["AllWorkers", "Worker0", "Chief"]),
         chiefs=st.integers(0, 1),
         clean=st.sampled_from(["Running", "All", "None"]),
+        limit=st.integers(0, 2),
+        deadline=st.none() | st.just(600),
+        suspend=st.booleans(),
     )
-    def submit(self, workers: int, success: str, clean: str, chiefs: int = 1) -> None:
+    def submit(
+        self,
+        workers: int,
+        success: str,
+        clean: str,
+        chiefs: int = 1,
+        limit: int = 0,
+        deadline: int | None = None,
+        suspend: bool = False,
+    ) -> None:
+        restart = {"limit": limit, "retryExitCodes": "1,128-255", "backoffSeconds": 5}
         wanted = job().workers(workers).success(success).clean_pods(clean)
+        wanted = wanted.with_spec(restart=restart, suspend=suspend)
+        if deadline is not None:
+            wanted = wanted.with_spec(activeDeadlineSeconds=deadline)
         if success == "Chief":
             wanted = wanted.strategy("ParameterServer").roles(chief=chiefs, ps=1)
         meta = {"name": "digits", "namespace": "team", "uid": UID, "generation": 1}
@@ -118,6 +138,24 @@ class Life(RuleBasedStateMachine):
             pod["metadata"]["deletionTimestamp"] = "2027-01-01T00:00:00Z"
             self.cache.see_pod(self.show(pod))
 
+    @rule(choice=CHOICE)
+    def a_node_is_lost(self, choice: int) -> None:
+        pod = self.living(choice)
+        if pod is not None and pod.get("status"):
+            self.harmed = True
+            pod["metadata"].setdefault("deletionTimestamp", "2027-01-01T00:00:00Z")
+            reason = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
+            pod["status"]["conditions"] = [reason]
+            self.lost.setdefault(pod["metadata"]["uid"], self.now)
+            self.cache.see_pod(self.show(pod))
+
+    @rule()
+    def the_user_suspends_or_resumes(self) -> None:
+        if self.job.get("status", {}).get("phase") not in {"Succeeded", "Failed"}:
+            self.job["spec"]["suspend"] = not self.job["spec"]["suspend"]
+            self.job["metadata"]["generation"] += 1
+            self.cache.see_job(self.show(self.job))
+
     @rule(choice=CHOICE, seen=st.booleans())
     def a_deleting_pod_goes(self, choice: int, seen: bool) -> None:
         found = [p for p in self.pods.values() if "deletionTimestamp" in p["metadata"]]
@@ -149,6 +187,10 @@ class Life(RuleBasedStateMachine):
         decision = self.decide_and_write()
         self.delete(decision)
         self.create(decision, refused)
+        present = str(self.job["status"].get("podAttempt", 0))
+        for pod in self.pods.values():
+            mine = pod["metadata"]["labels"]["ftjob.dev/attempt"] == present
+            assert mine or "deletionTimestamp" in pod["metadata"], "every pod is wanted or goes"
 
     @rule(created=PLACE)
     def the_operator_is_killed_while_it_acts(self, created: int) -> None:
@@ -182,13 +224,23 @@ class Life(RuleBasedStateMachine):
         if decision.create:
             assert new["startTime"], "intent comes before effect"
             assert new["phase"] not in {"Succeeded", "Failed"}
-        if new["phase"] == "Failed":
+        if decision.step is Step.FAIL and decision.reason != "DeadlineExceeded":
             assert self.harmed, "a job that nothing happened to must not fail"
             assert new["failure"]["reason"]
-        if decision.step is not Step.WAIT:
-            for time in ("startTime", "runningTime"):
-                assert time not in old or new[time] == old[time]
+        if decision.step is not Step.WAIT and not (decision.step is Step.SUSPEND and "startTime" not in old):
+            assert "startTime" not in old or new["startTime"] == old["startTime"]
+        if decision.step in {Step.START, Step.CONTINUE, Step.SUCCEED, Step.FAIL}:
+            assert "runningTime" not in old or new["runningTime"] == old["runningTime"]
             assert succeeded(old) <= succeeded(new)
+        for counter in ("attempt", "podAttempt"):
+            assert new.get(counter, 0) >= old.get(counter, 0)
+        restarts, before = new.get("restarts", {}), old.get("restarts", {})
+        for counter in ("failures", "disruptions", "lostSeconds"):
+            assert restarts.get(counter, 0) >= before.get(counter, 0)
+        assert restarts.get("failures", 0) <= self.job["spec"]["restart"]["limit"]
+        if new.get("podAttempt", 0) > old.get("podAttempt", 0):
+            assert decision.step in {Step.RESTART, Step.SUSPEND}
+            assert not decision.create, "an attempt is written down before it is begun"
         if new["phase"] == "Succeeded":
             assert self.who_decides() <= succeeded(new)
 
@@ -223,6 +275,8 @@ class Life(RuleBasedStateMachine):
                 self.cache.remember_existing(wanted, manifest["kind"], name)
                 continue
             assert name not in self.pods, "a plan never creates a pod that exists"
+            attempt = manifest["metadata"]["labels"]["ftjob.dev/attempt"]
+            assert not self.alive_beside(attempt), "two attempts never run at once"
             self.uids += 1
             body = copy.deepcopy(manifest)
             body["metadata"]["uid"] = f"pod-{self.uids}"
@@ -230,6 +284,16 @@ class Life(RuleBasedStateMachine):
             self.cache.see_pod(self.show(body))
         if decision.create:
             self.cache.clear_refusal(wanted)
+
+    def alive_beside(self, attempt: str) -> list[str]:
+        """Return the pods of other attempts whose ranks may live."""
+        return [
+            name
+            for name, pod in self.pods.items()
+            if pod["metadata"]["labels"]["ftjob.dev/attempt"] != attempt
+            and "terminated" not in self.state(pod)
+            and self.now - self.lost.get(pod["metadata"]["uid"], self.now) < CONFIG.contact_timeout_seconds
+        ]
 
     # -- what must hold -------------------------------------------------------------------------------
 
@@ -245,8 +309,13 @@ class Life(RuleBasedStateMachine):
         """Let all that lives succeed: then every job ends, and what it has to clean up goes."""
         if not hasattr(self, "job"):
             return
-        for _ in range(12):
-            self.now += 70
+        if self.job["spec"]["suspend"] and self.job.get("status", {}).get("phase") not in {
+            "Succeeded",
+            "Failed",
+        }:
+            self.the_user_suspends_or_resumes()
+        for _ in range(20):
+            self.now += 370
             self.the_operator_looks(None)
             while any("deletionTimestamp" in p["metadata"] for p in self.pods.values()):
                 self.a_deleting_pod_goes(0, seen=True)
@@ -259,7 +328,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+TestLife.settings = settings(max_examples=SEQUENCES, stateful_step_count=30, deadline=None)
 
 
 def test_pods_of_a_start_that_was_taken_back_are_no_failure_after_a_restart() -> None:

@@ -47,8 +47,9 @@ from ftjob.plan.outcome import first_failure, format_indexes, parse_indexes, sen
 )  # fmt: skip
 def test_the_first_failing_rank(pods: list[PodBuilder], rank: int | None, reason: str) -> None:
     for order in (pods, pods[::-1]):
-        found = first_failure(builder.state for builder in order)
-        assert found is not None
+        end = first_failure(builder.state for builder in order)
+        assert end is not None
+        found = end.failure
         assert (found.rank, found.reason) == (rank, reason)
 
 
@@ -58,8 +59,9 @@ def test_without_failed_pods_there_is_no_failure() -> None:
 
 def test_a_failure_says_where_it_was_and_its_own_exit_code() -> None:
     text = "Traceback\n  File\nValueError: shapes differ\n"
-    found = first_failure([pod(3).running().failed(42, rank=6, text=text).state])
-    assert found is not None
+    end = first_failure([pod(3).running().failed(42, rank=6, text=text).state])
+    assert end is not None
+    found = end.failure
     assert (found.role, found.index, found.pod, found.node) == ("worker", 3, "digits-worker-0-3", "node-3")
     assert found.exit_code == 42
     assert found.message == text
@@ -69,8 +71,9 @@ def test_a_failure_says_where_it_was_and_its_own_exit_code() -> None:
 
 
 def test_without_a_rank_the_worker_is_named() -> None:
-    found = first_failure([pod(1).running().gone().state])
-    assert found is not None
+    end = first_failure([pod(1).running().gone().state])
+    assert end is not None
+    found = end.failure
     assert sentence(found).startswith("worker 1 (pod digits-worker-0-1 on node-1) failed: pod digits-")
 
 

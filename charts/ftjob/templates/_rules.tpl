@@ -7,7 +7,7 @@ docs/install.md says for each what it is for.
 {{- define "ftjob.jobRules" -}}
 - apiGroups: [ftjob.dev]
   resources: [frameworktrainingjobs]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, delete]
 - apiGroups: [ftjob.dev]
   resources: [frameworktrainingjobs/status]
   verbs: [patch]

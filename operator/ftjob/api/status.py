@@ -70,6 +70,20 @@ class Restarts(StatusModel):
 
     failures: Annotated[int, Field(description="Restarts after failures; they spend restart.limit.")] = 0
     disruptions: Annotated[int, Field(description="Restarts after disruptions.")] = 0
+    in_a_row: Annotated[int | None, Field(description="Disruptions in a row, without a step in between.")] = (
+        None
+    )
+    step: Annotated[int | None, Field(description="Steps done at the last restart.")] = None
+    lost_seconds: Annotated[
+        int | None, Field(description="Time from failures until all workers ran again.")
+    ] = None
+    failed_nodes: Annotated[
+        list[str] | None,
+        Field(
+            description="Nodes of the first failing ranks, latest last; the next attempt avoids "
+            "those that are named twice."
+        ),
+    ] = None
 
 
 class RoleStatus(StatusModel):
@@ -170,9 +184,19 @@ class JobStatus(StatusModel):
     ] = []
     selector: Annotated[str | None, Field(description="Label selector of the workers.")] = None
     start_time: Annotated[str | None, Field(description="Just before the first pod (RFC 3339).")] = None
-    running_time: Annotated[str | None, Field(description="When all workers first ran (RFC 3339).")] = None
+    attempt_time: Annotated[
+        str | None, Field(description="When the present attempt was ordered (RFC 3339).")
+    ] = None
+    running_time: Annotated[
+        str | None, Field(description="When all workers of the present attempt first ran (RFC 3339).")
+    ] = None
     completion_time: Annotated[str | None, Field(description="When the job ended (RFC 3339).")] = None
-    active_seconds: Annotated[int | None, Field(description="Time counted by the deadline.")] = None
+    active_since: Annotated[
+        str | None, Field(description="Since when the deadline counts; absent while suspended (RFC 3339).")
+    ] = None
+    active_seconds: Annotated[
+        int | None, Field(description="Time counted by the deadline before activeSince; in all at the end.")
+    ] = None
     progress: Annotated[Progress | None, Field(description="How far the training is.")] = None
     failure: Annotated[Failure | None, Field(description="The first failing rank.")] = None
     profile: Annotated[ProfileStatus | None, Field(description="What profiling has shown.")] = None

@@ -21,16 +21,6 @@ def _not_yet(field: str, what: str, remedy: str, *, cel: str, broken: Callable[[
     )
 
 
-def _restart(key: str, attribute: str) -> Rule:
-    return _not_yet(
-        f"spec.restart.{key}",
-        "restarts of a failed job",
-        f"remove restart.{key}",
-        cel=f"!has(self.restart) || !has(self.restart.{key})",
-        broken=lambda spec: attribute in spec.restart.model_fields_set,
-    )
-
-
 UNSUPPORTED: tuple[Rule, ...] = (
     _not_yet(
         "spec.elastic",
@@ -38,39 +28,6 @@ UNSUPPORTED: tuple[Rule, ...] = (
         "remove elastic and set workers to a fixed number",
         cel="!has(self.elastic)",
         broken=lambda spec: spec.elastic is not None,
-    ),
-    _not_yet(
-        "spec.restart.limit",
-        "restarts of a failed job",
-        "remove restart.limit, or set it to 0",
-        cel="self.?restart.?limit.orValue(0) == 0",
-        broken=lambda spec: spec.restart.limit > 0,
-    ),
-    _restart("inPlace", "in_place"),
-    _restart("retryExitCodes", "retry_exit_codes"),
-    _restart("rules", "rules"),
-    _restart("backoffSeconds", "backoff_seconds"),
-    _restart("countDisruptions", "count_disruptions"),
-    _not_yet(
-        "spec.suspend",
-        "suspended jobs",
-        "remove suspend, or set it to false; to stop the job, delete it",
-        cel="!self.?suspend.orValue(false)",
-        broken=lambda spec: spec.suspend,
-    ),
-    _not_yet(
-        "spec.activeDeadlineSeconds",
-        "a deadline",
-        "remove activeDeadlineSeconds; to stop the job, delete it",
-        cel="!has(self.activeDeadlineSeconds)",
-        broken=lambda spec: spec.active_deadline_seconds is not None,
-    ),
-    _not_yet(
-        "spec.ttlSecondsAfterFinished",
-        "the deletion of finished jobs",
-        "remove ttlSecondsAfterFinished and delete the job yourself",
-        cel="!has(self.ttlSecondsAfterFinished)",
-        broken=lambda spec: spec.ttl_seconds_after_finished is not None,
     ),
     _not_yet(
         "spec.scheduling.gang",
@@ -92,13 +49,6 @@ UNSUPPORTED: tuple[Rule, ...] = (
         "remove scheduling.topologyKey and write a podAffinity into the template",
         cel="!has(self.scheduling) || !has(self.scheduling.topologyKey)",
         broken=lambda spec: spec.scheduling.topology_key is not None,
-    ),
-    _not_yet(
-        "spec.scheduling.timeoutSeconds",
-        "a time limit for the start",
-        "remove scheduling.timeoutSeconds",
-        cel="!has(self.scheduling) || !has(self.scheduling.timeoutSeconds)",
-        broken=lambda spec: spec.scheduling.timeout_seconds is not None,
     ),
     _not_yet(
         "spec.profiling.tools",

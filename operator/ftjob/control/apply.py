@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from ftjob.api.names import LABEL_JOB, LABEL_UID
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from ftjob.kube.port import CLAIM, POD, SECRET, SERVICE, resource_of
+from ftjob.kube.port import CLAIM, JOB, POD, SECRET, SERVICE, resource_of
 from ftjob.plan.observed import Refusal, RefusalKind
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ async def apply(job: Job, decision: Plan, ctx: Context) -> None:
     if decision.delete:
         slots = asyncio.Semaphore(AT_ONCE)
         await _all(_delete(job, pod, ctx, slots) for pod in decision.delete)
+    if decision.delete_job:
+        with contextlib.suppress(NotFoundError, ConflictError):  # gone, or another job has the name now
+            await ctx.kube.delete(JOB, job.namespace, job.name, uid=job.uid)
     if not decision.create:
         return
     refusal = await _create_all(job, decision.create, ctx)

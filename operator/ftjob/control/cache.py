@@ -39,6 +39,7 @@ class _Family:
     refused_generation: int = 0
     refused_times: int = 0
     report: LeaderReport | None = None
+    first_ends: dict[int, float] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -110,6 +111,10 @@ class Cache:
         old = family.pods.get(pod.uid)
         if old is not None and old.terminated and pod.terminated:
             pod = replace(pod, terminated=replace(pod.terminated, seen=old.terminated.seen))
+        if old is not None and old.deleting and pod.deleting:
+            pod = replace(pod, deleting_seen=old.deleting_seen)
+        if pod.is_over and not pod.succeeded:
+            family.first_ends.setdefault(pod.attempt, self._clock())
         family.pods[pod.uid] = pod
         # Where a pod runs matters when something else about it changes.
         if old is not None and replace(old, node=pod.node, ip=pod.ip) == pod:
@@ -131,6 +136,8 @@ class Cache:
         family = self._families.get(place[3])
         if family is None or uid not in family.pods:
             return None
+        if not family.pods[uid].succeeded:
+            family.first_ends.setdefault(family.pods[uid].attempt, self._clock())
         job = self._jobs.get(family.key)
         if uid in self._dismissed or job is None or job.uid != place[3]:
             del family.pods[uid]
@@ -226,6 +233,7 @@ class Cache:
             existing=frozenset(family.objects),
             refusal=family.refusal,
             report=family.report,
+            first_ends=dict(family.first_ends),
         )
 
     def known(self, resource: Resource) -> dict[str, tuple[str, str, str]]:
@@ -289,6 +297,8 @@ class Cache:
             uid for uid, p in family.pods.items() if p.gone and (over or p.attempt < status.pod_attempt)
         ]:
             del family.pods[uid]
+        for attempt in [attempt for attempt in family.first_ends if attempt < status.pod_attempt - 1]:
+            del family.first_ends[attempt]
 
     def _bury(self, uid: str) -> None:
         """Remember that an object is gone: the answer to an earlier write may still be on its way."""

@@ -29,6 +29,10 @@ REPEAT_SECONDS = 600.0
 NOTE_MAX = 1024
 """events.k8s.io/v1: the note has at most 1 kB."""
 
+NO_OUTPUTS = (
+    "restart.limit is set, but without outputs a checkpoint goes with its pod and each attempt begins anew; "
+    "add outputs: {}"
+)
 NORMAL, WARNING = "Normal", "Warning"
 
 _CONDITION_OF_PHASE = {
@@ -72,6 +76,8 @@ class Events:
             self._say(job, WARNING if phase in _TROUBLE else NORMAL, reason, note or phase.value)
         elif decision.reason and decision.message and _not_yet_in(old, decision):
             self._say(job, WARNING, decision.reason, decision.message)
+        if old.start_time is None and status.start_time is not None and _forgets_checkpoints(job):
+            self._say(job, WARNING, "NoOutputs", NO_OUTPUTS)
 
     def warn(self, job: Job, reason: str, note: str) -> None:
         """Tell of trouble."""
@@ -118,6 +124,10 @@ class Events:
                 "uid": job.uid,
             },
         }
+
+
+def _forgets_checkpoints(job: Job) -> bool:
+    return job.spec is not None and job.spec.restart.limit > 0 and job.spec.outputs is None
 
 
 def _not_yet_in(old: JobStatus, decision: Plan) -> bool:

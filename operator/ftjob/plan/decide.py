@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ftjob.api.defaults import success_of
-from ftjob.api.spec import CleanPods, SuccessPolicy
-from ftjob.api.status import ConditionType, Failure
+from ftjob.api.spec import SuccessPolicy
+from ftjob.api.status import ConditionType, Failure, Phase
 from ftjob.api.validate import validate
-from ftjob.plan.decision import Plan, PodRef, Step
+from ftjob.plan.decision import Plan, Step
+from ftjob.plan.ending import after_failures, end_of_attempt, give_up, may_still_run, refs, to_clean
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.objects import build_claim, build_pod, build_secret, build_service, service_name
 from ftjob.plan.observed import RefusalKind
-from ftjob.plan.outcome import EVIDENCE_SECONDS, POD_VANISHED, first_failure, parse_indexes, sentence
+from ftjob.plan.outcome import parse_indexes, vanished
+from ftjob.plan.times import unix
+from ftjob.plan.waiting import why_not_running
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ftjob.api.job import Job
     from ftjob.api.status import JobStatus
     from ftjob.plan.decision import Config, Manifest
@@ -26,6 +32,10 @@ NAME_CONFLICT = "NameConflict"
 PREVIOUS_RUN = "PreviousRunTerminating"
 FORBIDDEN = "CreationForbidden"
 TAKING_BACK = "TakingBackPods"
+OLD_PODS = "OldPodsTerminating"
+BACKING_OFF = "BackingOff"
+DEADLINE = "DeadlineExceeded"
+START_TIMEOUT = "StartTimeout"
 
 LOOK_AGAIN_SECONDS = 2.0
 """How soon to look again at what usually announces itself by an event."""
@@ -45,35 +55,40 @@ def plan(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
     config
         The operator's settings.
     """
-    pods = tuple(pod for pod in observed.pods if pod.attempt == job.status.pod_attempt)
     if _is_at_rest(job):
-        return Plan(Step.REST, delete=_to_clean(job, pods))
+        return _rest(job, observed.pods, now=now)
     if job.status.start_time is None or job.spec is None:
         problems = validate(job)
         if problems:
             message = "; ".join(str(problem) for problem in problems[:5])
             more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
             return Plan(Step.REFUSE, reason=INVALID_SPEC, message=message + more, problems=problems)
-        if observed.predecessors:
-            return Plan(
-                Step.WAIT,
-                reason=PREVIOUS_RUN,
-                message=f"waits for the pods of an earlier job of this name: {_some(observed.predecessors)}",
-                next_look=LOOK_AGAIN_SECONDS,
-            )
-    if observed.refusal is not None:
-        answer = _after_refusal(observed.refusal, pods, now=now)
-        if answer is not None:
-            return answer
-    if job.status.start_time is None and any(not pod.gone for pod in pods):
+    assert job.spec is not None
+    pods = tuple(pod for pod in observed.pods if pod.attempt == job.status.pod_attempt)
+    if job.spec.suspend:
+        return Plan(Step.SUSPEND, delete=refs(observed.pods))
+    late = _is_late(job, now)
+    if late:
+        return give_up(job, observed.pods, DEADLINE, late)
+    if job.status.start_time is None and observed.predecessors:
         return Plan(
             Step.WAIT,
-            delete=_refs(pods),
-            reason=TAKING_BACK,
-            message="waits for the pods of a start that was taken back to end",
+            reason=PREVIOUS_RUN,
+            message=f"waits for the pods of an earlier job of this name: {_some(observed.predecessors)}",
             next_look=LOOK_AGAIN_SECONDS,
         )
-    return _go_on(job, observed, pods, now=now, config=config)
+    decision = _after_refusal(job, observed.refusal, pods, now=now) if observed.refusal is not None else None
+    if decision is None and not has_begun(job.status):
+        decision = _wait_to_begin(job, observed, pods, now=now, config=config)
+    if decision is None:
+        decision = _go_on(job, observed, pods, now=now, config=config)
+    return _with_deadline(decision, job, now)
+
+
+def has_begun(status: JobStatus) -> bool:
+    """Whether the present attempt has been started: its pods are wanted."""
+    waits = {Phase.RESTARTING, Phase.SUSPENDED}
+    return status.start_time is not None and status.phase not in waits
 
 
 def _is_at_rest(job: Job) -> bool:
@@ -85,69 +100,150 @@ def _is_at_rest(job: Job) -> bool:
     return not (invalid and job.generation > (job.status.observed_generation or 0))
 
 
-def _after_refusal(refusal: Refusal, pods: tuple[PodState, ...], *, now: float) -> Plan | None:
+def _rest(job: Job, pods: tuple[PodState, ...], *, now: float) -> Plan:
+    """Clean up after the job, and at last the job itself."""
+    older = refs(pod for pod in pods if pod.attempt != job.status.pod_attempt)
+    last = tuple(pod for pod in pods if pod.attempt == job.status.pod_attempt)
+    rest = Plan(Step.REST, delete=(*older, *to_clean(job, last)))
+    ttl = job.spec.ttl_seconds_after_finished if job.spec is not None else None
+    if ttl is None or job.status.completion_time is None:
+        return rest
+    left = unix(job.status.completion_time) + ttl - now
+    return replace(rest, next_look=left) if left > 0 else replace(rest, delete_job=True)
+
+
+def active_seconds(status: JobStatus, now: float) -> float:
+    """Return the time that the deadline counts: from the start on, without what the job was suspended."""
+    since = max(0.0, now - unix(status.active_since)) if status.active_since is not None else 0.0
+    return (status.active_seconds or 0) + since
+
+
+def _is_late(job: Job, now: float) -> str:
+    """Return why the job's time is up, or nothing."""
+    assert job.spec is not None
+    deadline = job.spec.active_deadline_seconds
+    if deadline is None or active_seconds(job.status, now) < deadline:
+        return ""
+    return f"the job was active for activeDeadlineSeconds ({deadline} s)"
+
+
+def _with_deadline(decision: Plan, job: Job, now: float) -> Plan:
+    """Look again when the deadline is reached."""
+    assert job.spec is not None
+    deadline = job.spec.active_deadline_seconds
+    if deadline is None or decision.step in {Step.SUCCEED, Step.FAIL, Step.REFUSE}:
+        return decision
+    left = deadline - active_seconds(job.status, now)
+    looks = [left] if decision.next_look is None else [left, decision.next_look]
+    return replace(decision, next_look=min(looks))
+
+
+def _after_refusal(job: Job, refusal: Refusal, pods: tuple[PodState, ...], *, now: float) -> Plan | None:
     """Decide what follows from an object that was not created; None when it is time to try again."""
     what = f"{refusal.object_kind} {refusal.object_name}: {refusal.message}"
     if refusal.kind is RefusalKind.INVALID:
         remedy = "correct spec.template and apply the job again" if refusal.object_kind == "Pod" else ""
         message = f"the API server refuses {what}" + (f"; {remedy}" if remedy else "")
-        return Plan(Step.REFUSE, delete=_refs(pods), reason=INVALID_SPEC, message=message)
+        return Plan(Step.REFUSE, delete=refs(pods), reason=INVALID_SPEC, message=message)
     if refusal.kind is RefusalKind.CONFLICT:
         failure = Failure(reason=NAME_CONFLICT, message=refusal.message)
         return Plan(
-            Step.FAIL, delete=_refs(pods), reason=NAME_CONFLICT, message=refusal.message, failure=failure
+            Step.FAIL, delete=refs(pods), reason=NAME_CONFLICT, message=refusal.message, failure=failure
         )
     if refusal.retry_at <= now:
         return None
     reason = PREVIOUS_RUN if refusal.kind is RefusalKind.TERMINATING else FORBIDDEN
     # Half a job helps nobody: what was created of it is taken back, so that others can run meanwhile.
     return Plan(
-        Step.WAIT,
-        delete=_refs(pods),
+        Step.HOLD if job.status.pod_attempt else Step.WAIT,
+        delete=refs(pods),
         reason=reason,
         message=refusal.message if reason == PREVIOUS_RUN else what,
         next_look=refusal.retry_at - now,
     )
 
 
+def _wait_to_begin(
+    job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float, config: Config
+) -> Plan | None:
+    """Decide what an attempt that has not begun waits for; None when it may."""
+    step = Step.WAIT if job.status.start_time is None else Step.HOLD
+    taken_back = [pod for pod in pods if not pod.gone]
+    if taken_back:
+        return Plan(
+            step,
+            delete=refs(taken_back),
+            reason=TAKING_BACK,
+            message="waits for the pods of a start that was taken back to end",
+            next_look=LOOK_AGAIN_SECONDS,
+        )
+    agents = len(cluster_layout(job, job.status.pod_attempt).workers)
+    older = [pod for pod in observed.pods if pod.attempt < job.status.pod_attempt]
+    alive = [p for p in older if may_still_run(p, observed, config, agents=agents, now=now)]
+    if alive or refs(older):
+        lost = [pod for pod in alive if pod.is_lost]
+        message = f"waits for the pods of the last attempt to end: {_some(pod.name for pod in alive)}"
+        if lost and agents < 2:
+            message += f"; node {lost[0].node} does not answer: bring it back, or delete it from the cluster"
+        return Plan(step, delete=refs(older), reason=OLD_PODS, message=message, next_look=LOOK_AGAIN_SECONDS)
+    left = unix(job.status.next_restart_time) - now if job.status.next_restart_time else 0.0
+    if left > 0:
+        return Plan(
+            step,
+            reason=BACKING_OFF,
+            message=f"the next attempt starts at {job.status.next_restart_time}",
+            next_look=left,
+        )
+    return None
+
+
 def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float, config: Config) -> Plan:
     """Start the attempt, create what is absent of it, or end it."""
-    layout = cluster_layout(job, job.status.pod_attempt)
-    done = succeeded_places(job.status, pods)
-    if _has_succeeded(layout, done):
-        return Plan(Step.SUCCEED, delete=_to_clean(job, pods))
+    status = job.status
+    layout = cluster_layout(job, status.pod_attempt)
+    older = refs(pod for pod in observed.pods if pod.attempt < status.pod_attempt)
+    done = succeeded_places(status, pods)
+    if has_succeeded(layout, done):
+        return Plan(Step.SUCCEED, delete=(*older, *to_clean(job, pods)))
     ended_badly = [
         pod
         for pod in pods
-        if pod.is_over and not pod.succeeded and pod.place not in done and not pod.was_released
+        if pod.is_lost
+        or (pod.is_over and not pod.succeeded and pod.place not in done and not pod.was_released)
     ]
     if ended_badly:
-        return _end(job, pods, ended_badly, now=now)
+        return after_failures(job, pods, ended_badly, now=now)
     present = {pod.name for pod in pods}
     absent = [w for w in layout.workers if w.name not in present and w.place not in done]
-    if absent and job.status.running_time is not None:
+    if absent and status.running_time is not None:
         # All pods had been running, and this one's end was not seen: nobody knows what became of it.
         lost = absent[0]
-        failure = Failure(
-            role=lost.role,
-            index=lost.index,
-            pod=lost.name,
-            reason=POD_VANISHED,
-            message=f"pod {lost.name} is gone and its end was not seen; look for who deletes pods",
-        )
-        return Plan(
-            Step.FAIL,
-            delete=_to_clean(job, pods),
-            reason=POD_VANISHED,
-            message=failure.message,
-            failure=failure,
-        )
+        return end_of_attempt(job, vanished(lost.name, lost.role, lost.index), pods, now=now)
+    left = _until_start_timeout(job, now)
+    if left is not None and left <= 0:
+        assert job.spec is not None
+        _, why = why_not_running(pods)
+        limit = job.spec.scheduling.timeout_seconds
+        message = f"not all workers ran within scheduling.timeoutSeconds ({limit} s): {why}"
+        return replace(give_up(job, pods, START_TIMEOUT, message), delete=refs(observed.pods))
+    if older:  # created by a request that was thought lost; first they go
+        return Plan(Step.CONTINUE if has_begun(status) else Step.START, delete=older)
     names = {worker.name for worker in absent}
     create = _companions(job, observed, pods, config) + tuple(
         build_pod(job, layout, worker, config) for worker in layout.workers if worker.name in names
     )
-    step = Step.START if job.status.start_time is None else Step.CONTINUE
-    return Plan(step, create=create)
+    step = Step.CONTINUE if has_begun(status) else Step.START
+    return Plan(step, create=create, next_look=left)
+
+
+def _until_start_timeout(job: Job, now: float) -> float | None:
+    """Return the seconds until the present attempt has been starting for too long."""
+    assert job.spec is not None
+    limit, status = job.spec.scheduling.timeout_seconds, job.status
+    if limit is None or status.running_time is not None:
+        return None
+    began = unix(status.attempt_time) if has_begun(status) and status.attempt_time else now
+    return began + limit - now
 
 
 def _companions(
@@ -163,49 +259,20 @@ def _companions(
     return tuple(m for m in needed if (m["kind"], m["metadata"]["name"]) not in observed.existing)
 
 
-def _end(job: Job, pods: tuple[PodState, ...], failed: list[PodState], *, now: float) -> Plan:
-    """Fail the attempt, once the other workers have had the time to say what happened to them."""
-    seen = min((pod.terminated.seen for pod in failed if pod.terminated is not None), default=0.0)
-    left = seen + EVIDENCE_SECONDS - now
-    if left > 0 and not all(pod.is_over for pod in pods):
-        return Plan(Step.CONTINUE, next_look=left)
-    failure = first_failure(failed)
-    assert failure is not None
-    return Plan(
-        Step.FAIL,
-        delete=_to_clean(job, pods),
-        reason=failure.reason,
-        message=sentence(failure),
-        failure=failure,
-    )
-
-
 def succeeded_places(status: JobStatus, pods: tuple[PodState, ...]) -> frozenset[Place]:
     """Return the workers that have succeeded: those recorded in status, and those seen now."""
     recorded = {(role.name, i) for role in status.roles for i in parse_indexes(role.succeeded_indexes)}
     return frozenset(recorded | {pod.place for pod in pods if pod.succeeded})
 
 
-def _has_succeeded(layout: Layout, done: frozenset[Place]) -> bool:
+def has_succeeded(layout: Layout, done: frozenset[Place]) -> bool:
+    """Whether the workers whose success is the job's have succeeded."""
     if success_of(layout.spec) is SuccessPolicy.ALL_WORKERS:
         return all(worker.place in done for worker in layout.workers)
     return layout.leader.place in done
 
 
-def _to_clean(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:
-    """Return the pods that go when the job ends."""
-    policy = job.spec.clean_pods if job.spec is not None else CleanPods.RUNNING
-    if policy is CleanPods.ALL:
-        return _refs(pods)
-    if policy is CleanPods.RUNNING:
-        return _refs(tuple(pod for pod in pods if not pod.is_over))
-    return ()
-
-
-def _refs(pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:
-    return tuple(PodRef(pod.name, pod.uid) for pod in pods if not pod.gone and not pod.deleting)
-
-
-def _some(names: tuple[str, ...]) -> str:
-    shown = ", ".join(sorted(names)[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+def _some(names: Iterable[str]) -> str:
+    every = sorted(names)
+    shown = ", ".join(every[:3])
+    return shown if len(every) <= 3 else f"{shown} and {len(every) - 3} more"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ftjob.api.job import Problem
     from ftjob.api.status import Failure
+    from ftjob.plan.restart import Verdict
 
 Manifest = dict[str, Any]
 
@@ -22,6 +23,12 @@ class Step(StrEnum):
     """The attempt begins: status.startTime is written, then its objects are created."""
     CONTINUE = "Continue"
     """The attempt goes on; absent objects are created."""
+    RESTART = "Restart"
+    """The attempt has failed and another will follow: status counts it, then the old pods go."""
+    HOLD = "Hold"
+    """The next attempt waits: for the old one's pods to end, or for its time."""
+    SUSPEND = "Suspend"
+    """No pods, until ``spec.suspend`` is false again."""
     SUCCEED = "Succeed"
     FAIL = "Fail"
     REFUSE = "Refuse"
@@ -50,6 +57,10 @@ class Plan:
     message: str = ""
     problems: tuple[Problem, ...] = ()
     failure: Failure | None = None
+    verdict: Verdict | None = None
+    """Why an attempt that has failed is or is not followed by another."""
+    delete_job: bool = False
+    """Its time to live is over; its objects follow by their owner references."""
     next_look: float | None = None
     """Seconds until the plan may differ without any event."""
 

@@ -18,6 +18,7 @@ from ftjob.api.names import (
 )
 from ftjob.api.spec import AccessMode, WhenDeleted
 from ftjob.api.template import AGENT_NAME, OUTPUTS_VOLUME
+from ftjob.plan.restart import bad_nodes
 from ftjob.plan.strategies import STRATEGIES
 from ftjob.plan.token import bearer_token
 from ftjob.plan.worker import AGENT_DIR, AGENT_PYZ, OUTPUTS_DIR, build_worker
@@ -37,6 +38,7 @@ KEEP_IN_PLACE = {
 }
 """Annotations that keep autoscalers from moving a worker, which would end the attempt for all."""
 
+HOST_LABEL = "kubernetes.io/hostname"
 LOST_NODE_SECONDS = 5
 LOST_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
@@ -152,6 +154,7 @@ def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> 
     if job.spec.scheduling.priority_class_name:
         spec.setdefault("priorityClassName", job.spec.scheduling.priority_class_name)
     _tolerate_lost_nodes(spec)
+    _prefer_other_nodes(spec, bad_nodes(job.status.restarts.failed_nodes or []))
     _add_agent(spec, config)
     trainer = trainer_in(template)
     _add_needs(meta, spec, trainer, STRATEGIES[job.spec.strategy].needs(layout, worker))
@@ -196,6 +199,16 @@ def _tolerate_lost_nodes(spec: dict[str, Any]) -> None:
                     "tolerationSeconds": LOST_NODE_SECONDS,
                 }
             )
+
+
+def _prefer_other_nodes(spec: dict[str, Any], nodes: list[str]) -> None:
+    """Keep away from nodes that ended attempts; only a wish, since there may be no others."""
+    if not nodes:
+        return
+    term = {"matchExpressions": [{"key": HOST_LABEL, "operator": "NotIn", "values": nodes}]}
+    affinity = spec.setdefault("affinity", {}).setdefault("nodeAffinity", {})
+    wishes = affinity.setdefault("preferredDuringSchedulingIgnoredDuringExecution", [])
+    wishes.append({"weight": 100, "preference": term})
 
 
 def _add_agent(spec: dict[str, Any], config: Config) -> None:

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftjob.api.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE, LABEL_UID
 from ftjob.plan.message import TerminationMessage, parse_termination_message
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 TRAINER = "trainer"
+NODE_LOST = "DeletionByTaintManager"
+"""Reason of DisruptionTarget once a NoExecute taint has ended the pod: that of a node that went away."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class PodState:
     running: bool = False
     terminated: Terminated | None = None
     deleting: bool = False
+    deleting_seen: float = 0.0
+    """Unix time at which the operator first saw it marked for deletion."""
     gone: bool = False
     disruption: str | None = None
     """Reason of the pod's DisruptionTarget condition (KEP-3329)."""
@@ -57,6 +64,11 @@ class PodState:
     def is_over(self) -> bool:
         """Whether the ranks of this pod can no longer run."""
         return self.gone or self.terminated is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its node has been given up: the pod stays until the node is back or deleted."""
+        return self.deleting and not self.is_over and self.disruption == NODE_LOST
 
     @property
     def succeeded(self) -> bool:
@@ -117,6 +129,8 @@ class Observed:
     """(kind, name) of our Service, Secret and claim, as far as they are known to exist."""
     refusal: Refusal | None = None
     report: LeaderReport | None = None
+    first_ends: Mapping[int, float] = field(default_factory=dict)
+    """By attempt, the Unix time at which the operator saw the first of its pods end without success."""
 
 
 def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = False) -> PodState:
@@ -169,6 +183,7 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
         running="running" in state,
         terminated=terminated,
         deleting="deletionTimestamp" in meta,
+        deleting_seen=seen if "deletionTimestamp" in meta else 0.0,
         gone=gone,
         disruption=disruption.get("reason") if disruption.get("status") == "True" else None,
         waiting=None if terminated else _waiting(status, conditions, state),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftjob.api.status import Failure
@@ -22,33 +23,54 @@ _BLAME = {"PeerLost": 1, "Stopped": 2}
 OOM_KILLED = "OOMKilled"
 POD_DELETED = "PodDeleted"
 POD_VANISHED = "PodVanished"
+NODE_LOST = "NodeLost"
 
 
-def first_failure(pods: Iterable[PodState]) -> Failure | None:
+@dataclass(frozen=True)
+class End:
+    """Why an attempt ended."""
+
+    failure: Failure
+    disruption: bool
+    """Whether the cluster did it, not the program: an eviction, a preemption, a lost node, a deleted pod."""
+
+
+def first_failure(pods: Iterable[PodState]) -> End | None:
     """Return the first failing rank among the pods, or None if none failed.
 
     Own exceptions, exits and signals come before lost peers, and those before ranks that an agent
     stopped; then the earliest. Times are compared only within a class, since nodes' clocks differ.
     """
-    failed = [pod for pod in pods if pod.is_over and not pod.succeeded]
+    failed = [pod for pod in pods if (pod.is_over and not pod.succeeded) or pod.is_lost]
     if not failed:
         return None
     return min((_described(pod) for pod in failed), key=lambda found: found[0])[1]
 
 
-def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], Failure]:
+def vanished(name: str, role: str, index: int) -> End:
+    """Return the end of a pod that nobody saw end."""
+    message = f"pod {name} is gone and its end was not seen; look for who deletes pods"
+    return End(
+        Failure(role=role, index=index, pod=name, reason=POD_VANISHED, message=message), disruption=True
+    )
+
+
+def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], End]:
     """Return what one pod's end says, and how it sorts: the smallest is to blame."""
     end = pod.terminated
     told = end.message.failure if end is not None and end.message is not None else None
     rank: int | None = None
     if end is None:
         blame, time_ns, code = 0, 0, None
-        reason = pod.disruption or POD_DELETED
+        reason, disruption = pod.disruption or POD_DELETED, True
         text = f"pod {pod.name} was deleted while its ranks ran"
+        if pod.is_lost:
+            reason, text = NODE_LOST, f"node {pod.node} of pod {pod.name} does not answer any more"
     elif told is None:
         # No word of the agent: it was killed with its pod, or never started.
         blame, time_ns, code = 0, int(end.seen * 1e9), end.exit_code
         reason = pod.disruption or (end.reason if end.reason not in {"", "Error"} else "Exit")
+        disruption = end.reason != OOM_KILLED and (pod.disruption is not None or pod.deleting)
         text = f"the trainer of pod {pod.name} ended with exit code {end.exit_code} ({end.reason})"
     else:
         blame, time_ns, code = _BLAME.get(told.kind, 0), told.time_ns, told.exit_code
@@ -56,7 +78,8 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], Fa
             code = end.exit_code
         rank = told.rank
         reason = OOM_KILLED if OOM_KILLED in {end.reason, told.type} else told.kind
-        if told.kind == "Stopped" and (pod.disruption or pod.deleting):
+        disruption = told.kind == "Stopped" and (pod.disruption is not None or pod.deleting)
+        if disruption:
             # The pod was taken away: that is the cause, and what its agent stopped is only how it went.
             blame, reason = 0, pod.disruption or POD_DELETED
         text = told.message
@@ -70,7 +93,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], Fa
         reason=reason,
         message=text,
     )
-    return (blame, time_ns, rank_order(pod.place)), failure
+    return (blame, time_ns, rank_order(pod.place)), End(failure, disruption)
 
 
 def sentence(failure: Failure) -> str:

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import math
-import re
-import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.defaults import roles_of
-from ftjob.api.names import ANNOTATION_CAPTURE, LABEL_JOB
-from ftjob.api.spec import ProfilingMode
+from ftjob.api.names import LABEL_JOB
 from ftjob.api.status import (
-    Capture,
     Condition,
     ConditionType,
     Display,
     JobStatus,
     Phase,
-    ProfileStatus,
     Progress,
+    Restarts,
     RoleStatus,
 )
-from ftjob.plan.decide import succeeded_places
+from ftjob.plan.captures import profile_status
+from ftjob.plan.decide import active_seconds, has_begun, succeeded_places
 from ftjob.plan.decision import Step
-from ftjob.plan.layout import cluster_layout, rank_order
-from ftjob.plan.message import INTEGER_LIMIT
+from ftjob.plan.ending import progressed
+from ftjob.plan.layout import rank_order
 from ftjob.plan.outcome import format_indexes
-from ftjob.plan.worker import profiled_ranks
+from ftjob.plan.progress import newest_progress
+from ftjob.plan.restart import NODES_REMEMBERED
+from ftjob.plan.times import rfc3339, unix
+from ftjob.plan.waiting import why_not_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,10 +35,7 @@ if TYPE_CHECKING:
     from ftjob.plan.decision import Plan
     from ftjob.plan.observed import Observed, PodState
 
-METRICS_MAX = 32
-CAPTURE_ID = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-"""A capture's id becomes a folder."""
-WAITING_MESSAGE_MAX = 300
+ADMITTED = (ConditionType.ADMITTED, "True", "Admitted", "the job may run")
 
 
 def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -> JobStatus:
@@ -58,37 +54,132 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
     """
     if decision.step is Step.REST:
         return job.status
-    stamp = _rfc3339(now)
-    pods = _in_rank_order(pod for pod in observed.pods if pod.attempt == job.status.pod_attempt)
     if decision.step in {Step.WAIT, Step.REFUSE}:
-        return _not_started(job, decision, stamp)
+        return _not_started(job, decision, rfc3339(now))
     status = job.status
-    spec = job.spec
-    assert spec is not None
+    pods = _in_rank_order(pod for pod in observed.pods if pod.attempt == status.pod_attempt)
+    if decision.step is Step.SUSPEND:
+        changes = _suspended(job, pods, now)
+    elif decision.step in {Step.RESTART, Step.HOLD}:
+        changes = _between_attempts(job, decision, now)
+    else:
+        changes = _in_attempt(job, decision, pods, now)
+    progress = newest_progress(status, observed, pods)
+    after = status.model_copy(update=changes)
+    final = after.phase is not None and after.phase.is_final
+    return after.model_copy(
+        update={
+            "observed_generation": job.generation,
+            "selector": f"{LABEL_JOB}={job.name}",
+            "progress": progress,
+            "profile": profile_status(job, observed, pods, final=final),
+            "display": _display(after.roles, progress, after, final=final),
+        }
+    )
+
+
+def _in_attempt(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float) -> dict[str, Any]:
+    """Return what changes while an attempt starts, runs, or ends with the job."""
+    status, stamp = job.status, rfc3339(now)
     roles = _roles(job, pods)
     runs = all(role.ready + role.succeeded >= role.desired for role in roles)
     phase = _phase(status, decision, runs=runs)
-    running_time = status.running_time or (stamp if runs and decision.step is Step.CONTINUE else None)
-    progress = _progress(status, observed, pods)
-    final = phase.is_final
-    start_time = status.start_time or stamp
-    return status.model_copy(
-        update={
-            "observed_generation": job.generation,
-            "phase": phase,
-            "conditions": _conditions(job, stamp, *_life(decision, phase, pods)),
-            "roles": roles,
-            "selector": f"{LABEL_JOB}={job.name}",
-            "start_time": start_time,
-            "running_time": running_time,
-            "completion_time": stamp if final else None,
-            "active_seconds": _seconds_since(start_time, now) if final else None,
-            "progress": progress,
+    changes: dict[str, Any] = {
+        "phase": phase,
+        "conditions": _conditions(job, stamp, *_life(job, decision, phase, pods)),
+        "roles": roles,
+        "start_time": status.start_time or stamp,
+        "next_restart_time": None,
+    }
+    if decision.step is Step.START:
+        changes |= {"attempt_time": stamp, "active_since": status.active_since or stamp}
+    elif phase.is_final:
+        changes |= {
+            "completion_time": stamp,
+            "active_since": None,
+            "active_seconds": int(active_seconds(status, now)),
             "failure": decision.failure,
-            "profile": _profile(job, observed, pods, final=final),
-            "display": _display(roles, progress, status, final=final),
+        }
+    elif runs and status.running_time is None:
+        changes |= {"running_time": stamp, "restarts": _with_lost_time(status, now)}
+    return changes
+
+
+def _between_attempts(job: Job, decision: Plan, now: float) -> dict[str, Any]:
+    """Return what changes when an attempt has failed, and while the next one waits."""
+    status, stamp = job.status, rfc3339(now)
+    verdict = decision.verdict
+    why = (decision.reason, decision.message)
+    changes: dict[str, Any] = {
+        "phase": Phase.RESTARTING,
+        "conditions": _conditions(
+            job,
+            stamp,
+            ADMITTED,
+            (ConditionType.RUNNING, "False", *why),
+            (ConditionType.RESTARTING, "True", *why),
+            *_resumed(status),
+        ),
+        "roles": _fresh_roles(job),
+        "attempt_time": None,
+        "running_time": None,
+    }
+    if verdict is None:
+        return changes
+    assert decision.failure is not None
+    old = status.restarts
+    counted = {"disruptions": old.disruptions + 1} if verdict.disruption else {"failures": old.failures + 1}
+    before = 0 if progressed(status, now) else old.in_a_row or 0
+    nodes = [*(old.failed_nodes or []), "" if verdict.disruption else decision.failure.node or ""]
+    step = status.progress.step if status.progress is not None else None
+    restarts = old.model_copy(
+        update={
+            **counted,
+            "in_a_row": before + 1 if verdict.disruption else None,
+            "step": step,
+            "failed_nodes": [node for node in nodes if node][-NODES_REMEMBERED:] or None,
         }
     )
+    wait = verdict.wait_seconds
+    return changes | {
+        "attempt": status.attempt + 1,
+        "pod_attempt": status.pod_attempt + 1,
+        "restarts": restarts,
+        "next_restart_time": rfc3339(math.ceil(now + wait)) if wait > 0 else None,
+        "failure": decision.failure,
+    }
+
+
+def _suspended(job: Job, pods: tuple[PodState, ...], now: float) -> dict[str, Any]:
+    """Return what changes when a job is suspended; an attempt that has pods ends with it."""
+    status = job.status
+    ended = 1 if has_begun(status) and pods else 0
+    life = [(ConditionType.SUSPENDED, "True", "Suspended", "spec.suspend is true")]
+    if status.start_time is not None:
+        life[:0] = [ADMITTED, (ConditionType.RUNNING, "False", "Suspended", "spec.suspend is true")]
+    return {
+        "phase": Phase.SUSPENDED,
+        "conditions": _conditions(job, rfc3339(now), *life),
+        "roles": _fresh_roles(job),
+        "attempt": status.attempt + ended,
+        "pod_attempt": status.pod_attempt + ended,
+        "attempt_time": None,
+        "running_time": None,
+        "next_restart_time": None,
+        "active_since": None,
+        "active_seconds": int(active_seconds(status, now)) or None,
+    }
+
+
+def _with_lost_time(status: JobStatus, now: float) -> Restarts:
+    """Count the time from the failure until now, when all workers run again."""
+    since = next(
+        (c.last_transition_time for c in status.conditions if c.type is ConditionType.RESTARTING), None
+    )
+    if since is None:
+        return status.restarts
+    lost = (status.restarts.lost_seconds or 0) + max(0, int(now - unix(since)))
+    return status.restarts.model_copy(update={"lost_seconds": lost})
 
 
 def _not_started(job: Job, decision: Plan, stamp: str) -> JobStatus:
@@ -100,7 +191,8 @@ def _not_started(job: Job, decision: Plan, stamp: str) -> JobStatus:
             (kind, "True", decision.reason, decision.message)
             for kind in (ConditionType.FAILED, ConditionType.FINISHED)
         ]
-    desired = roles_of(job.spec) if job.spec is not None else {}
+    roles = _fresh_roles(job)
+    workers = f"0/{sum(role.desired for role in roles)}" if roles else ""
     return JobStatus(
         observed_generation=job.generation,
         phase=Phase.FAILED if refused else Phase.PENDING,
@@ -109,10 +201,8 @@ def _not_started(job: Job, decision: Plan, stamp: str) -> JobStatus:
         pod_attempt=job.status.pod_attempt,
         restarts=job.status.restarts,
         selector=f"{LABEL_JOB}={job.name}",
-        roles=[RoleStatus(name=role, desired=count) for role, count in desired.items()],
-        display=Display(
-            workers=f"0/{sum(desired.values())}" if desired else "", restarts=_restarts(job.status)
-        ),
+        roles=roles,
+        display=Display(workers=workers, restarts=_restarts(job.status)),
     )
 
 
@@ -124,6 +214,11 @@ def _phase(status: JobStatus, decision: Plan, *, runs: bool) -> Phase:
     if decision.step is Step.CONTINUE and (runs or status.running_time is not None):
         return Phase.RUNNING
     return Phase.STARTING
+
+
+def _fresh_roles(job: Job) -> list[RoleStatus]:
+    desired = roles_of(job.spec) if job.spec is not None else {}
+    return [RoleStatus(name=role, desired=count) for role, count in desired.items()]
 
 
 def _in_rank_order(pods: Iterable[PodState]) -> tuple[PodState, ...]:
@@ -177,134 +272,40 @@ def _conditions(job: Job, stamp: str, *found: tuple[ConditionType, str, str, str
 
 
 def _life(
-    decision: Plan, phase: Phase, pods: tuple[PodState, ...]
+    job: Job, decision: Plan, phase: Phase, pods: tuple[PodState, ...]
 ) -> list[tuple[ConditionType, str, str, str]]:
     """Return what the conditions of a started job say."""
-    admitted = (ConditionType.ADMITTED, "True", "Admitted", "the job may run")
     ended = (ConditionType.RUNNING, "False", "Finished", "the job has ended")
     if phase is Phase.SUCCEEDED:
         return [
-            admitted,
+            ADMITTED,
             ended,
             (ConditionType.SUCCEEDED, "True", "Succeeded", "all workers that count have succeeded"),
             (ConditionType.FINISHED, "True", "Succeeded", "the job has succeeded"),
         ]
     if phase is Phase.FAILED:
         return [
-            admitted,
+            ADMITTED,
             ended,
             (ConditionType.FAILED, "True", decision.reason, decision.message),
             (ConditionType.FINISHED, "True", "Failed", decision.message),
         ]
     if phase is Phase.RUNNING:
-        return [admitted, (ConditionType.RUNNING, "True", "AllWorkersRunning", "all workers run")]
-    return [admitted, (ConditionType.RUNNING, "False", *_why_not_running(pods))]
+        return [ADMITTED, (ConditionType.RUNNING, "True", "AllWorkersRunning", "all workers run")]
+    # A restart is over when all workers run again.
+    old = {condition.type: condition for condition in job.status.conditions}
+    restarting = old.get(ConditionType.RESTARTING)
+    found = [ADMITTED, (ConditionType.RUNNING, "False", *why_not_running(pods)), *_resumed(job.status)]
+    if restarting is not None:
+        found.append((ConditionType.RESTARTING, "True", restarting.reason, restarting.message))
+    return found
 
 
-def _why_not_running(pods: tuple[PodState, ...]) -> tuple[str, str]:
-    """Condense what keeps the pods from running into one reason and one sentence."""
-    waiting = [pod for pod in pods if pod.waiting]
-    if not waiting:
-        return "Starting", "the workers are starting"
-    first = waiting[0]
-    assert first.waiting is not None
-    reason, _, text = first.waiting.partition(": ")
-    more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
-    return reason or "Waiting", f"pod {first.name}{more}: {text or reason}"[:WAITING_MESSAGE_MAX]
-
-
-def _progress(status: JobStatus, observed: Observed, pods: tuple[PodState, ...]) -> Progress | None:
-    """Return the newest progress: the last word of the leader's agent, else what it reports now."""
-    told: dict[str, Any] | None = None
-    for pod in pods:
-        if not pod.is_over:
-            break  # its rank still reports
-        if pod.terminated is not None and pod.terminated.message is not None:
-            told = pod.terminated.message.progress
-            break
-    report = observed.report
-    live = report.progress if report is not None and report.attempt == status.attempt else None
-    merged = {**(live or {}), **{k: v for k, v in (told or {}).items() if v is not None}}
-    if not merged:
-        return status.progress
-    step, total = _count(merged.get("step")), _count(merged.get("totalSteps"))
-    pace = _finite(merged.get("stepSeconds"))
-    if pace is not None and pace <= 0:
-        pace = None
-    left = max(0, total - step) if total and step is not None else None
-    wait = _finite(left * pace) if left is not None and pace else None
-    eta = 0 if left == 0 else (_count(math.ceil(wait)) if wait is not None else None)
-    metrics = merged.get("metrics")
-    numbers = {
-        str(name): number
-        for name, value in (metrics.items() if isinstance(metrics, dict) else ())
-        if (number := _finite(value)) is not None
-    }
-    time_ns = _count(merged.get("timeNs"))
-    return Progress(
-        step=step,
-        total_steps=total or None,
-        percent=round(min(100.0, 100.0 * step / total), 1) if total and step is not None else None,
-        eta_seconds=eta,
-        step_seconds=round(pace, 6) if pace else None,
-        epoch=_finite(merged.get("epoch")),
-        metrics=dict(sorted(numbers.items())[:METRICS_MAX]),
-        updated_time=_rfc3339(time_ns / 1e9) if time_ns else None,
-    )
-
-
-def _profile(
-    job: Job, observed: Observed, pods: tuple[PodState, ...], *, final: bool
-) -> ProfileStatus | None:
-    """Return which captures there are, which ranks are missing in them, and which were refused."""
-    captures = _scheduled(job, observed, pods, final=final)
-    refused = _refused_capture(job)
-    if refused is not None and all(capture.id != refused.id for capture in captures):
-        captures.append(refused)
-    if not captures:
-        return job.status.profile
-    return ProfileStatus(last_capture_id=captures[-1].id, captures=captures)
-
-
-def _refused_capture(job: Job) -> Capture | None:
-    """Return the entry of a capture that was asked for: refused with its reason, never ignored."""
-    asked = job.annotations.get(ANNOTATION_CAPTURE)
-    if asked is None:
-        return None
-    valid = re.fullmatch(CAPTURE_ID, asked)
-    reason = "captures on demand are not supported in this version yet; set profiling.mode to Scheduled"
-    return Capture(id=asked if valid else "invalid-id", phase="Refused", reason=reason)
-
-
-def _scheduled(job: Job, observed: Observed, pods: tuple[PodState, ...], *, final: bool) -> list[Capture]:
-    spec = job.spec
-    assert spec is not None
-    if spec.profiling.mode is not ProfilingMode.SCHEDULED:
+def _resumed(status: JobStatus) -> list[tuple[ConditionType, str, str, str]]:
+    """Return the condition that takes back an earlier suspension, if there was one."""
+    if all(condition.type is not ConditionType.SUSPENDED for condition in status.conditions):
         return []
-    ranks: dict[str, set[int]] = {}
-    for capture in observed.report.captures if observed.report is not None else ():
-        ranks.setdefault(str(capture.get("id")), set()).update(capture.get("ranks") or ())
-    for pod in pods:
-        if pod.terminated is not None and pod.terminated.message is not None:
-            for capture_id, done in pod.terminated.message.captures.items():
-                ranks.setdefault(capture_id, set()).update(done)
-    if not ranks and job.status.profile is not None:  # a restarted operator has not been told yet
-        return [capture for capture in job.status.profile.captures if capture.phase != "Refused"]
-    expected = profiled_ranks(spec, cluster_layout(job, job.status.pod_attempt))
-    captures = []
-    for capture_id in sorted(ranks, key=lambda name: (len(name), name)):
-        missing = sorted(expected - ranks[capture_id])
-        phase = "Ready" if not missing else ("Partial" if final else "Capturing")
-        captures.append(
-            Capture(
-                id=capture_id,
-                phase=phase,
-                ranks=f"{len(expected) - len(missing)}/{len(expected)}",
-                path=f"captures/{capture_id}",
-                reason=f"no capture from ranks {format_indexes(missing)}" if phase == "Partial" else None,
-            )
-        )
-    return captures
+    return [(ConditionType.SUSPENDED, "False", "Resumed", "spec.suspend is false")]
 
 
 def _display(
@@ -341,23 +342,3 @@ def _duration(seconds: int) -> str:
     if hours < 48:
         return f"{hours}h{minutes}m" if minutes else f"{hours}h"
     return f"{hours // 24}d"
-
-
-def _count(value: object) -> int | None:
-    number = _finite(value)
-    return int(number) if number is not None and 0 <= number < INTEGER_LIMIT else None
-
-
-def _finite(value: object) -> float | None:
-    """Return a number, or None for what the API can't hold: one NaN makes every status patch a 400."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if abs(value) <= sys.float_info.max else None  # false for NaN too
-
-
-def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _seconds_since(stamp: str, now: float) -> int:
-    return max(0, int(now - datetime.fromisoformat(stamp).timestamp()))

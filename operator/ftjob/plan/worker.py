@@ -107,7 +107,7 @@ def build_worker(
         "together": strategy.together,
         "successEndsJob": is_leader and success_of(spec) is not SuccessPolicy.ALL_WORKERS,
         "stopGraceSeconds": _stop_grace(template_of(spec, worker.role)),
-        "startTimeoutSeconds": config.start_timeout_seconds,
+        "startTimeoutSeconds": spec.scheduling.timeout_seconds or config.start_timeout_seconds,
         "contactTimeoutSeconds": config.contact_timeout_seconds,
         "outputs": outputs,
         "keepLogs": spec.outputs is not None,

@@ -1,0 +1,97 @@
+"""Whether another attempt follows a failure, and when. Pure.
+
+A *failure* is the program's own: it spends ``restart.limit``. A *disruption* is what the cluster did to it:
+an eviction, a preemption, a lost node, a deleted pod. It is free, as long as the job gets on between two.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ftjob.api.spec import RestartAction
+
+if TYPE_CHECKING:
+    from ftjob.api.spec import Restart
+    from ftjob.api.status import Failure, Restarts
+
+LONGEST_BACKOFF = 300.0
+JITTER = 0.2
+"""Share by which a wait may be longer: jobs that one cause has ended don't come back in the same second."""
+FRUITLESS_DISRUPTIONS = 10
+"""So many in a row, without a step in between, and the job gives up: something here ends it each time."""
+BAD_NODE_FAILURES = 2
+"""After so many failures on one node the next attempt prefers others."""
+NODES_REMEMBERED = 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows from the end of an attempt."""
+
+    again: bool
+    disruption: bool
+    why: str
+    """For people: why there is no other attempt, or what it costs."""
+    wait_seconds: float = 0.0
+
+
+def judge(
+    failure: Failure, spec: Restart, done: Restarts, *, disruption: bool, progressed: bool, seed: str
+) -> Verdict:
+    """Decide whether another attempt follows.
+
+    Parameters
+    ----------
+    failure
+        The first failing rank; the others are its victims and are not asked.
+    done
+        The restarts so far.
+    disruption
+        Whether the cluster, not the program, ended the rank.
+    progressed
+        Whether the job has made a step since the last restart.
+    seed
+        Makes the jitter: the same for the same job and attempt.
+    """
+    in_a_row = 0 if progressed else done.in_a_row or 0
+    wait = backoff(spec.backoff_seconds, in_a_row if disruption else done.failures, seed)
+    rule = next((rule for rule in spec.rules if rule.on_reason == failure.reason), None)
+    if rule is not None and rule.action is RestartAction.FAIL:
+        return Verdict(False, disruption, f"restart.rules ends the job at {failure.reason}")
+    if disruption and not spec.count_disruptions:
+        if in_a_row >= FRUITLESS_DISRUPTIONS:
+            why = f"{in_a_row + 1} disruptions in a row without a step in between"
+            return Verdict(False, disruption, why)
+        return Verdict(True, disruption, "a disruption, which does not spend restart.limit", wait)
+    spent = done.failures + (done.disruptions if spec.count_disruptions else 0)
+    if rule is None and not disruption and not _is_listed(failure.exit_code, spec.retry_exit_codes):
+        code = "no exit code" if failure.exit_code is None else f"exit code {failure.exit_code}"
+        return Verdict(
+            False, disruption, f"{code} is not in restart.retryExitCodes ({spec.retry_exit_codes})"
+        )
+    if spent >= spec.limit:
+        return Verdict(False, disruption, f"restart.limit is {spec.limit}")
+    return Verdict(True, disruption, f"restart {spent + 1} of {spec.limit}", wait)
+
+
+def backoff(seconds: float, times: int, seed: str) -> float:
+    """Return the wait before a restart: doubled each time, 300 s at most, and up to a fifth longer."""
+    longest = min(LONGEST_BACKOFF, seconds * 2.0 ** min(times, 16))
+    return longest * (1.0 + JITTER * (zlib.crc32(f"{seed}/{times}".encode()) % 1000) / 1000)
+
+
+def bad_nodes(nodes: list[str]) -> list[str]:
+    """Return the nodes that the next attempt prefers to avoid."""
+    return sorted({node for node in nodes if nodes.count(node) >= BAD_NODE_FAILURES})
+
+
+def _is_listed(code: int | None, ranges: str) -> bool:
+    if code is None:
+        return False
+    for part in ranges.replace(" ", "").split(","):
+        first, _, last = part.partition("-")
+        if int(first) <= code <= int(last or first):
+            return True
+    return False

@@ -1,0 +1,370 @@
+"""Lives of jobs: restarts, lost nodes, suspension, deadlines, and the end after the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.builders import (
+    NOW,
+    JobBuilder,
+    PodBuilder,
+    created,
+    decide,
+    deleted,
+    job,
+    observed,
+    pod,
+    refusal,
+    stamp,
+)
+
+from ftjob.api.status import Condition, Phase
+from ftjob.plan.decision import Plan, Step
+from ftjob.plan.observed import Observed, RefusalKind
+
+TWO = job().workers(2)
+
+
+def retrying(**restart: Any) -> JobBuilder:
+    return TWO.with_spec(restart={"limit": 3, "backoffSeconds": 10, **restart}).running()
+
+
+class Life:
+    """A job whose status follows from one decision after the other."""
+
+    def __init__(self, wanted: JobBuilder, now: float = NOW) -> None:
+        self.job = wanted
+        self.now = now
+
+    def see(self, *pods: PodBuilder, after: float = 0.0, **more: Any) -> Plan:
+        self.now += after
+        seen: Observed = observed(*pods, **more)
+        decision = decide(self.job, seen, now=self.now)
+        self.job = self.job.after(decision, seen, now=self.now)
+        again = decide(self.job, seen, now=self.now)
+        if decision.step in {Step.SUSPEND, Step.HOLD}:
+            assert self.job.status == self.job.after(again, seen, now=self.now).status, "it is said once"
+        return decision
+
+    def is_(self, phase: Phase) -> bool:
+        return self.job.status.phase is phase
+
+    def condition(self, name: str) -> Condition | None:
+        return next((c for c in self.job.status.conditions if c.type == name), None)
+
+
+def failed(index: int, code: int = 137, *, attempt: int = 0, **more: Any) -> PodBuilder:
+    return pod(index, attempt=attempt).running().failed(code, kind="Signal", **more)
+
+
+# -- restarts -------------------------------------------------------------------------------------------
+
+
+def test_the_intent_to_restart_is_written_before_the_old_pods_go() -> None:
+    life = Life(retrying())
+    decision = life.see(failed(0), failed(1, 1))
+    assert decision.step is Step.RESTART
+    assert deleted(decision) == ["digits-worker-0-0", "digits-worker-0-1"]
+    status = life.job.status
+    assert (status.attempt, status.pod_attempt) == (1, 1)
+    assert status.restarts.failures == 1
+    assert life.is_(Phase.RESTARTING)
+    assert status.failure is not None
+    assert status.failure.exit_code == 137
+    restarting = life.condition("Restarting")
+    assert restarting is not None
+    assert restarting.reason == "Signal"
+    assert "restart 1 of 3" in restarting.message
+    assert status.display is not None
+    assert (status.display.restarts, status.display.workers) == ("1", "0/2")
+
+
+def test_two_attempts_never_run_at_once() -> None:
+    life = Life(retrying())
+    life.see(failed(0), pod(1).running().failed(143, kind="Stopped"))
+    held = life.see(failed(0).gone(), pod(1).running().deleting(), after=60)
+    assert held.step is Step.HOLD
+    assert held.create == ()
+    assert held.reason == "OldPodsTerminating"
+    began = life.see(failed(0).gone(), failed(1).gone(), after=1)
+    assert began.step is Step.START
+    assert created(began) == ["digits-worker-1-0", "digits-worker-1-1"]
+    assert life.is_(Phase.STARTING)
+
+
+def test_the_next_attempt_waits_for_its_time() -> None:
+    life = Life(retrying(backoffSeconds=100))
+    life.see(failed(0), failed(1))
+    held = life.see(after=5)
+    assert (held.step, held.reason) == (Step.HOLD, "BackingOff")
+    assert held.next_look is not None
+    assert 94 <= held.next_look <= 116
+    assert life.see(after=held.next_look).step is Step.START
+
+
+def test_a_restart_is_over_when_all_workers_run_again() -> None:
+    life = Life(retrying(backoffSeconds=0))
+    life.see(failed(0), failed(1))
+    life.see(after=20)
+    new = [pod(i, attempt=1) for i in range(2)]
+    life.see(*new, after=5)
+    assert life.is_(Phase.STARTING)
+    assert life.condition("Restarting") is not None
+    life.see(*(p.running() for p in new), after=5)
+    assert life.is_(Phase.RUNNING)
+    assert life.condition("Restarting") is None
+    assert life.job.status.restarts.lost_seconds == 30
+
+
+def test_successes_of_an_attempt_that_failed_do_not_count_in_the_next() -> None:
+    life = Life(retrying(backoffSeconds=0))
+    life.see(pod(0).succeeded(), failed(1))
+    assert life.job.status.roles[0].succeeded_indexes == ""
+    assert created(life.see(after=1)) == ["digits-worker-1-0", "digits-worker-1-1"]
+
+
+def test_the_last_failure_ends_the_job_and_says_why_there_is_no_other() -> None:
+    life = Life(retrying(limit=1, backoffSeconds=0))
+    life.see(failed(0), failed(1))
+    life.see(after=1)
+    decision = life.see(failed(0, attempt=1), failed(1, attempt=1), after=60)
+    assert decision.step is Step.FAIL
+    assert "restart.limit is 1" in decision.message
+    assert life.is_(Phase.FAILED)
+    assert life.job.status.restarts.failures == 1
+
+
+def test_a_failure_without_restarts_says_nothing_of_them() -> None:
+    decision = Life(TWO.running()).see(failed(0), failed(1))
+    assert decision.step is Step.FAIL
+    assert "restart" not in decision.message
+
+
+def test_only_the_first_failing_rank_is_judged() -> None:
+    culprit, victim = failed(0, 137, at=NOW - 1), pod(1).running().failed(1, kind="PeerLost")
+    assert Life(retrying()).see(culprit, victim).step is Step.RESTART
+
+
+def test_quota_that_refuses_a_later_attempt_takes_it_back_and_waits() -> None:
+    life = Life(retrying(backoffSeconds=0))
+    life.see(failed(0), failed(1))
+    life.see(after=1)
+    assert life.is_(Phase.STARTING)
+    first = pod(0, attempt=1)
+    held = life.see(first, refused=refusal(RefusalKind.FORBIDDEN), after=-1)
+    assert (held.step, held.reason) == (Step.HOLD, "CreationForbidden")
+    assert deleted(held) == ["digits-worker-1-0"]
+    assert life.job.status.start_time is not None
+    assert life.see(first.deleting(), after=10).reason == "TakingBackPods"
+    assert created(life.see(after=1)) == ["digits-worker-1-0", "digits-worker-1-1"]
+    assert life.job.status.restarts.failures == 1
+
+
+def test_after_two_failures_on_a_node_the_next_attempt_prefers_others() -> None:
+    life = Life(retrying(backoffSeconds=0))
+    for attempt in range(2):
+        life.see(failed(0, attempt=attempt), failed(1, attempt=attempt), after=60)
+        plan = life.see(after=1)
+    assert life.job.status.restarts.failed_nodes == ["node-0", "node-0"]
+    pods = [m for m in plan.create if m["kind"] == "Pod"]
+    [wish] = pods[1]["spec"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    [term] = wish["preference"]["matchExpressions"]
+    assert term == {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["node-0"]}
+
+
+# -- disruptions ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pods",
+    [
+        (pod(0).running(), pod(1).running().gone()),
+        (pod(0).running(), pod(1).failed(137, kind=None).disrupted("EvictionByEvictionAPI")),
+        (pod(0).running().failed(143, kind="Stopped").deleting(), pod(1).failed(1, kind="PeerLost")),
+        (pod(0).running(),),
+        (pod(0).running(), pod(1).running().lost(NOW - 3)),
+    ],
+    ids=["deleted", "evicted", "deleted with a word", "vanished", "on a lost node"],
+)
+def test_disruptions_are_free(pods: tuple[PodBuilder, ...]) -> None:
+    life = Life(TWO.running())
+    decision = life.see(*pods, after=3)
+    assert decision.step is Step.RESTART, "though restart.limit is 0"
+    assert (life.job.status.restarts.failures, life.job.status.restarts.disruptions) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        pod(1).failed(137, kind="Signal", reason="OOMKilled"),
+        pod(1).failed(137, kind=None, reason="OOMKilled").disrupted("TerminationByKubelet"),
+        pod(1).failed(137, kind=None, reason="Evicted"),
+        pod(1).failed(1),
+    ],
+    ids=["OOM", "OOM with a condition", "evicted for its own disk use", "exception"],
+)
+def test_what_the_program_did_itself_is_no_disruption(ended: PodBuilder) -> None:
+    assert Life(TWO.running()).see(pod(0).failed(kind="PeerLost"), ended).step is Step.FAIL
+
+
+def test_disruptions_without_a_step_in_between_end_some_day() -> None:
+    life = Life(TWO.running())
+    for attempt in range(11):
+        decision = life.see(*(pod(i, attempt=attempt).running().gone() for i in range(2)), after=30)
+        if attempt < 10:
+            assert decision.step is Step.RESTART, attempt
+            life.see(after=400)
+            life.see(*(pod(i, attempt=attempt + 1).running() for i in range(2)), after=1)
+    assert decision.step is Step.FAIL
+    assert "11 disruptions in a row" in decision.message
+
+
+# -- lost nodes -----------------------------------------------------------------------------------------
+
+
+def test_a_pod_on_a_lost_node_holds_the_job_until_it_is_fenced() -> None:
+    life = Life(TWO.running())
+    lost = pod(1).running().lost(NOW)
+    assert life.see(pod(0).running(), lost, after=3).step is Step.RESTART
+    ends = {0: life.now + 1}
+    assert life.see(lost, first_ends=ends, after=20).reason == "OldPodsTerminating"
+    began = life.see(lost, first_ends=ends, after=17)
+    assert began.step is Step.START
+    assert created(began) == ["digits-worker-1-0", "digits-worker-1-1"]
+    assert began.delete == ()
+
+
+def test_a_worker_that_was_alone_on_a_lost_node_is_waited_for() -> None:
+    life = Life(job().running())
+    lost = pod(0).running().lost(NOW)
+    assert life.see(lost, after=3).step is Step.RESTART
+    held = life.see(lost, after=3600)
+    assert held.step is Step.HOLD
+    assert "delete it from the cluster" in held.message
+    assert life.see(after=1).step is Step.START
+
+
+def test_a_pod_that_ends_slowly_on_a_healthy_node_is_not_fenced() -> None:
+    life = Life(TWO.running())
+    slow = pod(1).running().deleting()
+    life.see(pod(0).running().gone(), slow)
+    assert life.see(slow, first_ends={0: NOW}, after=3600).reason == "OldPodsTerminating"
+
+
+# -- suspend --------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_is_suspended_from_the_beginning_has_no_pods_and_may_be_edited() -> None:
+    life = Life(TWO.with_spec(suspend=True))
+    decision = life.see()
+    assert (decision.step, decision.create) == (Step.SUSPEND, ())
+    assert life.is_(Phase.SUSPENDED)
+    assert life.job.status.start_time is None
+    life.job = life.job.edited(suspend=False)
+    assert life.see(after=60).step is Step.START
+
+
+def test_suspending_stops_the_pods_and_resuming_starts_a_new_attempt() -> None:
+    running = (pod(0).running(), pod(1).running())
+    life = Life(TWO.running().edited(suspend=True))
+    decision = life.see(*running)
+    assert deleted(decision) == ["digits-worker-0-0", "digits-worker-0-1"]
+    assert life.is_(Phase.SUSPENDED)
+    assert life.job.status.attempt == 1
+    assert life.job.status.restarts.failures + life.job.status.restarts.disruptions == 0
+    ending = tuple(p.deleting() for p in running)
+    life.see(*ending, after=2)
+    life.job = life.job.edited(suspend=False)
+    assert life.see(*ending, after=1).reason == "OldPodsTerminating"
+    began = life.see(after=10)
+    assert began.step is Step.START
+    assert created(began) == ["digits-worker-1-0", "digits-worker-1-1"]
+    resumed = life.condition("Suspended")
+    assert resumed is not None
+    assert (resumed.status, resumed.reason) == ("False", "Resumed")
+
+
+def test_suspending_again_and_again_counts_no_attempt_that_had_no_pods() -> None:
+    life = Life(TWO.with_spec(suspend=True))
+    for _ in range(3):
+        life.see(after=1)
+    assert life.job.status.attempt == 0
+
+
+def test_an_invalid_job_is_refused_though_it_is_suspended() -> None:
+    assert Life(TWO.with_trainer(command=None).with_spec(suspend=True)).see().step is Step.REFUSE
+
+
+# -- deadline, start timeout, time to live --------------------------------------------------------------
+
+
+def test_the_deadline_stops_what_runs() -> None:
+    wanted = TWO.with_spec(activeDeadlineSeconds=100, cleanPods="None").running()
+    running = (pod(0).running(), pod(1).running())
+    life = Life(wanted)
+    assert life.see(*running).next_look == 40
+    decision = life.see(*running, after=40)
+    assert (decision.step, decision.reason) == (Step.FAIL, "DeadlineExceeded")
+    assert deleted(decision) == ["digits-worker-0-0", "digits-worker-0-1"], "whatever cleanPods says"
+    assert life.job.status.active_seconds == 100
+
+
+def test_the_deadline_stands_still_while_the_job_is_suspended() -> None:
+    running = (pod(0).running(), pod(1).running())
+    life = Life(TWO.with_spec(activeDeadlineSeconds=100).running().edited(suspend=True))
+    life.see(*running)
+    assert life.job.status.active_seconds == 60
+    life.see(after=10_000)
+    life.job = life.job.edited(suspend=False)
+    assert life.see(after=1).next_look == 40
+    assert life.job.status.active_seconds == 60
+    assert life.see(pod(0, attempt=1), pod(1, attempt=1), after=41).reason == "DeadlineExceeded"
+
+
+def test_the_deadline_holds_between_attempts_too() -> None:
+    life = Life(retrying(backoffSeconds=300).with_spec(activeDeadlineSeconds=100))
+    life.see(failed(0), failed(1))
+    assert life.see(after=1).next_look == 39
+    assert life.see(after=39).reason == "DeadlineExceeded"
+
+
+def test_workers_that_do_not_start_in_time_end_the_job_and_no_pod_stays() -> None:
+    wanted = TWO.with_spec(scheduling={"timeoutSeconds": 90}).started(NOW)
+    stuck = (pod(0).running(), pod(1).waiting("Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."))
+    life = Life(wanted)
+    assert life.see(*stuck).next_look == 90
+    decision = life.see(*stuck, after=90)
+    assert (decision.step, decision.reason) == (Step.FAIL, "StartTimeout")
+    assert "Insufficient cpu" in decision.message
+    assert deleted(decision) == ["digits-worker-0-0", "digits-worker-0-1"]
+
+
+def test_the_time_to_start_is_that_of_each_attempt() -> None:
+    life = Life(retrying(backoffSeconds=0).with_spec(scheduling={"timeoutSeconds": 90}))
+    life.see(failed(0), failed(1), after=1000)
+    life.see(after=10)
+    assert life.see(pod(0, attempt=1), pod(1, attempt=1), after=80).step is Step.CONTINUE
+    assert life.see(pod(0, attempt=1), pod(1, attempt=1), after=10).reason == "StartTimeout"
+
+
+def test_once_all_have_run_the_time_to_start_is_over() -> None:
+    wanted = TWO.with_spec(scheduling={"timeoutSeconds": 10}).running()
+    assert Life(wanted).see(pod(0).running(), pod(1).running(), after=99).next_look is None
+
+
+def test_a_finished_job_goes_when_its_time_to_live_is_over() -> None:
+    wanted = TWO.with_spec(ttlSecondsAfterFinished=60).running()
+    life = Life(wanted)
+    life.see(pod(0).succeeded(), pod(1).succeeded())
+    assert life.is_(Phase.SUCCEEDED)
+    waits = life.see(after=10)
+    assert (waits.next_look, waits.delete_job) == (50, False)
+    assert life.see(after=50).delete_job
+
+
+def test_without_a_time_to_live_a_finished_job_stays() -> None:
+    life = Life(TWO.running())
+    life.see(pod(0).succeeded(), pod(1).succeeded())
+    assert not life.see(after=10**9).delete_job
+    assert life.job.status.completion_time == stamp(NOW)
