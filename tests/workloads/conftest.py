@@ -69,7 +69,11 @@ def start() -> Iterator[Callable[..., Program]]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("FTJOB_", "HOROVOD_"))}
 
     def start(
-        folder: Path, *args: object, env: Mapping[str, str] | None = None, name: str = "log"
+        folder: Path,
+        *args: object,
+        env: Mapping[str, str] | None = None,
+        name: str = "log",
+        python: Path | str = sys.executable,
     ) -> Program:
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / f"{name}.txt"
@@ -78,7 +82,7 @@ def start() -> Iterator[Callable[..., Program]]:
         places["PYTHONWARNINGS"] = "default::DeprecationWarning:ftjob_workloads.digits"
         with log.open("ab") as sink:
             process = subprocess.Popen(
-                [sys.executable, *map(str, args)],
+                [str(python), *map(str, args)],
                 cwd=folder,
                 env=clean | places | dict(env or {}),
                 stdout=sink,
