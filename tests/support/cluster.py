@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -82,6 +83,24 @@ def sample(name: str) -> dict[str, Any]:
     """Return a sample manifest."""
     found: dict[str, Any] = yaml.safe_load((SAMPLES / name).read_text())
     return found
+
+
+LOADED = ("ftjob-workload-tensorflow:dev", "ftjob-workload-horovod:dev")
+"""Workload images that the nodes hold."""
+
+
+def in_test_environment(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a sample as it is if the nodes hold its image, else in the slim one with packages mounted."""
+    changed = copy.deepcopy(manifest)
+    pod = changed["spec"]["template"]["spec"]
+    [trainer] = pod["containers"]
+    if trainer["image"] not in LOADED:
+        trainer["image"] = "ftjob-test-base:dev"
+        mount = {"name": "test-env", "mountPath": "/test-env", "readOnly": True}
+        trainer.setdefault("volumeMounts", []).append(mount)
+        claim = {"claimName": "test-env", "readOnly": True}
+        pod.setdefault("volumes", []).append({"name": "test-env", "persistentVolumeClaim": claim})
+    return changed
 
 
 RESTRICTED_POD = {

@@ -1,0 +1,121 @@
+"""Every sample manifest in the cluster: each strategy's ranks really work together, each program ends well.
+
+The Horovod sample has a file of its own. Images of torch have 7 GB and more where there is no CPU build
+of it, too much for every node: those samples run in the slim image, with the same packages mounted.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.cluster import CONTEXT, SAMPLES, Cluster, in_test_environment, sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.timeout(1500)  # the jobs themselves are given up before
+
+ELSEWHERE = {"horovod-digits", "plain-hello"}
+TOGETHER = {
+    "horovod-torch-digits": 4,
+    "image-folder": 2,
+    "jax-digits": 2,
+    "multiworker-digits": 2,
+    "transformer-lm": 2,
+}
+"""Samples whose ranks are one training, and how many ranks they have."""
+TPU = {"tpu-tensorflow": 1, "tpu-torch": 2}
+PARAMETER_SERVER = "parameter-server-digits"
+ALONE = sorted(
+    {path.stem for path in SAMPLES.glob("*.yaml")} - ELSEWHERE - set(TOGETHER) - set(TPU) - {PARAMETER_SERVER}
+)
+NODES = ("ftjob-worker", "ftjob-worker2")
+CHIPS = 4
+
+
+def submit(cluster: Cluster, name: str) -> None:
+    cluster.apply(in_test_environment(sample(f"{name}.yaml")))
+
+
+def succeeded(cluster: Cluster, name: str) -> list[dict[str, Any]]:
+    """Wait for a job's success; return what its ranks have written, in their order."""
+    job = cluster.finished(name, seconds=900)
+    assert job["status"]["phase"] == "Succeeded", (name, job["status"].get("failure"))
+    files = sorted((cluster.outputs_of(job) / "results").glob("result-rank-*.json"))
+    return [json.loads(file.read_text()) for file in files]
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_the_ranks_of_a_sample_are_one_training_on_two_nodes(frameworks: Cluster, name: str) -> None:
+    submit(frameworks, name)
+    ranks = TOGETHER[name]
+    results = succeeded(frameworks, name)
+    assert len(results) == ranks
+    assert {result["rankSum"] for result in results} == {ranks * (ranks + 1) / 2}
+    assert len({result["finalWeights"] for result in results}) == 1
+    pods = [p for p in frameworks.items("pods") if p["metadata"]["labels"].get("ftjob.dev/job") == name]
+    assert {pod["spec"]["nodeName"] for pod in pods} == set(NODES)
+    frameworks.kubectl("delete", "ftj", name, "--wait=false")
+
+
+def test_parameter_servers_hold_what_every_worker_changes(frameworks: Cluster) -> None:
+    submit(frameworks, PARAMETER_SERVER)
+    [result] = succeeded(frameworks, PARAMETER_SERVER)
+    assert all(steps > 0 for steps in result["stepsOfWorker"])
+    assert all(device.startswith("/job:ps/") for device in result["devices"].values())
+    job = frameworks.get("ftj", PARAMETER_SERVER)
+    assert {role["name"]: role["desired"] for role in job["status"]["roles"]} == {
+        "chief": 1,
+        "worker": 2,
+        "ps": 1,
+    }
+    frameworks.kubectl("wait", "--for=delete", "pods", "-l", "ftjob.dev/role=ps", "--timeout=90s")
+
+
+@pytest.fixture
+def tpu_nodes() -> Iterator[None]:
+    """Nodes that claim to have TPU chips: the scheduler counts them, and nobody else looks."""
+
+    def kubectl(*args: str) -> None:
+        subprocess.run(["kubectl", "--context", CONTEXT, *args], check=True, timeout=60)
+
+    topologies = {"ftjob-worker": "2x2", "ftjob-worker2": "2x2"}
+    labels = {"cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice"}
+    try:
+        for node in NODES:
+            capacity = json.dumps({"status": {"capacity": {"google.com/tpu": str(CHIPS)}}})
+            kubectl("patch", "node", node, "--subresource=status", "--type=merge", "-p", capacity)
+            labels["cloud.google.com/gke-tpu-topology"] = topologies[node]
+            labels["cloud.google.com/gke-nodepool"] = node
+            kubectl("label", "node", node, "--overwrite", *(f"{k}={v}" for k, v in labels.items()))
+        yield
+    finally:
+        for node in NODES:
+            kubectl("label", "node", node, *(f"{key}-" for key in labels))
+            gone = json.dumps({"status": {"capacity": {"google.com/tpu": None}}})
+            kubectl("patch", "node", node, "--subresource=status", "--type=merge", "-p", gone)
+
+
+def test_a_tpu_job_lands_where_the_chips_are(frameworks: Cluster, tpu_nodes: None) -> None:
+    submit(frameworks, "tpu-tensorflow")
+    frameworks.until("pod", "tpu-tensorflow-worker-0-0", "{.status.phase}=Running", seconds=180)
+    pod = frameworks.get("pod", "tpu-tensorflow-worker-0-0")
+    assert pod["spec"]["nodeName"] in NODES
+    [trainer] = pod["spec"]["containers"]
+    assert trainer["resources"]["limits"]["google.com/tpu"] == str(CHIPS)
+    [result] = succeeded(frameworks, "tpu-tensorflow")
+    assert result["device"] == "CPU", "no chip answers here, and the program has said so"
+    log = frameworks.kubectl("logs", "tpu-tensorflow-worker-0-0", "-c", "trainer")
+    assert len([line for line in log.splitlines() if "no TPU" in line]) == 1
+
+
+def test_the_samples_of_one_pod_end_well(frameworks: Cluster) -> None:
+    assert ALONE
+    for name in ALONE:
+        submit(frameworks, name)
+    for name in ALONE:
+        assert succeeded(frameworks, name), name
+        frameworks.kubectl("delete", "ftj", name, "--wait=false")
