@@ -1,4 +1,4 @@
-"""What the Horovod programs share, whatever their framework: options, and the ranks' shares of the digits."""
+"""What the programs with several ranks have in common: options, and the ranks' shares of the digits."""
 
 from __future__ import annotations
 
@@ -52,15 +52,17 @@ class Shard:
         return rows[index * self.batch : (index + 1) * self.batch]
 
 
-def parser(prog: str, doc: str | None, rank: int, size: int) -> argparse.ArgumentParser:
-    """Return a parser with the options of a Horovod program; the default size is that of ``--smoke``.
+def shard_parser(prog: str, doc: str | None, rank: int, size: int) -> argparse.ArgumentParser:
+    """Return a parser with the options of a program that shares the digits out; `Shard.of` reads some.
+
+    The default size is that of ``--smoke``.
 
     Parameters
     ----------
     prog, doc
         The module's name and docstring.
     rank, size
-        What Horovod says that this process is.
+        What the framework says that this process is.
     """
     env = os.environ
     p = life.parser(prog, doc)
@@ -71,7 +73,7 @@ def parser(prog: str, doc: str | None, rank: int, size: int) -> argparse.Argumen
         default="classes",
         help="rank r sees its own digits only, or every n-th sample (default: %(default)s)",
     )
-    # From ftjob, not from Horovod: should the ranks not find each other, each still has only its own shard.
+    # From ftjob, not the framework: should the ranks not find each other, each still has only its own shard.
     add("--shard-index", type=int, default=int(env.get("FTJOB_RANK", rank)), help="default: the rank")
     add(
         "--shard-count",
@@ -82,14 +84,20 @@ def parser(prog: str, doc: str | None, rank: int, size: int) -> argparse.Argumen
     add("--fixed-order", action="store_true", help="do not shuffle")
     add("--batch-size", type=int, default=16, help="samples a step on each rank (default: %(default)s)")
     add("--steps", type=int, default=300, help="optimizer steps (default: %(default)s)")
-    add(
+    add("--learning-rate", type=float, default=0.02, help="of one rank (default: %(default)s)")
+    add("--min-accuracy", type=float, default=0.9, help="exit 1 below it (default: %(default)s)")
+    add("--checkpoint-every", type=int, default=100, help="steps (default: %(default)s)")
+    return p
+
+
+def parser(prog: str, doc: str | None, rank: int, size: int) -> argparse.ArgumentParser:
+    """Return `shard_parser` with what the Horovod programs need in addition: the learning rate's warm-up."""
+    p = shard_parser(prog, doc, rank, size)
+    p.add_argument(
         "--lr-schedule",
         choices=["warmup", "constant"],
         default="warmup",
         help="rise to ranks x rate, or not (default: %(default)s)",
     )
-    add("--learning-rate", type=float, default=0.02, help="of one rank (default: %(default)s)")
-    add("--warmup-steps", type=int, default=60, help="(default: %(default)s)")
-    add("--min-accuracy", type=float, default=0.9, help="exit 1 below it (default: %(default)s)")
-    add("--checkpoint-every", type=int, default=100, help="steps (default: %(default)s)")
+    p.add_argument("--warmup-steps", type=int, default=60, help="(default: %(default)s)")
     return p
