@@ -12,8 +12,8 @@ What it shows:
 * the wish to stop as one more array of the step, so that all processes leave at the same one.
 
 By default (``--shard classes``) process r of n learns from the digits r, r + n, r + 2n… alone. Two processes
-reach a test accuracy of 0.95 to 0.98 all the same, and 0.92 is demanded; a process that is alone knows five
-digits and ends at about 0.5.
+reach a test accuracy of 0.98 all the same, and 0.92 is demanded; a process that is alone knows five
+digits and ends below 0.5.
 
     python -m ftjob_workloads.jax_digits      # one process; JAX_* variables make it one of several
 """
