@@ -39,9 +39,11 @@ test-apiserver: setup  ## Tests against the API servers of the oldest and the ne
 test-cluster: setup kind  ## Tests in the kind cluster
 	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" $(PYTEST) tests/cluster
 
-test-failures: setup kind  ## The whole matrix of failing ranks, five times (about an hour)
-	@tests/kind/test-env.sh && for run in 1 2 3 4 5; do \
-	  PATH="$(CACHE)/bin:$$PATH" FTJOB_WHOLE_MATRIX=1 $(PYTEST) -v tests/cluster/test_failing_rank.py || exit 1; done
+test-failures: setup kind  ## The whole matrix of failing ranks, five times (about an hour), and its table
+	@tests/kind/test-env.sh && mkdir -p dist && rm -f dist/failures.csv && for run in 1 2 3 4 5; do \
+	  PATH="$(CACHE)/bin:$$PATH" FTJOB_WHOLE_MATRIX=1 FTJOB_FAILURES_TABLE=dist/failures.csv \
+	  $(PYTEST) -q tests/cluster/test_failing_rank.py || exit 1; done
+	@$(PYTHON) tests/bench/failures.py dist/failures.csv
 
 generate: setup agent  ## Write manifests/ anew from the models and the chart
 	@.venv/bin/ftjob crd >dist/crd.yaml && mv dist/crd.yaml manifests/crd/ftjob.dev_frameworktrainingjobs.yaml
@@ -59,8 +61,10 @@ images:  ## Build the images, tagged :dev
 agent:  ## Build the agent's zipapp into dist/
 	@python3 operator/images/build-agent.py dist/ftjob-agent.pyz
 
-bench: setup agent  ## Measure sizes and start times
+bench: setup agent  ## Measure sizes, start times, and bursts of jobs on fake nodes
 	@$(PYTHON) tests/bench/sizes.py
+	@tests/setup/tools.sh etcd kube-apiserver kube-scheduler kube-controller-manager kwok kubectl >/dev/null && \
+	  PYTHONPATH=tests $(PYTHON) tests/bench/burst.py
 
 lock:  ## Write requirements.lock anew from pyproject.toml
 	@. tests/setup/common.sh && "$$(find_uv)" pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

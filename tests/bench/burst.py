@@ -65,11 +65,20 @@ class Api:
         await asyncio.gather(*(worker() for _ in range(CONNECTIONS)))
 
     async def watch(self, namespace: str, plural: str) -> AsyncIterator[Manifest]:
-        """Yield each version of each object from the beginning of the namespace."""
-        path = f"{PATHS[plural]}/namespaces/{namespace}/{plural}?watch=true"
-        async with self.session.get(path) as answer:
-            async for line in answer.content:
-                yield orjson.loads(line)["object"]
+        """Yield the versions of the objects from the beginning of the namespace, for ever.
+
+        The API server ends the watch of a client that is too slow for it; it is taken up where it ended.
+        """
+        version = ""
+        while True:
+            path = f"{PATHS[plural]}/namespaces/{namespace}/{plural}?watch=true&resourceVersion={version}"
+            async with self.session.get(path) as answer:
+                async for line in answer.content:
+                    event = orjson.loads(line)
+                    if event["type"] == "ERROR":
+                        raise RuntimeError(event["object"].get("message"))
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    yield event["object"]
 
     async def until(
         self, namespace: str, plural: str, is_there: Callable[[Manifest], bool], count: int
@@ -79,9 +88,9 @@ class Api:
         async for body in self.watch(namespace, plural):
             if is_there(body):
                 there.add(body["metadata"]["name"])
-            if len(there) == count:
-                return time.perf_counter()
-        raise RuntimeError(f"{plural}: the watch ended with {len(there)} of {count}")
+                if len(there) == count:
+                    break
+        return time.perf_counter()
 
 
 @dataclass(frozen=True)

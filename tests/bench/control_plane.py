@@ -6,7 +6,6 @@ measured; kwok (https://kwok.sigs.k8s.io) plays fifty kubelets, which start ever
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -60,6 +59,17 @@ spec:
   next:
     finalizers: {empty: true}
     delete: true
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: nodes-stay-as-they-are}
+spec:
+  resourceRef: {apiGroup: v1, kind: Node}
+  selector:
+    matchExpressions:
+      - {key: .metadata.deletionTimestamp, operator: Exists}
+  next:
+    delete: true
 """
 
 
@@ -112,5 +122,11 @@ def _add_nodes(server: ApiServer) -> None:
                 "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
                 "status": {"capacity": room, "allocatable": room, "conditions": ready},
             }
-            answer = client.send("POST", "/api/v1/nodes", json.dumps(node).encode())
+            answer = client.send("POST", "/api/v1/nodes", node)
             assert answer.code == 201, answer.message
+            # Admission has tainted the node, and the controller that would see that it is ready is left out.
+            merge = "application/merge-patch+json"
+            answer = client.send(
+                "PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": None}}, content_type=merge
+            )
+            assert answer.code == 200, answer.message
