@@ -7,7 +7,7 @@ from functools import partial
 
 from ftjob.api.defaults import WORKERS_MAX, mapping, tpu_hosts, trainer_of
 from ftjob.api.rules import Rule
-from ftjob.api.spec import JobSpec, StrategyName, Tpu, TpuLibrary
+from ftjob.api.spec import JobSpec, StrategyName, TpuLibrary
 
 TPU_RESOURCE = "google.com/tpu"
 ACCELERATOR_LABEL = "cloud.google.com/gke-tpu-accelerator"
@@ -23,10 +23,6 @@ _UNKNOWN = (
     "!has(self.tpu) || !has(self.tpu.topology) || !has(self.tpu.chipsPerWorker) || "
     "!self.tpu.topology.matches('^[0-9]{1,4}(x[0-9]{1,4}){1,2}$')"
 )
-
-
-def _chips(tpu: Tpu) -> int:
-    return math.prod(int(side) for side in (tpu.topology or "1").split("x"))
 
 
 def _lacks(attribute: str, spec: JobSpec) -> bool:
@@ -52,7 +48,9 @@ def _shares_endpoints(spec: JobSpec) -> bool:
 
 def _has_half_a_host(spec: JobSpec) -> bool:
     tpu = spec.tpu
-    return tpu is not None and tpu.chips_per_worker is not None and _chips(tpu) % tpu.chips_per_worker != 0
+    if tpu is None or tpu.topology is None or tpu.chips_per_worker is None:
+        return False
+    return math.prod(map(int, tpu.topology.split("x"))) % tpu.chips_per_worker != 0
 
 
 def _has_other_hosts(spec: JobSpec) -> bool:
