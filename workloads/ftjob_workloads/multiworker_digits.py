@@ -13,8 +13,8 @@ What it shows:
   same step.
 
 By default (``--shard classes``) worker r of n learns from the digits r, r + n, r + 2n… alone. Two workers
-reach a test accuracy of 0.97 to 0.99 all the same, and 0.93 is demanded; a worker without ``TF_CONFIG`` knows
-five digits and ends at about 0.5.
+reach a test accuracy of 0.98 all the same, and 0.93 is demanded; a worker without ``TF_CONFIG`` knows five
+digits and ends below 0.6.
 
     python -m ftjob_workloads.multiworker_digits      # one process; TF_CONFIG makes it one of several
 """
