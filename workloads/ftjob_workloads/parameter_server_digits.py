@@ -11,8 +11,9 @@ One program for all roles; ``TF_CONFIG`` says which one a process has:
 Each worker has its own share of the samples, which it finds by its index from inside the ``tf.function``. In
 the same place it counts its steps in a variable on a parameter server: the chief demands that every worker
 has done some, that all variables are on parameter servers, and a test accuracy of 0.90. Two workers
-reach more than 0.93 in 400 steps. (The optimizer's own ``iterations`` is no measure here: Keras reads it, adds one and writes
-it back, and what another worker wrote between is lost. ``assign_add`` of a ``tf.Variable`` is one operation.)
+reach more than 0.93 in 400 steps. (The optimizer's own ``iterations`` is no measure here: Keras reads it,
+adds one and writes it back, and what another worker wrote between is lost. ``assign_add`` of a
+``tf.Variable`` is one operation.)
 
     python -m ftjob_workloads.parameter_server_digits      # in each process of the job
 """
