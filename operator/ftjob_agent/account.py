@@ -50,6 +50,8 @@ class Account:
         self._sequence += 1
         started = {rank.spec.rank: rank.state for rank in ranks}
         unstarted = WAITING if state in {WAITING, RUNNING} else STOPPED
+        # The ranks of an elastic job are those that were ordered last.
+        numbers = [spec.rank for spec in config.ranks] if config.elastic is None else list(started)
         lowest, progress = self._lowest()
         is_scheduled = environment.is_scheduled(config)
         return {
@@ -58,7 +60,7 @@ class Account:
             "life": self._life,
             "sequence": self._sequence,
             "state": state,
-            "ranks": [self._rank(spec.rank, started.get(spec.rank, unstarted)) for spec in config.ranks],
+            "ranks": [self._rank(number, started.get(number, unstarted)) for number in numbers],
             "failure": failure.as_json() if failure else None,
             "captures": self.captures,
             "profiled": [spec.rank for spec in config.profiled()] if is_scheduled else [],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence, Union
 
 from ftjob_agent import environment, failure, message, outputs
 from ftjob_agent.account import Account
-from ftjob_agent.config import Config, ConfigError, check_identity, parse
+from ftjob_agent.config import Config, ConfigError, RankSpec, check_identity, parse
 from ftjob_agent.failure import Failure
 from ftjob_agent.loop import Loop
 from ftjob_agent.pump import RankLog
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ftjob_agent.leader import Leader
     from ftjob_agent.rendezvous import Rendezvous
     from ftjob_agent.sampler import Sampler
+    from ftjob_agent.slots import Slots
     from ftjob_agent.supervise import Rank
 
 TICK = 1.0
@@ -72,6 +73,7 @@ class Agent:
         self._contact: Union[Leader, Client, None] = None
         self._rendezvous: Optional[Rendezvous] = None
         self._sampler: Optional[Sampler] = None
+        self._slots: Optional[Slots] = None
         self._account = Account()
         self._signals = 0
         self._state = WAITING
@@ -80,6 +82,7 @@ class Agent:
         self._is_own_reason = False
         self._is_examined = False
         self._told_running = 0
+        self._told_slots: dict[str, object] = {}
 
     # The states.
 
@@ -121,27 +124,15 @@ class Agent:
             if self._rendezvous is not None and self._rendezvous.error:
                 raise ConfigError(self._rendezvous.error)
             if contact.command == START:
-                return self.starting
+                return self.starting if self._planned().elastic is None else self.attending
             self._loop.wait(contact.next_look(now))
 
     def starting(self) -> Optional[State]:
         """Start the ranks."""
-        config = self._planned()
-        place = self._in_touch().place()
         self._state = RUNNING
-        for spec in config.ranks:
-            env = environment.of_rank(config, spec, self._environ, place)
-            log = (
-                RankLog(os.path.join(config.outputs, "logs", f"{spec.label}.log"))
-                if config.keep_logs
-                else None
-            )
-            self._supervisor.start(spec, env["FTJOB_RANK_DIR"], self._command, env, log)
-        if config.outputs and config.profiled():
-            from ftjob_agent.sampler import Sampler
-
-            self._sampler = Sampler(config, lambda: self._supervisor.pids, self._on_captures)
-            self._sampler.start()
+        for spec in self._planned().ranks:
+            self._start(spec)
+        self._start_sampler()
         self._tell()
         return self.running
 
@@ -165,6 +156,32 @@ class Agent:
             elif len(self._supervisor.running) != self._told_running:
                 self._tell()
             self._loop.wait(min(next_tick, contact.next_look(now)))
+
+    def attending(self) -> Optional[State]:
+        """Run what the leader of an elastic job orders."""
+        from ftjob_agent.slots import Slots
+
+        contact = self._in_touch()
+        slots = self._slots = Slots(self._planned(), self._supervisor, self._environ, self._start)
+        self._state = RUNNING
+        self._start_sampler()
+        next_tick = 0.0
+        while True:
+            now = time.monotonic()
+            if self._is_told_to_stop(now):
+                return self.stopping
+            slots.follow(contact.slots, now)
+            if slots.have_failed:
+                return self.examining
+            if slots.have_succeeded:
+                return self.reporting
+            if now >= next_tick:
+                next_tick = now + TICK
+                self._look()
+            elif slots.report() != self._told_slots:
+                self._tell()
+            looks = [next_tick, contact.next_look(now), slots.next_look() or next_tick]
+            self._loop.wait(min(looks))
 
     def examining(self) -> Optional[State]:
         """Find the rank that failed first, before those that it takes along are killed.
@@ -308,6 +325,20 @@ class Agent:
         by_signal = self._signals or (self._reason is not None and self._reason.type == "SIGTERM")
         return self._planned().stop_grace if by_signal else SIBLING_GRACE
 
+    def _start(self, spec: RankSpec) -> Rank:
+        config = self._planned()
+        env = environment.of_rank(config, spec, self._environ, self._in_touch().place())
+        log = RankLog(os.path.join(config.outputs, "logs", f"{spec.label}.log")) if config.keep_logs else None
+        return self._supervisor.start(spec, env["FTJOB_RANK_DIR"], self._command, env, log)
+
+    def _start_sampler(self) -> None:
+        config = self._planned()
+        if config.outputs and config.profiled():
+            from ftjob_agent.sampler import Sampler
+
+            self._sampler = Sampler(config, lambda: self._supervisor.pids, self._on_captures)
+            self._sampler.start()
+
     def _has_failed(self, rank: Rank, now: float) -> bool:
         if rank.code is not None:
             return bool(rank.code)
@@ -348,7 +379,11 @@ class Agent:
         self._told_running = len(self._supervisor.running)
         # A rank that has raised may run its atexit handlers; it is reported when they have had their time.
         found = self._failure or (self._first_local() if self._is_examined else None)
-        self._contact.report(self._account.report(self._config, self._state, found, self._supervisor.ranks))
+        report = self._account.report(self._config, self._state, found, self._supervisor.ranks)
+        if self._slots is not None:
+            self._told_slots = self._slots.report()
+            report |= self._told_slots
+        self._contact.report(report)
 
     def _write_message(self) -> None:
         state, found = self._verdict()

@@ -42,6 +42,8 @@ class Client:
         self._error = "it has not been asked yet"
         self.command = WAIT
         self.reason: Optional[Failure] = None
+        self.slots: tuple[int, list[dict[str, Any]]] = (0, [])
+        """The number of the order, and the slots of an elastic job that it wants of this agent."""
         self._seen = 0
         self._thread = threading.Thread(target=self._run, name="ftjob-client", daemon=True)
 
@@ -170,8 +172,10 @@ class Client:
         self._seen = answer["version"]
         command, reason = str(answer["command"]), Failure.from_json(answer.get("failure"))
 
+        slots = (int(answer["version"]), list(answer.get("slots") or ()))
+
         def tell() -> None:
-            self.command, self.reason = command, reason
+            self.command, self.reason, self.slots = command, reason, slots
 
         if is_news:
             self._loop.post(tell)
@@ -183,4 +187,5 @@ class Client:
 
 def _states(report: dict[str, Any]) -> tuple[Any, ...]:
     ranks = [item["state"] for item in report.get("ranks", [])]
-    return (report.get("state"), ranks, report.get("failure"), report.get("captures"))
+    told = tuple(report.get(key) for key in ("state", "failure", "captures", "slots", "followed"))
+    return (ranks, *told)

@@ -64,6 +64,14 @@ class Profiling:
 
 
 @dataclass(frozen=True)
+class Elastic:
+    """Between how many agents the ranks may run."""
+
+    min_workers: int
+    max_workers: int
+
+
+@dataclass(frozen=True)
 class Config:
     """All that the plan tells one agent."""
 
@@ -83,6 +91,7 @@ class Config:
     identity: tuple[str, ...]
     unless_set: tuple[str, ...]
     rendezvous: Optional[Rendezvous]
+    elastic: Optional[Elastic]
     together: bool
     success_ends_job: bool
     start_timeout: float
@@ -168,10 +177,11 @@ def parse(text: str) -> Config:
     fields = _Fields(document, "")
     if fields.integer("version") != VERSION:
         raise _disagreement("version", str(VERSION))
-    rendezvous, profiling, leader = (
+    rendezvous, profiling, leader, elastic = (
         fields.optional("rendezvous"),
         fields.optional("profiling"),
         fields.child("leader"),
+        fields.optional("elastic"),
     )
     config = Config(
         job=fields.text("job"),
@@ -192,6 +202,9 @@ def parse(text: str) -> Config:
         rendezvous=None
         if rendezvous is None
         else Rendezvous(rendezvous.text("kind"), rendezvous.integer("port"), rendezvous.text("hosts")),
+        elastic=None
+        if elastic is None
+        else Elastic(elastic.integer("minWorkers"), elastic.integer("maxWorkers")),
         together=fields.flag("together", default=True),
         success_ends_job=fields.flag("successEndsJob", default=False),
         start_timeout=fields.seconds("startTimeoutSeconds", 600),

@@ -21,14 +21,18 @@ def run_dir(environ: Mapping[str, str]) -> str:
 
 def make_run_dir(config: Config, environ: Mapping[str, str]) -> None:
     """Create the ranks' folders, without what an earlier attempt left there."""
-    path = run_dir(environ)
+    for spec in config.ranks:
+        make_rank_dir(spec, environ)
+
+
+def make_rank_dir(spec: RankSpec, environ: Mapping[str, str]) -> None:
+    """Create the folder of one rank, without what an earlier life left there."""
+    path = os.path.join(run_dir(environ), spec.label)
     try:
-        for spec in config.ranks:
-            path = os.path.join(run_dir(environ), spec.label)
-            os.makedirs(path, mode=0o700, exist_ok=True)
-            for entry in os.scandir(path):
-                if not entry.is_dir(follow_symlinks=False):
-                    os.unlink(entry.path)
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        for entry in os.scandir(path):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
     except OSError as error:
         raise ConfigError(
             f"FTJOB_RUN_DIR: cannot write to {path} as uid {os.getuid()} ({error.strerror}); it is an "

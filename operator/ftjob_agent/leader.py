@@ -6,7 +6,7 @@ import math
 import resource
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ftjob_agent import procfs
 from ftjob_agent.config import Config, ConfigError
@@ -15,6 +15,7 @@ from ftjob_agent.server import HttpError, Request, Server, listen
 from ftjob_agent.star import STOP, Key, RefusedError, Star, hold_seconds
 
 if TYPE_CHECKING:
+    from ftjob_agent.elastic import Conductor
     from ftjob_agent.failure import Failure
 
 OPERATOR_CONNECTIONS = 64
@@ -35,13 +36,12 @@ class Leader:
         self._loop, self._config = loop, config
         self._key: Key = (config.role, config.index)
         self._hold = hold_seconds(config)
-        self.star = Star(config, time.monotonic())
+        self.star, self._conductor = _star_of(config)
         self.star.is_ready = config.rendezvous is None
         self._agents: dict[Key, _Held] = {}
         self._watchers: list[_Held] = []
         self._told, self._shown = self.star.order, self.star.version
         self._address = ""
-        self._on_change: Callable[[], None] = lambda: None
         try:
             listener = listen(config.leader.host, config.port)
         except OSError as error:
@@ -50,7 +50,8 @@ class Leader:
                 "hostNetwork another job on this node may have it: give the jobs different nodes, or leave "
                 "hostNetwork out"
             ) from None
-        connections = 2 * config.agents + OPERATOR_CONNECTIONS
+        agents = config.elastic.max_workers if config.elastic else config.agents
+        connections = 2 * agents + OPERATOR_CONNECTIONS
         _allow_files(connections + 256)
         Server(loop, listener, token, connections, self._handle)
 
@@ -58,6 +59,11 @@ class Leader:
     def command(self) -> str:
         """Wait, Start or Stop."""
         return self.star.command
+
+    @property
+    def slots(self) -> tuple[int, list[dict[str, Any]]]:
+        """The number of the order, and the slots that it wants of the leader's own agent."""
+        return self.star.order, self.star.slots_of(self._key)
 
     @property
     def reason(self) -> Optional[Failure]:
@@ -69,18 +75,24 @@ class Leader:
         self.star.report(self._key, report, time.monotonic())
         self._release()
 
+    def conduct(self, conductor: Conductor) -> None:
+        """Let the slots of an elastic job be ordered by this one."""
+        self._conductor = conductor
+
     def trouble(self, now: float) -> Optional[Failure]:
         """Return why the attempt can't go on, as far as contact is concerned."""
         self._hear_self(now)
         found = self.star.lost(now)
         if found is not None and self.star.command != STOP:
             self.star.stop(found)
-            self._release()
+        self._release()
         return found
 
     def next_look(self, now: float) -> float:
         """Return when `trouble` may change by itself."""
-        return self.star.next_look(now)
+        looks = [self.star.next_look(now)]
+        looks += [self._conductor.next_look(now)] if self._conductor is not None else []
+        return min(looks)
 
     def is_done(self) -> bool:
         """Whether all agents have reported an end."""
@@ -107,13 +119,14 @@ class Leader:
     def place(self) -> tuple[str, str]:
         """Return the leader's address as its peers see it, and the interface that has it."""
         address = self._address
-        if not address and self._config.agents > 1:
-            try:
-                address = str(
-                    socket.getaddrinfo(self._config.leader.host, None, type=socket.SOCK_STREAM)[0][4][0]
-                )
-            except OSError:
-                pass  # nobody has come in and the name is not known yet: whoever starts now is alone
+        if not address and (self._config.agents > 1 or self._config.elastic is not None):
+            # The second is in a pod's /etc/hosts: an elastic leader may be alone before its name is known.
+            for host in (self._config.leader.host, socket.gethostname()):
+                try:
+                    address = str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+                    break
+                except OSError:
+                    pass  # nobody has come in and the name is not known yet: whoever starts now is alone
         address = address or "127.0.0.1"
         return address, procfs.interface_of(address, address)
 
@@ -149,10 +162,10 @@ class Leader:
         overtaken = self._agents.pop(key, None)
         if overtaken is not None:
             overtaken.timer.cancel()
-            overtaken.request.reply(self.star.answer())
+            overtaken.request.reply(self.star.answer(key))
         self._release()
         if is_news or data.get("seen") != self.star.order:
-            request.reply(self.star.answer())
+            request.reply(self.star.answer(key))
             return
         when = time.monotonic() + self._hold
         self._agents[key] = _Held(request, self._loop.call_at(when, lambda: self._answer_agent(key)))
@@ -161,7 +174,7 @@ class Leader:
         held = self._agents.pop(key, None)
         if held is not None:
             held.timer.cancel()
-            held.request.reply(self.star.answer())
+            held.request.reply(self.star.answer(key))
 
     def _watch(self, request: Request) -> None:
         wait = min(_number(request.query.get("wait", "0")), LONGEST_WAIT)
@@ -179,6 +192,8 @@ class Leader:
 
     def _release(self) -> None:
         """Answer all who wait for what has changed."""
+        if self._conductor is not None:
+            self._conductor.look(time.monotonic())
         if self._told != self.star.order:
             self._told = self.star.order
             for key in list(self._agents):
@@ -187,6 +202,16 @@ class Leader:
             self._shown = self.star.version
             for held in list(self._watchers):
                 self._answer_watcher(held)
+
+
+def _star_of(config: Config) -> tuple[Star, Optional[Conductor]]:
+    now = time.monotonic()
+    if config.elastic is None:
+        return Star(config, now), None
+    from ftjob_agent.elastic import ElasticStar, Regroup
+
+    star = ElasticStar(config, config.elastic, now)
+    return star, None if config.rendezvous is not None else Regroup(star)
 
 
 def _allow_files(count: int) -> None:

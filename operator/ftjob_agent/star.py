@@ -41,6 +41,10 @@ class Member:
     profiled: list[int] = field(default_factory=list)
     progress: Optional[dict[str, Any]] = None
     notes: list[str] = field(default_factory=list)
+    slots: dict[str, str] = field(default_factory=dict)
+    """Of an elastic job: the state of each slot that the agent has started, by its id."""
+    followed: int = 0
+    """The order that the agent has carried out."""
 
     @property
     def has_ended(self) -> bool:
@@ -49,7 +53,7 @@ class Member:
 
     def news(self) -> tuple[Any, ...]:
         """Return what others are woken for; steps are not."""
-        return (self.life, self.state, self.ranks, self.failure, self.captures, self.notes)
+        return (self.life, self.state, self.ranks, self.failure, self.captures, self.notes, self.slots)
 
 
 class Star:
@@ -79,13 +83,7 @@ class Star:
         if member is not None and member.life == life and sequence <= member.sequence:
             member.heard = now
             return False  # overtaken by a later one on another connection
-        if member is None and len(self.members) >= self._config.agents:
-            raise RefusedError(
-                f"all {self._config.agents} agents are known, and {key[0]}-{key[1]} is not one of them"
-            )
-        if member is not None and member.life != life and self.command == START:
-            # A pod that replaces one that only waited is welcome; ranks that were started can't be replaced.
-            self.stop(_stopped(f"agent {key[0]}-{key[1]} was replaced while its ranks ran", "LostContact"))
+        self._admit(key, member, life, now)
         before = member.news() if member is not None else None
         known = Member(life, now) if member is None or member.life != life else member
         _take(known, data, sequence)
@@ -94,12 +92,26 @@ class Star:
         is_news = before != known.news()
         if is_news:
             self.version += 1
-        if known.failure is not None:
-            self.stop(known.failure)
-        elif known.state == STOPPED and self.command != STOP:
-            self.stop(_stopped(f"agent {key[0]}-{key[1]} was stopped", "SIGTERM"))
+        self._judge(key, known, now)
         self._start_if_ready(now)
         return is_news
+
+    def _admit(self, key: Key, member: Optional[Member], life: str, now: float) -> None:
+        """Refuse who does not belong here; `member` is what is known of the agent of that key."""
+        if member is None and len(self.members) >= self._config.agents:
+            raise RefusedError(
+                f"all {self._config.agents} agents are known, and {key[0]}-{key[1]} is not one of them"
+            )
+        if member is not None and member.life != life and self.command == START:
+            # A pod that replaces one that only waited is welcome; ranks that were started can't be replaced.
+            self.stop(stopped(f"agent {key[0]}-{key[1]} was replaced while its ranks ran", "LostContact"))
+
+    def _judge(self, key: Key, member: Member, now: float) -> None:
+        """End the attempt if this agent's state ends it."""
+        if member.failure is not None:
+            self.stop(member.failure)
+        elif member.state == STOPPED and self.command != STOP:
+            self.stop(stopped(f"agent {key[0]}-{key[1]} was stopped", "SIGTERM"))
 
     def stop(self, reason: Failure) -> None:
         """End the attempt; a reason that came first replaces one that came later."""
@@ -116,11 +128,11 @@ class Star:
     def lost(self, now: float) -> Optional[Failure]:
         """Return why the attempt can't go on, if an agent has been silent for too long or never came."""
         silent = [
-            key for key, member in self.members.items() if not member.has_ended and self._is_lost(member, now)
+            key for key, member in self.members.items() if not member.has_ended and self.is_lost(member, now)
         ]
         if silent and self.command == START:
             names = ", ".join(f"{role}-{index}" for role, index in sorted(silent))
-            return _stopped(f"no word from {names} for {self._config.contact_timeout:g} s", "LostContact")
+            return stopped(f"no word from {names} for {self._config.contact_timeout:g} s", "LostContact")
         if now >= self.start_deadline and (self.command == WAIT or not self.all_known):
             return Failure(
                 failure.CONFIG, self._absent(now), time_ns=time.time_ns(), type="PeersAbsent", exit_code=2
@@ -150,13 +162,17 @@ class Star:
 
     def all_ended(self, now: float) -> bool:
         """Whether every agent has ended, or has been silent for so long that it has killed its ranks."""
-        ended = all(member.has_ended or self._is_lost(member, now) for member in self.members.values())
+        ended = all(member.has_ended or self.is_lost(member, now) for member in self.members.values())
         return ended and (self.all_known or self.command == STOP)
 
-    def answer(self) -> dict[str, Any]:
-        """Return what agents are told."""
+    def answer(self, key: Key) -> dict[str, Any]:
+        """Return what an agent is told."""
         reason = self.failure.as_json() if self.failure else None
         return {"command": self.command, "version": self.order, "failure": reason}
+
+    def slots_of(self, key: Key) -> list[dict[str, Any]]:
+        """Return the slots that an elastic job wants of an agent; others start what their plan says."""
+        return []
 
     def progress(self) -> dict[str, Any]:
         """Return what the operator is told."""
@@ -173,7 +189,7 @@ class Star:
             "version": self.version,
             "attempt": self._config.attempt,
             "state": self._state(),
-            "ranks": {"total": self._config.world_size, **counts},
+            "ranks": {"total": self._total(), **counts},
             "progress": {key: value for key, value in lowest.items() if key != "rank"} if lowest else None,
             "failure": self.failure.as_json() if self.failure else None,
             "captures": [
@@ -184,6 +200,9 @@ class Star:
                 :32
             ],
         }
+
+    def _total(self) -> int:
+        return self._config.world_size
 
     def profiled(self) -> list[int]:
         """Return all ranks that are profiled."""
@@ -202,18 +221,19 @@ class Star:
         if self._config.together:
             if not self.all_known:
                 return
-            present = [member for member in self.members.values() if not self._is_lost(member, now)]
+            present = [member for member in self.members.values() if not self.is_lost(member, now)]
             if len(present) < self._config.agents:
                 return
         self.command = START
         self._bump()
 
-    def _is_lost(self, member: Member, now: float) -> bool:
+    def is_lost(self, member: Member, now: float) -> bool:
+        """Whether an agent has been silent for so long that it has killed its ranks."""
         return now - member.heard >= self._config.contact_timeout
 
     def _absent(self, now: float) -> str:
         config = self._config
-        there = [key for key, member in self.members.items() if not self._is_lost(member, now)]
+        there = [key for key, member in self.members.items() if not self.is_lost(member, now)]
         waited = f"after {config.start_timeout:g} s {len(there)} of {config.agents} agents are there"
         if not self.is_ready:
             return f"{waited}, but the {config.strategy} rendezvous is not up; see this pod's log for why"
@@ -228,7 +248,8 @@ class Star:
         self.version += 1
 
 
-def _stopped(message: str, kind: str) -> Failure:
+def stopped(message: str, kind: str) -> Failure:
+    """Return the reason of a stop that is no rank's own failure."""
     return Failure(failure.STOPPED, message, time_ns=time.time_ns(), type=kind, exit_code=143)
 
 
@@ -244,3 +265,6 @@ def _take(member: Member, data: dict[str, Any], sequence: int) -> None:
     progress = data.get("progress")
     member.progress = progress if isinstance(progress, dict) else None
     member.notes = [str(note)[:500] for note in data.get("notes", [])][:8]
+    slots = data.get("slots")
+    member.slots = {str(key): str(state) for key, state in slots.items()} if isinstance(slots, dict) else {}
+    member.followed = int(data.get("followed", 0))

@@ -179,11 +179,18 @@ class Supervisor:
         """Send a signal to all ranks that run and to their process groups."""
         self.reap()  # what has ended by itself must not count as stopped by us
         for rank in self.running:
-            rank.stopped_ns = rank.stopped_ns or time.time_ns()
-            try:
-                os.killpg(rank.process.pid, number)  # not reaped yet, so the group's id is still its own
-            except PermissionError:
-                pass  # it runs as another user; the end of the container ends it
+            self.signal_rank(rank, number)
+
+    def signal_rank(self, rank: Rank, number: int) -> None:
+        """Send a signal to one rank that runs and to its process group."""
+        self.reap()
+        if rank.code is not None:
+            return
+        rank.stopped_ns = rank.stopped_ns or time.time_ns()
+        try:
+            os.killpg(rank.process.pid, number)  # not reaped yet, so the group's id is still its own
+        except PermissionError:
+            pass  # it runs as another user; the end of the container ends it
 
     def kill_leftovers(self) -> None:
         """Kill whatever is still below this process."""
