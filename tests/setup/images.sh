@@ -1,6 +1,8 @@
 #!/bin/bash
 # Builds the project's images, tagged :dev. Docker's layer cache makes a second run short.
-#   images.sh [operator|agent|tensorflow|horovod|test-base ...]    default: the first four
+#   images.sh [operator|agent|tensorflow|horovod|pytorch|hybrid|horovod-torch|tpu|test-base ...]
+# Without arguments the first four: those with torch have 7 GB and more where only its build for CUDA can be had.
+# TORCH_INDEX_URL in the environment: where else to take torch from (https://download.pytorch.org/whl/cpu).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$REPO/tests/setup/images-lib.sh"
@@ -41,28 +43,49 @@ tensorflow() {
   build ftjob-workload-tensorflow:dev workloads/images/tensorflow/Dockerfile \
     pyproject.toml requirements.lock workloads -- --build-arg BASE_IMAGE="$PYTHON_BASE"
 }
-horovod() {
+pytorch() {
+  build ftjob-workload-pytorch:dev workloads/images/pytorch/Dockerfile \
+    pyproject.toml requirements.lock workloads -- "${TORCH[@]}"
+}
+hybrid() { # after pytorch
+  build ftjob-workload-hybrid:dev workloads/images/hybrid/Dockerfile \
+    pyproject.toml requirements.lock workloads -- --build-arg BASE_IMAGE="$PYTHON_BASE"
+}
+tpu() {
+  build ftjob-workload-tpu:dev workloads/images/tpu/Dockerfile workloads -- "${TORCH[@]}"
+}
+horovod() { with_horovod tensorflow ftjob-workload-horovod:dev; }
+horovod-torch() { with_horovod torch ftjob-workload-horovod-torch:dev; } # after pytorch
+with_horovod() { # with_horovod FRAMEWORK TAG
   local files=(pyproject.toml requirements.lock workloads/images -C "$SETTINGS" wheels)
   local dockerfile=workloads/images/horovod/Dockerfile options=(--build-arg BASE_IMAGE="$PYTHON_BASE")
-  find_wheel
+  if [ "$1" = torch ]; then
+    options=("${TORCH[@]}" --build-arg FRAMEWORK=torch --build-arg FRAMEWORK_IMAGE=ftjob-workload-pytorch:dev)
+  fi
+  find_wheel "$1"
   build ftjob/horovod-wheel:dev "$dockerfile" "${files[@]}" -- --target wheel "${options[@]}"
   keep_wheel
-  build ftjob-workload-horovod:dev "$dockerfile" "${files[@]}" -- "${options[@]}"
+  build "$2" "$dockerfile" "${files[@]}" -- "${options[@]}"
 }
 test-base() {
   build ftjob-test-base:dev tests/kind/test-base.Dockerfile -- --build-arg BASE_IMAGE="$PYTHON_BASE"
 }
 
 # Compiling Horovod takes minutes, so a wheel is taken from the cache: that of an earlier build of this image, or
-# the one that `make setup` made, if it was linked with the same C library (its torch part lies idle here).
-find_wheel() {
-  local script=workloads/images/horovod/build-wheel.sh tensorflow key kept
-  tensorflow=$(sed -nE 's/^tensorflow-cpu==([^ ;]+).*/\1/p' requirements.lock)
+# the one that `make setup` made for both frameworks, if it was linked with the same C library.
+find_wheel() { # find_wheel FRAMEWORK
+  local script=workloads/images/horovod/build-wheel.sh tensorflow torch key kept
+  tensorflow=tensorflow-cpu-$(sed -nE 's/^tensorflow-cpu==([^ ;]+).*/\1/p' requirements.lock)
+  torch=torch-$(sed -nE 's/^torch==([^ ;]+).*/\1/p' requirements.lock)
   key=$(sha256sum "$script" | cut -c1-8)
-  IMAGE_WHEELS=$CACHE/horovod/image-tensorflow-cpu-$tensorflow-python-$PYTHON_VERSION-$key
+  IMAGE_WHEELS=$CACHE/horovod/image-${!1}-python-$PYTHON_VERSION-$key
+  rm -rf "$SETTINGS/wheels"
   mkdir -p "$SETTINGS/wheels"
+  if [ "$1" = torch ] && [ -n "${TORCH_INDEX_URL:-}" ]; then # another build of torch: another wheel
+    IMAGE_WHEELS+=-$(sha256sum <<<"$TORCH_INDEX_URL" | cut -c1-8) torch=none
+  fi
   for kept in "$IMAGE_WHEELS"/*.whl \
-    "$CACHE/horovod/tensorflow-cpu-$tensorflow"-*-cpython-"${PYTHON_VERSION/./}"-*"-glibc-$DEBIAN_GLIBC-$key"/*.whl; do
+    "$CACHE/horovod/$tensorflow-$torch-cpython-${PYTHON_VERSION/./}"-*"-glibc-$DEBIAN_GLIBC-$key"/*.whl; do
     if [ -f "$kept" ]; then cp "$kept" "$SETTINGS/wheels/"; return; fi
   done
 }
@@ -87,5 +110,6 @@ if [ -z "${PYTHON_BASE:-}" ]; then
     PYTHON_BASE=$PYTHON_IMAGE DEBIAN_BASE=$DEBIAN_IMAGE
   fi
 fi
+TORCH=(--build-arg BASE_IMAGE="$PYTHON_BASE" --build-arg TORCH_INDEX_URL="${TORCH_INDEX_URL:-}")
 if [ $# = 0 ]; then set -- operator agent tensorflow horovod; fi
 for image in "$@"; do locked images timed "image $image" "$image"; done
