@@ -78,9 +78,15 @@ def build_crd() -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": _root_schema()},
-                    # No scale subresource: it needs a count of replicas at a fixed path of the status, and
-                    # only elastic jobs can be scaled.
-                    "subresources": {"status": {}},
+                    "subresources": {
+                        "status": {},
+                        # For elastic jobs; the workers of others can't be changed after the start.
+                        "scale": {
+                            "specReplicasPath": ".spec.workers",
+                            "statusReplicasPath": ".status.workers",
+                            "labelSelectorPath": ".status.selector",
+                        },
+                    },
                     "selectableFields": [
                         {"jsonPath": path} for path in (".spec.strategy", ".spec.managedBy", ".status.phase")
                     ],

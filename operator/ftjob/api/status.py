@@ -182,7 +182,14 @@ class JobStatus(StatusModel):
     roles: Annotated[
         list[RoleStatus], Field(json_schema_extra=by_key("name"), description="Pods by role.")
     ] = []
+    workers: Annotated[
+        int, Field(description="Pods of role worker that have not ended, for the scale subresource.")
+    ] = 0
     selector: Annotated[str | None, Field(description="Label selector of the workers.")] = None
+    replaced: Annotated[
+        dict[str, int] | None,
+        Field(description="By index, how often a worker of an elastic job was replaced in this attempt."),
+    ] = None
     start_time: Annotated[str | None, Field(description="Just before the first pod (RFC 3339).")] = None
     attempt_time: Annotated[
         str | None, Field(description="When the present attempt was ordered (RFC 3339).")

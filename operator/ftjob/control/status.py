@@ -36,6 +36,7 @@ _SLOW_FIELDS = {
     "activeSeconds": Urgency.PROGRESS,
     "display": Urgency.PROGRESS,
     "roles": Urgency.COUNTS,
+    "workers": Urgency.COUNTS,
 }
 
 

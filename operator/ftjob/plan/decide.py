@@ -10,6 +10,8 @@ from ftjob.api.spec import SuccessPolicy
 from ftjob.api.status import ConditionType, Failure, Phase
 from ftjob.api.validate import validate
 from ftjob.plan.decision import Plan, Step
+from ftjob.plan.elastic import REPLACED, present_pods, replacements
+from ftjob.plan.elastic import has_succeeded as elastic_success
 from ftjob.plan.ending import after_failures, end_of_attempt, give_up, may_still_run, refs, to_clean
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.objects import build_claim, build_pod, build_secret, build_service, service_name
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
     from ftjob.api.job import Job
     from ftjob.api.status import JobStatus
-    from ftjob.plan.decision import Config, Manifest
+    from ftjob.plan.decision import Config, Manifest, PodRef
+    from ftjob.plan.elastic import Replacements
     from ftjob.plan.layout import Layout, Place
     from ftjob.plan.observed import Observed, PodState, Refusal
 
@@ -77,7 +80,10 @@ def plan(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
             message=f"waits for the pods of an earlier job of this name: {_some(observed.predecessors)}",
             next_look=LOOK_AGAIN_SECONDS,
         )
-    decision = _after_refusal(job, observed.refusal, pods, now=now) if observed.refusal is not None else None
+    refusal = observed.refusal
+    decision = None
+    if refusal is not None and not _goes_on_without(job, refusal, pods):
+        decision = _after_refusal(job, refusal, pods, now=now)
     if decision is None and not has_begun(job.status):
         decision = _wait_to_begin(job, observed, pods, now=now, config=config)
     if decision is None:
@@ -163,6 +169,17 @@ def _after_refusal(job: Job, refusal: Refusal, pods: tuple[PodState, ...], *, no
     )
 
 
+def _goes_on_without(job: Job, refusal: Refusal, pods: tuple[PodState, ...]) -> bool:
+    """Whether an elastic job does with the workers that it has, when a further one is refused."""
+    assert job.spec is not None
+    if job.spec.elastic is None or refusal.object_kind != "Pod":
+        return False
+    if refusal.kind not in {RefusalKind.FORBIDDEN, RefusalKind.TERMINATING} and not job.status.running_time:
+        return False
+    there = [pod for pod in present_pods(job, pods) if not pod.is_over and not pod.deleting]
+    return len(there) >= job.spec.elastic.min_workers and any(pod.index == 0 for pod in there)
+
+
 def _wait_to_begin(
     job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float, config: Config
 ) -> Plan | None:
@@ -202,23 +219,29 @@ def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: flo
     status = job.status
     layout = cluster_layout(job, status.pod_attempt)
     older = refs(pod for pod in observed.pods if pod.attempt < status.pod_attempt)
+    every, pods = pods, present_pods(job, pods)
     done = succeeded_places(status, pods)
-    if has_succeeded(layout, done):
-        return Plan(Step.SUCCEED, delete=(*older, *to_clean(job, pods)))
+    if has_succeeded(layout, done, pods):
+        return Plan(Step.SUCCEED, delete=(*older, *_surplus(every, pods), *to_clean(job, pods)))
     ended_badly = [
         pod
         for pod in pods
         if pod.is_lost
         or (pod.is_over and not pod.succeeded and pod.place not in done and not pod.was_released)
     ]
-    if ended_badly:
-        return after_failures(job, pods, ended_badly, now=now)
+    changes = replacements(job, layout, pods, done, now=now)
+    if ended_badly and changes is None:
+        return after_failures(job, every, ended_badly, now=now)
     present = {pod.name for pod in pods}
     absent = [w for w in layout.workers if w.name not in present and w.place not in done]
-    if absent and status.running_time is not None:
+    missed = [w for w in absent if layout.spec.elastic is None or w is layout.leader]
+    if missed and status.running_time is not None:
         # All pods had been running, and this one's end was not seen: nobody knows what became of it.
-        lost = absent[0]
-        return end_of_attempt(job, vanished(lost.name, lost.role, lost.index), pods, now=now)
+        lost = missed[0]
+        return end_of_attempt(job, vanished(lost.name, lost.role, lost.index), every, now=now)
+    older = (*older, *_surplus(every, pods))
+    if changes is not None:
+        return _with_changes(job, observed, pods, changes, older=older, now=now, config=config)
     left = _until_start_timeout(job, now)
     if left is not None and left <= 0:
         assert job.spec is not None
@@ -226,14 +249,59 @@ def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: flo
         limit = job.spec.scheduling.timeout_seconds
         message = f"not all workers ran within scheduling.timeoutSeconds ({limit} s): {why}"
         return replace(give_up(job, pods, START_TIMEOUT, message), delete=refs(observed.pods))
-    if older:  # created by a request that was thought lost; first they go
-        return Plan(Step.CONTINUE if has_begun(status) else Step.START, delete=older)
-    names = {worker.name for worker in absent}
-    create = _companions(job, observed, pods, config) + tuple(
-        build_pod(job, layout, worker, config) for worker in layout.workers if worker.name in names
-    )
+    create: tuple[Manifest, ...] = ()
+    wait = _until_next_try(observed, now)
+    if not older and wait is None:  # created by a request that was thought lost; first they go
+        create = _companions(job, observed, pods, config)
+        create += tuple(build_pod(job, layout, worker, config) for worker in absent)
     step = Step.CONTINUE if has_begun(status) else Step.START
-    return Plan(step, create=create, next_look=left)
+    looks = [look for look in (left, wait) if look is not None]
+    return Plan(step, create=create, delete=older, next_look=min(looks, default=None))
+
+
+def _until_next_try(observed: Observed, now: float) -> float | None:
+    """Return the seconds until what was refused may be tried again, if it may not be yet."""
+    left = observed.refusal.retry_at - now if observed.refusal is not None else 0.0
+    return left if left > 0 else None
+
+
+def _with_changes(
+    job: Job,
+    observed: Observed,
+    pods: tuple[PodState, ...],
+    changes: Replacements,
+    *,
+    older: tuple[PodRef, ...],
+    now: float,
+    config: Config,
+) -> Plan:
+    """Let a running elastic job have the workers that it asks for; what is in the way of that waits."""
+    counted = replace(job, status=job.status.model_copy(update={"replaced": dict(changes.counts) or None}))
+    layout = cluster_layout(counted, job.status.pod_attempt)
+    done = succeeded_places(job.status, pods)
+    names = {pod.name for pod in pods}
+    # The leader's end is near when it has succeeded: nobody joins then.
+    absent = [w for w in layout.workers if w.name not in names and w.place not in done]
+    wait = _until_next_try(observed, now)
+    wanted = [] if layout.leader.place in done or wait is not None else absent
+    companions = _companions(job, observed, pods, config)
+    looks = [look for look in (changes.next_look, wait) if look is not None]
+    replaced = {pod.name for pod in pods} - {worker.name for worker in layout.workers}
+    return Plan(
+        Step.CONTINUE,
+        create=companions + tuple(build_pod(job, layout, worker, config) for worker in wanted),
+        delete=(*older, *refs(pod for pod in pods if pod.name in replaced)),
+        reason=REPLACED if changes.message else "",
+        message=changes.message,
+        replacements=changes,
+        next_look=min(looks, default=None),
+    )
+
+
+def _surplus(every: tuple[PodState, ...], wanted: tuple[PodState, ...]) -> tuple[PodRef, ...]:
+    """Return the pods of the present attempt that nobody wants any more."""
+    names = {pod.name for pod in wanted}
+    return refs(pod for pod in every if pod.name not in names)
 
 
 def _until_start_timeout(job: Job, now: float) -> float | None:
@@ -265,8 +333,10 @@ def succeeded_places(status: JobStatus, pods: tuple[PodState, ...]) -> frozenset
     return frozenset(recorded | {pod.place for pod in pods if pod.succeeded})
 
 
-def has_succeeded(layout: Layout, done: frozenset[Place]) -> bool:
+def has_succeeded(layout: Layout, done: frozenset[Place], pods: tuple[PodState, ...]) -> bool:
     """Whether the workers whose success is the job's have succeeded."""
+    if success_of(layout.spec) is SuccessPolicy.ALL_WORKERS and layout.spec.elastic is not None:
+        return elastic_success(layout, pods, done)
     if success_of(layout.spec) is SuccessPolicy.ALL_WORKERS:
         return all(worker.place in done for worker in layout.workers)
     return layout.leader.place in done

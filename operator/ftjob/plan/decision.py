@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ftjob.api.job import Problem
     from ftjob.api.status import Failure
+    from ftjob.plan.elastic import Replacements
     from ftjob.plan.restart import Verdict
 
 Manifest = dict[str, Any]
@@ -59,6 +60,8 @@ class Plan:
     failure: Failure | None = None
     verdict: Verdict | None = None
     """Why an attempt that has failed is or is not followed by another."""
+    replacements: Replacements | None = None
+    """Workers of an elastic job that others follow: status counts them, then the pods come."""
     delete_job: bool = False
     """Its time to live is over; its objects follow by their owner references."""
     next_look: float | None = None

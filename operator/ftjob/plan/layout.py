@@ -106,9 +106,16 @@ class Layout:
         return {role: tuple(worker for worker in self.workers if worker.role == role) for role in roles}
 
 
-def pod_name(job: str, role: str, attempt: int, index: int) -> str:
-    """Return the name of a pod, which is its host name too."""
-    return f"{job}-{role}-{attempt}-{index}"
+def pod_name(job: str, role: str, attempt: int, index: int, replaced: int = 0) -> str:
+    """Return the name of a pod, which is its host name too.
+
+    Parameters
+    ----------
+    replaced
+        How many pods an elastic job has had for this index before, within the attempt.
+    """
+    name = f"{job}-{role}-{attempt}-{index}"
+    return f"{name}-{replaced}" if replaced else name
 
 
 def cluster_layout(job: Job, attempt: int) -> Layout:
@@ -120,7 +127,8 @@ def cluster_layout(job: Job, attempt: int) -> Layout:
     port = agent_port(job.uid)
     processes = processes_per_worker(job.spec)
     places = [(role, index) for role, count in roles_of(job.spec).items() for index in range(count)]
-    names = [pod_name(job.name, role, attempt, index) for role, index in places]
+    replaced = (job.status.replaced or {}) if attempt == job.status.pod_attempt else {}
+    names = [pod_name(job.name, role, attempt, index, replaced.get(str(index), 0)) for role, index in places]
     return Layout(
         spec=job.spec,
         uid=job.uid,

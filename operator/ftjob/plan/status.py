@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.defaults import roles_of
-from ftjob.api.names import LABEL_JOB
+from ftjob.api.defaults import WORKER, roles_of
+from ftjob.api.names import LABEL_JOB, LABEL_ROLE
 from ftjob.api.status import (
     Condition,
     ConditionType,
@@ -20,6 +21,7 @@ from ftjob.api.status import (
 from ftjob.plan.captures import profile_status
 from ftjob.plan.decide import active_seconds, has_begun, succeeded_places
 from ftjob.plan.decision import Step
+from ftjob.plan.elastic import enough_workers, present_pods
 from ftjob.plan.ending import progressed
 from ftjob.plan.layout import rank_order
 from ftjob.plan.outcome import format_indexes
@@ -57,7 +59,8 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
     if decision.step in {Step.WAIT, Step.REFUSE}:
         return _not_started(job, decision, rfc3339(now))
     status = job.status
-    pods = _in_rank_order(pod for pod in observed.pods if pod.attempt == status.pod_attempt)
+    pods = tuple(pod for pod in observed.pods if pod.attempt == status.pod_attempt)
+    pods = _in_rank_order(present_pods(_counted(job, decision), pods))
     if decision.step is Step.SUSPEND:
         changes = _suspended(job, pods, now)
     elif decision.step in {Step.RESTART, Step.HOLD}:
@@ -70,7 +73,7 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
     return after.model_copy(
         update={
             "observed_generation": job.generation,
-            "selector": f"{LABEL_JOB}={job.name}",
+            "selector": _selector(job),
             "progress": progress,
             "profile": profile_status(job, observed, pods, final=final),
             "display": _display(after.roles, progress, after, final=final),
@@ -82,7 +85,9 @@ def _in_attempt(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float
     """Return what changes while an attempt starts, runs, or ends with the job."""
     status, stamp = job.status, rfc3339(now)
     roles = _roles(job, pods)
-    runs = all(role.ready + role.succeeded >= role.desired for role in roles)
+    assert job.spec is not None
+    spec = job.spec
+    runs = all(role.ready + role.succeeded >= enough_workers(spec, role.desired) for role in roles)
     phase = _phase(status, decision, runs=runs)
     changes: dict[str, Any] = {
         "phase": phase,
@@ -90,6 +95,8 @@ def _in_attempt(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float
         "roles": roles,
         "start_time": status.start_time or stamp,
         "next_restart_time": None,
+        "workers": sum(pod.role == WORKER and not pod.is_over for pod in pods),
+        **_replaced(status, decision),
     }
     if decision.step is Step.START:
         changes |= {"attempt_time": stamp, "active_since": status.active_since or stamp}
@@ -123,6 +130,8 @@ def _between_attempts(job: Job, decision: Plan, now: float) -> dict[str, Any]:
         "roles": _fresh_roles(job),
         "attempt_time": None,
         "running_time": None,
+        "workers": 0,
+        "replaced": None,
     }
     if verdict is None:
         return changes
@@ -165,10 +174,40 @@ def _suspended(job: Job, pods: tuple[PodState, ...], now: float) -> dict[str, An
         "pod_attempt": status.pod_attempt + ended,
         "attempt_time": None,
         "running_time": None,
+        "workers": 0,
+        "replaced": None,
         "next_restart_time": None,
         "active_since": None,
         "active_seconds": int(active_seconds(status, now)) or None,
     }
+
+
+def _counted(job: Job, decision: Plan) -> Job:
+    """Return the job with those counted that are replaced now."""
+    if decision.replacements is None:
+        return job
+    changed = {"replaced": dict(decision.replacements.counts) or None}
+    return replace(job, status=job.status.model_copy(update=changed))
+
+
+def _replaced(status: JobStatus, decision: Plan) -> dict[str, Any]:
+    """Return what changes when workers of an elastic job are replaced."""
+    changes = decision.replacements
+    if changes is None:
+        return {}
+    found: dict[str, Any] = {"replaced": dict(changes.counts) or None}
+    if changes.failures:
+        old = status.restarts
+        nodes = [*(old.failed_nodes or []), *(failure.node or "" for failure in changes.failures)]
+        counted = {"failures": old.failures + len(changes.failures)}
+        named = {"failed_nodes": [node for node in nodes if node][-NODES_REMEMBERED:] or None}
+        found |= {"restarts": old.model_copy(update=counted | named), "failure": changes.failures[0]}
+    return found
+
+
+def _selector(job: Job) -> str:
+    """Return what finds the pods that ``spec.workers`` counts."""
+    return f"{LABEL_JOB}={job.name},{LABEL_ROLE}={WORKER}"
 
 
 def _with_lost_time(status: JobStatus, now: float) -> Restarts:
@@ -200,7 +239,7 @@ def _not_started(job: Job, decision: Plan, stamp: str) -> JobStatus:
         attempt=job.status.attempt,
         pod_attempt=job.status.pod_attempt,
         restarts=job.status.restarts,
-        selector=f"{LABEL_JOB}={job.name}",
+        selector=_selector(job),
         roles=roles,
         display=Display(workers=workers, restarts=_restarts(job.status)),
     )
@@ -291,7 +330,7 @@ def _life(
             (ConditionType.FINISHED, "True", "Failed", decision.message),
         ]
     if phase is Phase.RUNNING:
-        return [ADMITTED, (ConditionType.RUNNING, "True", "AllWorkersRunning", "all workers run")]
+        return [ADMITTED, (ConditionType.RUNNING, "True", *_who_runs(job))]
     # A restart is over when all workers run again.
     old = {condition.type: condition for condition in job.status.conditions}
     restarting = old.get(ConditionType.RESTARTING)
@@ -299,6 +338,13 @@ def _life(
     if restarting is not None:
         found.append((ConditionType.RESTARTING, "True", restarting.reason, restarting.message))
     return found
+
+
+def _who_runs(job: Job) -> tuple[str, str]:
+    if job.spec is not None and job.spec.elastic is not None:
+        least, most = job.spec.elastic.min_workers, job.spec.elastic.max_workers
+        return "EnoughWorkersRunning", f"workers run, from {least} to {most} as they come and go"
+    return "AllWorkersRunning", "all workers run"
 
 
 def _resumed(status: JobStatus) -> list[tuple[ConditionType, str, str, str]]:

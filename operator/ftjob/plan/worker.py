@@ -113,6 +113,8 @@ def build_worker(
         "keepLogs": spec.outputs is not None,
         "profiling": _profiling(spec, layout, worker),
     }
+    if spec.elastic is not None:
+        agent["elastic"] = spec.elastic.model_dump(by_alias=True)
     return WorkerCommand(
         config=agent,
         command=(*trainer.get("command", ()), *trainer.get("args", ())),

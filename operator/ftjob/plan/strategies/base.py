@@ -17,6 +17,16 @@ LEADER_IP = "@LEADER_IP@"
 IFACE = "@IFACE@"
 """Filled in by the agent: the interface of the route to the leader."""
 
+RANK, SIZE, GROUP_RANK, GROUP_SIZE, LOCAL_SIZE, GENERATION = (
+    "@RANK@",
+    "@SIZE@",
+    "@CROSS_RANK@",
+    "@CROSS_SIZE@",
+    "@LOCAL_SIZE@",
+    "@GENERATION@",
+)
+"""Filled in by the agents of an elastic job, from the order by which a rank is started."""
+
 NCCL_INTERFACE = {"NCCL_SOCKET_IFNAME": f"={IFACE}"}
 """For frameworks that exchange by NCCL: the interface of just this name (NVIDIA's NCCL documentation)."""
 

@@ -1,0 +1,150 @@
+"""Elastic jobs: workers that come, go and are replaced while the attempt goes on. Pure.
+
+A worker of index 1 or higher may be *lost* (its pod was deleted or evicted, its node or its agent has died),
+which costs nothing, or *fail* by itself, which spends ``restart.limit`` as a restart of the whole job would.
+Either way another pod takes its index, under another name: the old one may hang on a dead node for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ftjob.plan.ending import progressed
+from ftjob.plan.layout import cluster_layout
+from ftjob.plan.outcome import OOM_KILLED, first_failure, sentence
+from ftjob.plan.restart import backoff, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ftjob.api.job import Job
+    from ftjob.api.spec import JobSpec
+    from ftjob.api.status import Failure
+    from ftjob.plan.layout import Layout, Place
+    from ftjob.plan.observed import PodState
+
+OWN_FAILURES = frozenset({"Exception", "Exit", "Signal", "Config"})
+KILLED = 137
+REPLACED = "WorkerReplaced"
+
+
+@dataclass(frozen=True)
+class Replacements:
+    """What becomes of the workers that an elastic job has lost."""
+
+    counts: Mapping[str, int]
+    """How often each index was replaced, those of now included."""
+    failures: tuple[Failure, ...] = ()
+    """Of those that failed by themselves."""
+    message: str = ""
+    """For people: who is replaced now, and why; nothing if nobody is."""
+    next_look: float | None = None
+    """Seconds until another may be replaced."""
+
+
+def present_pods(job: Job, pods: tuple[PodState, ...]) -> tuple[PodState, ...]:
+    """Return the pods of the present attempt that are wanted: those of an elastic job may be surplus.
+
+    Parameters
+    ----------
+    pods
+        All pods of the present attempt.
+    """
+    if job.spec is None or job.spec.elastic is None:
+        return pods
+    names = {worker.name for worker in cluster_layout(job, job.status.pod_attempt).workers}
+    return tuple(pod for pod in pods if pod.name in names)
+
+
+def enough_workers(spec: JobSpec, desired: int) -> int:
+    """Return how many workers have to run for the job to run."""
+    return desired if spec.elastic is None else min(desired, spec.elastic.min_workers)
+
+
+def failed_by_itself(pod: PodState) -> bool:
+    """Whether a pod's end was the program's own doing, rather than that of who took the pod away."""
+    end = pod.terminated
+    if end is None or pod.succeeded or pod.was_released or pod.disruption is not None or pod.deleting:
+        return False
+    told = end.message.failure if end.message is not None else None
+    if OOM_KILLED in {end.reason, told.type if told is not None else ""}:
+        return True
+    if told is None:
+        return end.exit_code != KILLED  # an agent that was killed had no time for a word
+    return told.kind in OWN_FAILURES
+
+
+def has_succeeded(layout: Layout, pods: tuple[PodState, ...], done: frozenset[Place]) -> bool:
+    """Whether the leader has succeeded, and of the others none still runs and none has failed by itself.
+
+    The leader's agent stays until all others have ended; who was lost or came late did not miss anything.
+    """
+    others = [pod for pod in pods if pod.place not in done]
+    return layout.leader.place in done and all(p.is_over and not failed_by_itself(p) for p in others)
+
+
+def replacements(
+    job: Job, layout: Layout, pods: tuple[PodState, ...], done: frozenset[Place], *, now: float
+) -> Replacements | None:
+    """Decide who is replaced; None if the attempt can't go on so.
+
+    Parameters
+    ----------
+    pods
+        The pods of the present attempt that are wanted.
+    done
+        The workers that have succeeded.
+    """
+    spec, status = job.spec, job.status
+    assert spec is not None
+    elastic = spec.elastic
+    if elastic is None or status.running_time is None:
+        return None
+    counts = dict(status.replaced or {})
+    lost = [
+        pod
+        for pod in pods
+        if (pod.is_over or pod.deleting) and pod.place not in done and not pod.was_released
+    ]
+    if not lost:
+        return Replacements(counts)
+    running = sum(pod.running and not pod.is_over and not pod.deleting for pod in pods) + len(done)
+    if any(pod.place == layout.leader.place for pod in lost) or running < elastic.min_workers:
+        return None
+    if layout.leader.place in done:
+        return None if any(failed_by_itself(pod) for pod in lost) else Replacements(counts)
+    failures: list[Failure] = []
+    said: list[str] = []
+    waits: list[float] = []
+    for pod in lost:
+        times = counts.get(str(pod.index), 0)
+        end = first_failure([pod])
+        own = failed_by_itself(pod)
+        if own and end is not None:
+            done_before = status.restarts.model_copy(
+                update={"failures": status.restarts.failures + len(failures)}
+            )
+            verdict = judge(
+                end.failure,
+                spec.restart,
+                done_before,
+                disruption=False,
+                progressed=progressed(status, now),
+                seed=f"{job.uid}/{status.attempt}",
+            )
+            if not verdict.again:
+                return None
+        seen = pod.terminated.seen if pod.terminated is not None else pod.deleting_seen
+        # The first comes at once, and whoever follows it takes its time: something ends it each time.
+        wait = backoff(spec.restart.backoff_seconds, times - 1, f"{job.uid}/{pod.index}") if times else 0.0
+        left = seen + wait - now
+        if left > 0:
+            waits.append(left)
+            continue
+        counts[str(pod.index)] = times + 1
+        if own and end is not None:
+            failures.append(end.failure)
+        why = sentence(end.failure) if end is not None else f"pod {pod.name} is being deleted"
+        said.append(f"worker {pod.index} is replaced: {why}")
+    return Replacements(counts, tuple(failures), "; ".join(said), min(waits, default=None))
