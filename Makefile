@@ -2,14 +2,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run lint test test-unit test-apiserver test-cluster test-failures generate kind kind-down \
-	images agent bench lock clean
+.PHONY: help setup run lint test test-unit test-apiserver test-workloads test-cluster test-failures generate \
+	kind kind-down images images-all agent bench lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --maxfail=1
 JOB ?= manifests/samples/horovod-digits.yaml
-UNIT := tests/unit tests/golden tests/agent tests/local tests/workloads tests/chart
+UNIT := tests/unit tests/golden tests/agent tests/local tests/chart
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ lint: setup  ## ruff, mypy, import layers
 	@$(PYTHON) -m mypy --no-error-summary operator workloads tests
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
 
-test: lint test-unit test-apiserver test-cluster  ## Everything: lint, then tests from fast to slow; stops at the first failure
+test: lint test-unit test-apiserver test-workloads test-cluster  ## Everything: lint, then tests from fast to slow; stops at the first failure
 
 test-unit: setup agent  ## Tests that need no cluster
 	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
@@ -35,6 +35,9 @@ test-unit: setup agent  ## Tests that need no cluster
 test-apiserver: setup  ## Tests against the API servers of the oldest and the newest supported Kubernetes
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
 	  $(PYTEST) tests/apiserver
+
+test-workloads: setup  ## Tests of the training programs
+	@tests/setup/python-tpu.sh && $(PYTEST) -n 2 --dist loadfile tests/workloads
 
 test-cluster: setup kind  ## Tests in the kind cluster
 	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" $(PYTEST) tests/cluster
@@ -57,6 +60,9 @@ kind-down:  ## Remove that cluster
 
 images:  ## Build the images, tagged :dev
 	@tests/setup/images.sh
+
+images-all:  ## Also those with torch, which take 6 GB and more each
+	@tests/setup/images.sh operator agent tensorflow horovod pytorch horovod-torch hybrid tpu
 
 agent:  ## Build the agent's zipapp into dist/
 	@python3 operator/images/build-agent.py dist/ftjob-agent.pyz
