@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run lint test test-unit test-apiserver test-workloads test-cluster test-failures generate \
+.PHONY: help setup run lint test test-unit test-apiserver test-workloads test-cluster test-samples test-failures generate \
 	kind kind-down images images-all agent bench lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
@@ -41,6 +41,9 @@ test-workloads: setup  ## Tests of the training programs
 
 test-cluster: setup kind  ## Tests in the kind cluster
 	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" $(PYTEST) tests/cluster
+
+test-samples: setup kind  ## Every sample in the cluster, also those of one pod
+	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" FTJOB_ALL_SAMPLES=1 $(PYTEST) tests/cluster/test_samples.py
 
 test-failures: setup kind  ## The whole matrix of failing ranks, five times (about an hour), and its table
 	@tests/kind/test-env.sh && mkdir -p dist && rm -f dist/failures.csv && for run in 1 2 3 4 5; do \
