@@ -25,7 +25,7 @@ TOGETHER = {
     "image-folder": 2,
     "jax-digits": 2,
     "multiworker-digits": 2,
-    "transformer-lm": 2,
+    "transformer-lm": 4,
 }
 """Samples whose ranks are one training, and how many ranks they have."""
 TPU = {"tpu-tensorflow": 1, "tpu-torch": 2}
