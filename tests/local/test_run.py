@@ -362,6 +362,23 @@ print("[bold]hello[/bold]")
         assert word in text, word
 
 
+def test_a_failed_attempt_is_followed_by_another(tmp_path: Path) -> None:
+    job = plain_job("import os, sys; sys.exit(42 if os.environ['FTJOB_ATTEMPT'] == '0' else 0)", workers=2)
+    job["spec"]["restart"] = {"limit": 1, "retryExitCodes": "42", "backoffSeconds": 0}
+    ran = run(job, tmp_path)
+    assert ran.code == 0, ran.stdout + ran.stderr
+    assert ran.status["attempt"] == 1
+    assert ran.status["restarts"]["failures"] == 1
+
+
+def test_a_suspended_job_is_not_run(tmp_path: Path) -> None:
+    job = plain_job("pass")
+    job["spec"]["suspend"] = True
+    ran = run(job, tmp_path)
+    assert ran.code == 2
+    assert "spec.suspend" in ran.stderr
+
+
 def _read(master: int) -> bytes:
     try:
         return os.read(master, 4096)

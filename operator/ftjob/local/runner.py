@@ -21,6 +21,7 @@ from ftjob.api.status import Phase
 from ftjob.local.agents import Agent, wait_until_ended
 from ftjob.local.ending import Ending, ended_by
 from ftjob.local.environment import Trainer, build_trainer
+from ftjob.local.errors import CannotRun
 from ftjob.local.logs import LogTail
 from ftjob.local.ports import free_ports
 from ftjob.local.processes import adopt_orphans, kill_children
@@ -96,6 +97,7 @@ class Runner:
         self._layouts: dict[int, Layout] = {}
         self._logs: dict[int, LogTail] = {}
         self._existing: set[tuple[str, str]] = set()
+        self._deleted: set[str] = set()
         self._report: LeaderReport | None = None
         self._next_report = 0.0
         self._next_write = 0.0
@@ -110,6 +112,8 @@ class Runner:
         CannotRun
             Before anything is started.
         """
+        if self._job.spec is not None and self._job.spec.suspend:
+            raise CannotRun("spec.suspend is true, so nothing would run", "set it to false or remove it")
         with tempfile.TemporaryDirectory(prefix="ftjob-", ignore_cleanup_errors=True) as folder:
             self._folder = Path(folder)
             for note in self._trainer(self._layout(0).leader, 0).notes:
@@ -167,6 +171,11 @@ class Runner:
             if agent.poll(now):
                 # Ranks of an agent that was killed are ours by now.
                 kill_children({a.pid for a in self._agents.values() if a.pid is not None})
+        present = self._job.status.pod_attempt
+        for name in [n for n in self._deleted if self._agents[n].pid is None]:
+            if self._agents[name].attempt < present:  # the last attempt's ends are what users see at the end
+                del self._agents[name]
+                self._deleted.discard(name)
         leader = next(iter(self._agents.values()), None)
         if leader is not None:
             self._ask(leader)
@@ -202,6 +211,7 @@ class Runner:
             self._existing.add((kind, name))
         for ref in decision.delete:
             self._agents[ref.name].stop()
+            self._deleted.add(ref.name)
 
     def _start(self, name: str, attempt: int) -> None:
         layout = self._layout(attempt)
