@@ -113,7 +113,7 @@ class Runner:
             Before anything is started.
         """
         if self._job.spec is not None and self._job.spec.suspend:
-            raise CannotRun("spec.suspend is true, so nothing would run", "set it to false or remove it")
+            raise CannotRun("spec.suspend", "it is true: nothing would run", "set it to false or remove it")
         with tempfile.TemporaryDirectory(prefix="ftjob-", ignore_cleanup_errors=True) as folder:
             self._folder = Path(folder)
             for note in self._trainer(self._layout(0).leader, 0).notes:
