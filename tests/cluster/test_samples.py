@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,7 +74,15 @@ def test_parameter_servers_hold_what_every_worker_changes(frameworks: Cluster) -
         "worker": 2,
         "ps": 1,
     }
-    frameworks.kubectl("wait", "--for=delete", "pods", "-l", "ftjob.dev/role=ps", "--timeout=90s")
+    deadline = time.monotonic() + 90
+    while living := [
+        pod["metadata"]["name"]
+        for pod in frameworks.items("pods")
+        if pod["metadata"]["labels"].get("ftjob.dev/job") == PARAMETER_SERVER
+        and pod["status"]["phase"] in {"Pending", "Running"}
+    ]:
+        assert time.monotonic() < deadline, f"the others are stopped when the chief has succeeded: {living}"
+        time.sleep(1)
 
 
 @pytest.fixture
