@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-TIMEOUT = 400
+TIMEOUT = 800
 """Seconds for one program: importing TensorFlow takes 10, or 100 when a small machine is busy otherwise."""
 
 
