@@ -106,11 +106,16 @@ class Agent:
         if config.rendezvous is not None:
             from ftjob_agent.rendezvous import Rendezvous
 
-            env = environment.of_container(self._environ)
-            ready = self._contact.set_ready
             self._rendezvous = Rendezvous(
-                self._loop, self._supervisor, config, command=self._command, env=env, on_ready=ready
+                self._loop,
+                self._supervisor,
+                config,
+                command=self._command,
+                env=environment.of_container(self._environ),
+                on_ready=self._contact.set_ready,
+                on_word=self._contact.hear,
             )
+            self._contact.conduct(self._rendezvous.say)
         self._tell()
         return self.gathering
 

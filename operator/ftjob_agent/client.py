@@ -8,7 +8,7 @@ import os
 import select
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ftjob_agent import failure, procfs
 from ftjob_agent.failure import Failure
@@ -91,6 +91,12 @@ class Client:
         """Do nothing: the report tells the leader."""
 
     def set_ready(self) -> None:
+        """Do nothing: only the leader serves a rendezvous."""
+
+    def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
+        """Do nothing: only the leader orders."""
+
+    def hear(self, word: dict[str, Any]) -> None:
         """Do nothing: only the leader serves a rendezvous."""
 
     def requests(self) -> dict[str, list[int]]:

@@ -43,6 +43,9 @@ Orders = dict[Key, list[dict[str, Any]]]
 class Conductor(Protocol):
     """Who decides which slots run."""
 
+    def hear(self, said: dict[str, Any]) -> None:
+        """Take in what the child says that serves the rendezvous, if there is one."""
+
     def look(self, now: float) -> None:
         """Order what has become necessary."""
 
@@ -199,6 +202,9 @@ class Regroup:
             self._drain = star.order
         if self._drain is not None and all(self._is_drained(key) for key in there):
             self._begin(there)
+
+    def hear(self, said: dict[str, Any]) -> None:
+        """Do nothing: torch needs no server but that of rank 0."""
 
     def next_look(self, now: float) -> float:
         """Return when newcomers have waited long enough."""

@@ -6,7 +6,7 @@ import math
 import resource
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ftjob_agent import procfs
 from ftjob_agent.config import Config, ConfigError
@@ -75,9 +75,20 @@ class Leader:
         self.star.report(self._key, report, time.monotonic())
         self._release()
 
-    def conduct(self, conductor: Conductor) -> None:
-        """Let the slots of an elastic job be ordered by this one."""
-        self._conductor = conductor
+    def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
+        """Let the slots of an elastic job be ordered by the child that serves the rendezvous."""
+        if self._config.elastic is not None:
+            from ftjob_agent.elastic import ElasticStar
+            from ftjob_agent.horovod_driver import HorovodDriver
+
+            assert isinstance(self.star, ElasticStar)
+            self._conductor = HorovodDriver(self.star, say)
+
+    def hear(self, word: dict[str, Any]) -> None:
+        """Take in what the child that serves the rendezvous says, once it is ready."""
+        if self._conductor is not None:
+            self._conductor.hear(word)
+        self._release()
 
     def trouble(self, now: float) -> Optional[Failure]:
         """Return why the attempt can't go on, as far as contact is concerned."""

@@ -8,7 +8,7 @@ import re
 import selectors
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from ftjob_agent.config import Config, ConfigError
 from ftjob_agent.procfs import is_loopback
@@ -34,25 +34,15 @@ class Rendezvous:
         command: Sequence[str],
         env: Mapping[str, str],
         on_ready: Callable[[], None],
+        on_word: Callable[[dict[str, Any]], None],
     ) -> None:
         assert config.rendezvous is not None
-        self._loop, self._on_ready = loop, on_ready
+        self._loop, self._on_ready, self._on_word = loop, on_ready, on_word
         self._said = b""
+        self._is_ready = False
         self.error = ""
-        if config.rendezvous.kind != "Horovod":
-            raise ConfigError(
-                f"rendezvous {config.rendezvous.kind!r} is not known to this agent; update its image"
-            )
         self._process = supervisor.spawn(
-            [
-                interpreter(command, env),
-                "-m",
-                "ftjob_agent.horovod_rendezvous",
-                config.rendezvous.hosts,
-                str(config.world_size),
-                config.leader.host if is_loopback(config.leader.host) else "",
-                str(config.rendezvous.port),
-            ],
+            [interpreter(command, env), "-m", *_program(config)],
             {**env, "PYTHONPATH": os.pathsep.join(filter(None, [SOURCE, env.get("PYTHONPATH")]))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -70,21 +60,57 @@ class Rendezvous:
         stdout = self._process.stdout
         assert stdout is not None
         data = os.read(stdout.fileno(), 65536)
-        self._said += data
-        if b"\n" not in self._said and data:
-            return
-        self._loop.watch(stdout, 0, self._on_output)
+        *lines, self._said = (self._said + data).split(b"\n")
+        for line in lines:
+            self._take(line)
+        if not data:
+            self._loop.watch(stdout, 0, self._on_output)
+            self._on_end()
+
+    def say(self, word: dict[str, Any]) -> None:
+        """Send a message to the child; one that has ended misses nothing."""
+        stdin = self._process.stdin
+        assert stdin is not None
         try:
-            said = json.loads(self._said.partition(b"\n")[0])
+            stdin.write(json.dumps(word).encode() + b"\n")
+            stdin.flush()
+        except OSError:
+            pass
+
+    def _take(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
         except ValueError:
-            self._pump.join(1)
-            said = {
-                "error": f"its program ended at once: {self._pump.tail.strip()[-2000:] or 'it said nothing'}"
-            }
-        if said.get("ready"):
+            said = {"error": line.decode("utf-8", "replace")}
+        if self._is_ready:
+            self._on_word(said)
+        elif said.get("ready"):
+            self._is_ready = True
             self._on_ready()
         else:
             self.error = f"Horovod's rendezvous could not be served: {said.get('error')}"
+
+    def _on_end(self) -> None:
+        self._pump.join(1)
+        why = f"its program ended: {self._pump.tail.strip()[-2000:] or 'it said nothing'}"
+        if self._is_ready:
+            self._on_word({"ended": why})
+        elif not self.error:
+            self.error = f"Horovod's rendezvous could not be served: {why}"
+
+
+def _program(config: Config) -> list[str]:
+    """Return the module that serves the rendezvous, and its arguments."""
+    rendezvous = config.rendezvous
+    assert rendezvous is not None
+    host, port = config.leader.host if is_loopback(config.leader.host) else "", str(rendezvous.port)
+    if rendezvous.kind == "HorovodElastic" and config.elastic is not None:
+        bounds = (config.elastic.min_workers, config.elastic.max_workers)
+        least, most = (str(workers * len(config.ranks)) for workers in bounds)
+        return ["ftjob_agent.horovod_elastic", host, port, least, most, str(int(config.start_timeout) or 1)]
+    if rendezvous.kind == "Horovod":
+        return ["ftjob_agent.horovod_rendezvous", rendezvous.hosts, str(config.world_size), host, port]
+    raise ConfigError(f"rendezvous {rendezvous.kind!r} is not known to this agent; update its image")
 
 
 def interpreter(command: Sequence[str], env: Mapping[str, str]) -> str:

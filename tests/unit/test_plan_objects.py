@@ -122,6 +122,11 @@ CASES = {
     "name-at-the-limit": job(LONGEST).outputs(claimName="team", path="runs/1"),
     "torchrun-1-worker": job().strategy("Torchrun"),
     "torchrun-2x4-gpus": job().strategy("Torchrun").workers(2).limits(gpu=4, cpu=32),
+    "horovod-elastic-2x2": job()
+    .strategy("Horovod")
+    .workers(2)
+    .processes(2)
+    .with_spec(elastic={"minWorkers": 1, "maxWorkers": 4}),
     "torchrun-elastic-2x2": job()
     .strategy("Torchrun")
     .workers(2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ftjob.api.rules import Rule
-from ftjob.api.spec import GangMode, JobSpec, StrategyName, Tool
+from ftjob.api.spec import GangMode, JobSpec, Tool
 
 
 def _not_yet(field: str, what: str, remedy: str, *, cel: str, broken: Callable[[JobSpec], bool]) -> Rule:
@@ -22,13 +22,6 @@ def _not_yet(field: str, what: str, remedy: str, *, cel: str, broken: Callable[[
 
 
 UNSUPPORTED: tuple[Rule, ...] = (
-    _not_yet(
-        "spec.elastic",
-        "a changing number of workers under Horovod",
-        "remove elastic and set workers to a fixed number, or use strategy Torchrun",
-        cel="self.strategy != 'Horovod' || !has(self.elastic)",
-        broken=lambda spec: spec.elastic is not None and spec.strategy is StrategyName.HOROVOD,
-    ),
     _not_yet(
         "spec.scheduling.gang",
         "gang scheduling",

@@ -94,7 +94,7 @@ class Runner:
         self._config = Config(agent_key=secrets.token_bytes(32))
         self._token = bearer_token(self._config.agent_key, self._job.uid)
         self._agents: dict[str, Agent] = {}
-        self._layouts: dict[int, Layout] = {}
+        self._ports: dict[int, tuple[int, ...]] = {}
         self._logs: dict[int, LogTail] = {}
         self._existing: set[tuple[str, str]] = set()
         self._deleted: set[str] = set()
@@ -176,7 +176,7 @@ class Runner:
             if self._agents[name].attempt < present:  # the last attempt's ends are what users see at the end
                 del self._agents[name]
                 self._deleted.discard(name)
-        leader = next(iter(self._agents.values()), None)
+        leader = self._agents.get(self._layout(self._job.status.pod_attempt).leader.name)
         if leader is not None:
             self._ask(leader)
         return Observed(
@@ -229,10 +229,9 @@ class Runner:
             self._logs.setdefault(rank, LogTail(self._outputs.log(rank)))
 
     def _layout(self, attempt: int) -> Layout:
-        if attempt not in self._layouts:
-            ports = free_ports(local_port_count(self._job))
-            self._layouts[attempt] = local_layout(self._job, attempt, ports)
-        return self._layouts[attempt]
+        if attempt not in self._ports:
+            self._ports[attempt] = free_ports(local_port_count(self._job))
+        return local_layout(self._job, attempt, self._ports[attempt])
 
     def _trainer(self, place: WorkerPlace, attempt: int) -> Trainer:
         spec = self._job.spec
@@ -249,12 +248,12 @@ class Runner:
         )
 
     def _rank_states(self) -> tuple[RankState, ...]:
-        states = []
-        for agent in self._agents.values():
+        states = {}
+        for agent in self._agents.values():  # of several for one place the last is the present one
             for rank in agent.place.ranks:
                 step, total = agent.steps(rank)
-                states.append(RankState(rank, agent.place.name, _state(agent, rank), step, total))
-        return tuple(states)
+                states[rank] = RankState(rank, agent.place.name, _state(agent, rank), step, total)
+        return tuple(states.values())
 
     def _follow(self) -> None:
         for rank, tail in self._logs.items():

@@ -17,13 +17,14 @@ LEADER_IP = "@LEADER_IP@"
 IFACE = "@IFACE@"
 """Filled in by the agent: the interface of the route to the leader."""
 
-RANK, SIZE, GROUP_RANK, GROUP_SIZE, LOCAL_SIZE, GENERATION = (
+RANK, SIZE, GROUP_RANK, GROUP_SIZE, LOCAL_SIZE, GENERATION, HOSTNAME = (
     "@RANK@",
     "@SIZE@",
     "@CROSS_RANK@",
     "@CROSS_SIZE@",
     "@LOCAL_SIZE@",
     "@GENERATION@",
+    "@HOSTNAME@",
 )
 """Filled in by the agents of an elastic job, from the order by which a rank is started."""
 

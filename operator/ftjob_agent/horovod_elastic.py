@@ -1,0 +1,178 @@
+"""Horovod's elastic driver on a fixed port; run as a child by the trainer's own Python, which has Horovod.
+
+It starts nothing itself: hosts come in as lines of JSON on stdin, and what it wants started goes out on
+stdout.
+
+    in   {"hosts": {"worker-0.0": 2}}     who is there, with the number of slots
+         {"exit": [3, 0]}                 a slot has ended with this code
+    out  {"ready": true}
+         {"start": {"id": 3, "host": "worker-0.0", "localRank": 1, "numbers": {"RANK": 1, "SIZE": 2, ...}}}
+         {"stop": 3}                      this slot is not wanted any more
+         {"ended": ""}                    the driver has ended; the text says why if it gave up
+
+It ends when its stdin does, that is with the agent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+ANNOUNCE_SECONDS = 5.0
+"""How often hosts that have no rank yet are announced again: the driver tells nobody of a host that comes
+before its workers have registered."""
+COOLDOWN = (1, 3)
+"""Seconds before a host on which a rank has failed is used again; without it, that would be never."""
+
+
+def serve(host: str, port: int, least: int, most: int, timeout: int) -> None:
+    """Serve until stdin ends."""
+    try:
+        from horovod.runner.elastic.discovery import HostDiscovery
+        from horovod.runner.elastic.driver import ElasticDriver
+        from horovod.runner.elastic.rendezvous import create_rendezvous_handler
+        from horovod.runner.http.http_server import RendezvousHTTPServer, RendezvousServer
+    except ImportError as error:
+        _say(error=f"horovod cannot be imported by {sys.executable} ({error}); use an image that has Horovod")
+        return
+    hosts = _Hosts()
+
+    class Discovery(HostDiscovery):  # type: ignore[misc]
+        def find_available_hosts_and_slots(self) -> dict[str, int]:
+            return hosts.announced(driver.world_size() if driver is not None else 0)
+
+    class Server(RendezvousServer):  # type: ignore[misc]
+        """The driver starts none by itself, and Horovod's own takes any port."""
+
+        def start(self, handler_cls: Any) -> None:
+            RendezvousHTTPServer.request_queue_size = 1024  # all ranks come at once; the default is 5
+            self._httpd = RendezvousHTTPServer((host, port), handler_cls, 0)
+            self._listen_thread = threading.Thread(target=self._httpd.serve_forever, daemon=True)
+            self._listen_thread.start()
+
+    driver: Any = None
+    server = Server(0)
+    driver = ElasticDriver(
+        server, Discovery(), min_num_proc=least, max_num_proc=most, timeout=timeout, cooldown_range=COOLDOWN
+    )
+    try:
+        server.start(create_rendezvous_handler(driver))
+    except OSError as error:
+        _say(
+            error=f"port {port} cannot be opened ({error.strerror}); with hostNetwork another job on this "
+            "node may have it: give the jobs different nodes, or leave hostNetwork out"
+        )
+        os._exit(0)
+    _say(ready=True)
+    slots = _Slots()
+    _listen(driver, hosts, slots)
+    os._exit(0)
+
+
+def _listen(driver: Any, hosts: _Hosts, slots: _Slots) -> None:
+    began = False
+    for line in sys.stdin:
+        said = json.loads(line)
+        if "hosts" in said:
+            hosts.change(said["hosts"])
+            if not began:
+                began = True
+                threading.Thread(target=_drive, args=(driver, hosts.count, slots), daemon=True).start()
+        if "exit" in said:
+            slots.end(*said["exit"])
+
+
+def _drive(driver: Any, count: int, slots: _Slots) -> None:
+    """Start the ranks and say so when the driver has ended."""
+    try:
+        driver.start(count, slots.work)
+        while not driver.finished():
+            time.sleep(0.2)
+        _say(ended=driver.get_results().error_message or "")
+    except Exception as error:
+        _say(ended=f"{type(error).__name__}: {error}")
+
+
+class _Hosts:
+    """Who is there."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, int] = {}
+        self._settled: dict[str, int] = {}
+        self._hidden_at = 0.0
+
+    @property
+    def count(self) -> int:
+        """Their slots."""
+        return sum(self._slots.values())
+
+    def change(self, slots: dict[str, int]) -> None:
+        """Take in who is there now."""
+        self._slots = dict(slots)
+
+    def announced(self, size: int) -> dict[str, int]:
+        """Return the hosts; those without ranks are left out for a moment, so that they are news again."""
+        slots, now = self._slots, time.monotonic()
+        if size in {0, sum(slots.values())}:
+            self._settled, self._hidden_at = slots, now
+        elif now - self._hidden_at > ANNOUNCE_SECONDS:
+            self._hidden_at = now
+            return {host: number for host, number in slots.items() if host in self._settled}
+        return slots
+
+
+class _Slots:
+    """What was started and has not ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = -1
+        self._codes: dict[int, int] = {}
+        self._ended: dict[int, threading.Event] = {}
+
+    def work(self, slot: Any, events: list[threading.Event]) -> tuple[int, float]:
+        """Have a slot started; return its exit code and when it ended. The driver's threads call this."""
+        ended = threading.Event()
+        with self._lock:
+            self._last += 1
+            number = self._last
+            self._ended[number] = ended
+        _say(
+            start={
+                "id": number,
+                "host": slot.hostname,
+                "localRank": slot.local_rank,
+                "numbers": {
+                    "HOSTNAME": slot.hostname,
+                    "RANK": slot.rank,
+                    "SIZE": slot.size,
+                    "LOCAL_SIZE": slot.local_size,
+                    "CROSS_RANK": slot.cross_rank,
+                    "CROSS_SIZE": slot.cross_size,
+                },
+            }
+        )
+        is_told = False
+        while not ended.wait(0.2):
+            if not is_told and any(event.is_set() for event in events):
+                is_told = True
+                _say(stop=number)
+        return self._codes[number], time.time()
+
+    def end(self, number: int, code: int) -> None:
+        """Take in that a slot has ended."""
+        self._codes[number] = code
+        self._ended[number].set()
+
+
+def _say(**words: object) -> None:
+    # One write, since several threads speak.
+    os.write(1, (json.dumps(words) + "\n").encode())
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
