@@ -215,8 +215,8 @@ def _with_lost_time(status: JobStatus, now: float) -> Restarts:
     since = next(
         (c.last_transition_time for c in status.conditions if c.type is ConditionType.RESTARTING), None
     )
-    if since is None:
-        return status.restarts
+    if since is None or not status.restarts.failures + status.restarts.disruptions:
+        return status.restarts  # a job that was resumed waits for its old pods too, but has lost nothing
     lost = (status.restarts.lost_seconds or 0) + max(0, int(now - unix(since)))
     return status.restarts.model_copy(update={"lost_seconds": lost})
 
