@@ -65,6 +65,7 @@ def test_the_intent_to_restart_is_written_before_the_old_pods_go() -> None:
     life = Life(retrying())
     decision = life.see(failed(0), failed(1, 1))
     assert decision.step is Step.RESTART
+    assert decision.next_look == 0, "our own write is no news"
     assert deleted(decision) == ["digits-worker-0-0", "digits-worker-0-1"]
     status = life.job.status
     assert (status.attempt, status.pod_attempt) == (1, 1)
@@ -356,7 +357,7 @@ def test_once_all_have_run_the_time_to_start_is_over() -> None:
 def test_a_finished_job_goes_when_its_time_to_live_is_over() -> None:
     wanted = TWO.with_spec(ttlSecondsAfterFinished=60).running()
     life = Life(wanted)
-    life.see(pod(0).succeeded(), pod(1).succeeded())
+    assert life.see(pod(0).succeeded(), pod(1).succeeded()).next_look == 60
     assert life.is_(Phase.SUCCEEDED)
     waits = life.see(after=10)
     assert (waits.next_look, waits.delete_job) == (50, False)

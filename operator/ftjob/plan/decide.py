@@ -72,7 +72,7 @@ def plan(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
         return Plan(Step.SUSPEND, delete=refs(observed.pods))
     late = _is_late(job, now)
     if late:
-        return give_up(job, observed.pods, DEADLINE, late)
+        return _with_limits(give_up(job, observed.pods, DEADLINE, late), job, now)
     if job.status.start_time is None and observed.predecessors:
         return Plan(
             Step.WAIT,
@@ -88,7 +88,7 @@ def plan(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
         decision = _wait_to_begin(job, observed, pods, now=now, config=config)
     if decision is None:
         decision = _go_on(job, observed, pods, now=now, config=config)
-    return _with_deadline(decision, job, now)
+    return _with_limits(decision, job, now)
 
 
 def has_begun(status: JobStatus) -> bool:
@@ -133,11 +133,14 @@ def _is_late(job: Job, now: float) -> str:
     return f"the job was active for activeDeadlineSeconds ({deadline} s)"
 
 
-def _with_deadline(decision: Plan, job: Job, now: float) -> Plan:
-    """Look again when the deadline is reached."""
+def _with_limits(decision: Plan, job: Job, now: float) -> Plan:
+    """Look again when the deadline is reached, and when a job that ends now has lived long enough."""
     assert job.spec is not None
+    if decision.step in {Step.SUCCEED, Step.FAIL}:
+        ttl = job.spec.ttl_seconds_after_finished
+        return decision if ttl is None else replace(decision, next_look=float(ttl))
     deadline = job.spec.active_deadline_seconds
-    if deadline is None or decision.step in {Step.SUCCEED, Step.FAIL, Step.REFUSE}:
+    if deadline is None or decision.step is Step.REFUSE:
         return decision
     left = deadline - active_seconds(job.status, now)
     looks = [left] if decision.next_look is None else [left, decision.next_look]

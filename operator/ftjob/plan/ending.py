@@ -57,6 +57,8 @@ def end_of_attempt(job: Job, end: End, pods: tuple[PodState, ...], *, now: float
         message=message,
         failure=failure,
         verdict=verdict,
+        # Our own write is no news, and there may be no pod left whose end would be.
+        next_look=0.0 if verdict.again else None,
     )
 
 
