@@ -43,7 +43,7 @@ def serve(host: str, port: int, least: int, most: int, timeout: int) -> None:
 
     class Discovery(HostDiscovery):  # type: ignore[misc]
         def find_available_hosts_and_slots(self) -> dict[str, int]:
-            return hosts.announced(driver.world_size() if driver is not None else 0)
+            return hosts.announced(set(driver.host_assignments) if driver is not None else set())
 
     class Server(RendezvousServer):  # type: ignore[misc]
         """The driver starts none by itself, and Horovod's own takes any port."""
@@ -102,8 +102,8 @@ class _Hosts:
 
     def __init__(self) -> None:
         self._slots: dict[str, int] = {}
-        self._settled: dict[str, int] = {}
         self._hidden_at = 0.0
+        self._is_first_known = False
 
     @property
     def count(self) -> int:
@@ -114,14 +114,19 @@ class _Hosts:
         """Take in who is there now."""
         self._slots = dict(slots)
 
-    def announced(self, size: int) -> dict[str, int]:
+    def announced(self, ranked: set[str]) -> dict[str, int]:
         """Return the hosts; those without ranks are left out for a moment, so that they are news again."""
         slots, now = self._slots, time.monotonic()
-        if size in {0, sum(slots.values())}:
-            self._settled, self._hidden_at = slots, now
+        if slots and not self._is_first_known:
+            # Hosts have ranks in the order in which they came, and those that come together in any order:
+            # the leader's comes alone, so that rank 0 is in worker 0.
+            self._is_first_known = True
+            return dict([next(iter(slots.items()))])
+        if not ranked or slots.keys() <= ranked:
+            self._hidden_at = now
         elif now - self._hidden_at > ANNOUNCE_SECONDS:
             self._hidden_at = now
-            return {host: number for host, number in slots.items() if host in self._settled}
+            return {host: number for host, number in slots.items() if host in ranked}
         return slots
 
 

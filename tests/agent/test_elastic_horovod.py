@@ -94,5 +94,6 @@ def test_ranks_join_and_are_lost_and_every_sample_is_seen_once_an_epoch(
         counts = Counter(ids)
         assert len(counts) == result["samples"]
         assert len(ids) - len(counts) < 4  # what fills up the last batches
+    assert runs[0].text("stdout").startswith("rank 0 of 2 at step 0\n")
     # Those that stayed were never started again: their state went on.
     assert runs[0].text("stdout").count(" at step 0\n") == 1
