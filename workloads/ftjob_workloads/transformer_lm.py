@@ -13,7 +13,8 @@ What it shows:
 * held-out lines that are shared out, and counted together.
 
 Each rank has lines that no other rank sees, and by default (``--shard halves``) is asked for every other
-character of the alphabet alone. RESULTS
+character of the alphabet alone. Two ranks guess 0.43 of the held-out characters, and 0.35 is demanded; in
+smoke size 0.31, and 0.25 is demanded: there a rank alone ends at 0.18, and a model without positions at 0.14.
 
     python -m ftjob_workloads.transformer_lm                       # one process
     torchrun --nproc-per-node 2 -m ftjob_workloads.transformer_lm  # two; ftjob starts them in many pods
