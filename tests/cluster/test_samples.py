@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(1500)  # the jobs themselves are given up before
 
 ELSEWHERE = {"horovod-digits", "plain-hello"}
+ELASTIC = {"horovod-elastic-digits", "transformer-lm-elastic"}
 TOGETHER = {
     "horovod-torch-digits": 4,
     "image-folder": 2,
@@ -32,7 +33,12 @@ TOGETHER = {
 TPU = {"tpu-tensorflow": 1, "tpu-torch": 2}
 PARAMETER_SERVER = "parameter-server-digits"
 ALONE = sorted(
-    {path.stem for path in SAMPLES.glob("*.yaml")} - ELSEWHERE - set(TOGETHER) - set(TPU) - {PARAMETER_SERVER}
+    {path.stem for path in SAMPLES.glob("*.yaml")}
+    - ELSEWHERE
+    - ELASTIC
+    - set(TOGETHER)
+    - set(TPU)
+    - {PARAMETER_SERVER}
 )
 NODES = ("ftjob-worker", "ftjob-worker2")
 CHIPS = 4
