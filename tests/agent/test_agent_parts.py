@@ -283,8 +283,9 @@ def test_the_sources_import_only_the_standard_library() -> None:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             tops = {name.split(".")[0] for name in names}
-            # Horovod is imported by the child alone, which runs in the trainer's Python.
-            allowed = {"ftjob_agent", "horovod"} if path.name == "horovod_rendezvous.py" else {"ftjob_agent"}
+            # Horovod is imported by the children alone, which run in the trainer's Python.
+            child = path.name in {"horovod_rendezvous.py", "horovod_elastic.py"}
+            allowed = {"ftjob_agent", "horovod"} if child else {"ftjob_agent"}
             assert tops <= set(sys.stdlib_module_names) | allowed, path
 
 
