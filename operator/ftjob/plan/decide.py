@@ -10,7 +10,7 @@ from ftjob.api.spec import SuccessPolicy
 from ftjob.api.status import ConditionType, Failure, Phase
 from ftjob.api.validate import validate
 from ftjob.plan.decision import Plan, Step
-from ftjob.plan.elastic import REPLACED, present_pods, replacements
+from ftjob.plan.elastic import REPLACED, counted, present_pods, replacements
 from ftjob.plan.elastic import has_succeeded as elastic_success
 from ftjob.plan.ending import after_failures, end_of_attempt, give_up, may_still_run, refs, to_clean
 from ftjob.plan.layout import cluster_layout
@@ -279,8 +279,7 @@ def _with_changes(
     config: Config,
 ) -> Plan:
     """Let a running elastic job have the workers that it asks for; what is in the way of that waits."""
-    counted = replace(job, status=job.status.model_copy(update={"replaced": dict(changes.counts) or None}))
-    layout = cluster_layout(counted, job.status.pod_attempt)
+    layout = cluster_layout(counted(job, changes), job.status.pod_attempt)
     done = succeeded_places(job.status, pods)
     names = {pod.name for pod in pods}
     # The leader's end is near when it has succeeded: nobody joins then.

@@ -7,7 +7,7 @@ Either way another pod takes its index, under another name: the old one may hang
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ftjob.plan.ending import progressed
@@ -41,6 +41,14 @@ class Replacements:
     """For people: who is replaced now, and why; nothing if nobody is."""
     next_look: float | None = None
     """Seconds until another may be replaced."""
+
+
+def counted(job: Job, changes: Replacements | None) -> Job:
+    """Return the job with those counted that are replaced now: their pods have other names."""
+    if changes is None:
+        return job
+    update = {"replaced": dict(changes.counts) or None}
+    return replace(job, status=job.status.model_copy(update=update))
 
 
 def present_pods(job: Job, pods: tuple[PodState, ...]) -> tuple[PodState, ...]:

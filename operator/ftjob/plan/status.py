@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.defaults import WORKER, roles_of
@@ -21,7 +20,7 @@ from ftjob.api.status import (
 from ftjob.plan.captures import profile_status
 from ftjob.plan.decide import active_seconds, has_begun, succeeded_places
 from ftjob.plan.decision import Step
-from ftjob.plan.elastic import enough_workers, present_pods
+from ftjob.plan.elastic import counted, enough_workers, present_pods
 from ftjob.plan.ending import progressed
 from ftjob.plan.layout import rank_order
 from ftjob.plan.outcome import format_indexes
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ftjob.api.job import Job
+    from ftjob.api.status import Failure
     from ftjob.plan.decision import Plan
     from ftjob.plan.observed import Observed, PodState
 
@@ -60,7 +60,7 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
         return _not_started(job, decision, rfc3339(now))
     status = job.status
     pods = tuple(pod for pod in observed.pods if pod.attempt == status.pod_attempt)
-    pods = _in_rank_order(present_pods(_counted(job, decision), pods))
+    pods = _in_rank_order(present_pods(counted(job, decision.replacements), pods))
     if decision.step is Step.SUSPEND:
         changes = _suspended(job, pods, now)
     elif decision.step in {Step.RESTART, Step.HOLD}:
@@ -137,16 +137,15 @@ def _between_attempts(job: Job, decision: Plan, now: float) -> dict[str, Any]:
         return changes
     assert decision.failure is not None
     old = status.restarts
-    counted = {"disruptions": old.disruptions + 1} if verdict.disruption else {"failures": old.failures + 1}
+    spent = {"disruptions": old.disruptions + 1} if verdict.disruption else {"failures": old.failures + 1}
     before = 0 if progressed(status, now) else old.in_a_row or 0
-    nodes = [*(old.failed_nodes or []), "" if verdict.disruption else decision.failure.node or ""]
     step = status.progress.step if status.progress is not None else None
     restarts = old.model_copy(
         update={
-            **counted,
+            **spent,
             "in_a_row": before + 1 if verdict.disruption else None,
             "step": step,
-            "failed_nodes": [node for node in nodes if node][-NODES_REMEMBERED:] or None,
+            "failed_nodes": _failed_nodes(old, [] if verdict.disruption else [decision.failure]),
         }
     )
     wait = verdict.wait_seconds
@@ -182,14 +181,6 @@ def _suspended(job: Job, pods: tuple[PodState, ...], now: float) -> dict[str, An
     }
 
 
-def _counted(job: Job, decision: Plan) -> Job:
-    """Return the job with those counted that are replaced now."""
-    if decision.replacements is None:
-        return job
-    changed = {"replaced": dict(decision.replacements.counts) or None}
-    return replace(job, status=job.status.model_copy(update=changed))
-
-
 def _replaced(status: JobStatus, decision: Plan) -> dict[str, Any]:
     """Return what changes when workers of an elastic job are replaced."""
     changes = decision.replacements
@@ -198,11 +189,18 @@ def _replaced(status: JobStatus, decision: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {"replaced": dict(changes.counts) or None}
     if changes.failures:
         old = status.restarts
-        nodes = [*(old.failed_nodes or []), *(failure.node or "" for failure in changes.failures)]
-        counted = {"failures": old.failures + len(changes.failures)}
-        named = {"failed_nodes": [node for node in nodes if node][-NODES_REMEMBERED:] or None}
-        found |= {"restarts": old.model_copy(update=counted | named), "failure": changes.failures[0]}
+        spent = {
+            "failures": old.failures + len(changes.failures),
+            "failed_nodes": _failed_nodes(old, changes.failures),
+        }
+        found |= {"restarts": old.model_copy(update=spent), "failure": changes.failures[0]}
     return found
+
+
+def _failed_nodes(restarts: Restarts, failures: Iterable[Failure]) -> list[str] | None:
+    """Return the nodes to remember, with those of new failures."""
+    nodes = [*(restarts.failed_nodes or []), *(failure.node for failure in failures if failure.node)]
+    return nodes[-NODES_REMEMBERED:] or None
 
 
 def _selector(job: Job) -> str:
