@@ -1,5 +1,6 @@
 """Asking a real HTTP server that stands for an agent."""
 
+import time
 from typing import Any
 
 import aiohttp
@@ -60,6 +61,7 @@ async def asked(
         events=Events(kube, "test"),
         metrics=Metrics(),
         config=Config(agent_key=SECRET),
+        clock=time.time,
     )
     job = cache.job(("default", "digits"))
     assert job is not None

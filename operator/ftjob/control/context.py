@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,5 +28,5 @@ class Context:
     events: Events
     metrics: Metrics
     config: Config
-    clock: Callable[[], float] = field(default=time.time)
+    clock: Callable[[], float]
     """Unix time."""

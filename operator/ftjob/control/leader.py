@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ftjob.control.clock import boot_time
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
 from ftjob.kube.port import LEASE
 
@@ -28,11 +28,6 @@ RETRY_SECONDS = 3.0
 """Between two tries to take or renew the Lease; three fit into the time until a leader leaves."""
 
 logger = logging.getLogger(__name__)
-
-
-def boot_time() -> float:
-    """Return seconds that also pass while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Leader:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ftjob.control import health
 from ftjob.control.agent_key import agent_key
 from ftjob.control.cache import Cache
+from ftjob.control.clock import steady_clock
 from ftjob.control.context import Context
 from ftjob.control.events import Events
 from ftjob.control.leader import Leader
@@ -83,7 +84,8 @@ async def _lead(
     options: Options, kube: HttpKube, leader: Leader | None, state: health.Health, stop: asyncio.Event
 ) -> None:
     """Do an operator's work until `stop` is set."""
-    queue, cache = state.queue, Cache()
+    clock = steady_clock()
+    queue, cache = state.queue, Cache(clock=clock)
     state.metrics.watch(cache, queue)
     parts: list[asyncio.Task[None]] = []
 
@@ -103,6 +105,7 @@ async def _lead(
         events=Events(kube, options.pod_name),
         metrics=state.metrics,
         config=replace(options.config, agent_key=key),
+        clock=clock,
     )
     if await _unless(stop, fill(kube, cache, queue, options.namespace)):
         state.ready = True
