@@ -145,4 +145,6 @@ def test_ranks_that_lose_each_other_for_no_reason_do_not_begin_for_ever(agents: 
     codes = [run.wait() for run in runs]
     assert codes[0] in {1, 143}
     assert json.dumps(runs[0].message).count("while every agent stayed") + (codes[0] == 1) >= 1
-    assert 2 <= len(lives(runs[0])) <= 5
+    # A rank may be told to end before it has said anything, since its peer was faster to fail.
+    generations = {life.partition(":")[0] for run in runs for life in lives(run)}
+    assert 2 <= len(generations) <= 5
