@@ -283,7 +283,7 @@ def _combinations() -> Iterator[Malformed]:
             for gang in ("Native", "Volcano", "Coscheduling")
         ),
         ("scheduling.queue", "queue", {"scheduling": {"queue": "team-a"}}),
-        ("scheduling.topologyKey", "topology", {"scheduling": {"topologyKey": "example.com/rack"}}),
+        *_topologies(),
         ("watchdog", "watchdog", {"watchdog": {"hangSeconds": 60}}),
     ]
     for field, name, fields in table:
@@ -322,11 +322,24 @@ def _tpus() -> Iterator[tuple[str, str, dict[str, Any]]]:
         template = _running("a")
         template["spec"]["nodeSelector"] = {f"cloud.google.com/gke-tpu-{key}": value}
         yield "template.spec.nodeSelector", f"other {key}", {"tpu": _V5E, "template": template}
+    yield "template.spec.affinity", "beside a cache", {"tpu": _V5E, "template": _beside_a_cache()}
+
+
+def _beside_a_cache() -> dict[str, Any]:
     template = _running("a")
     beside = {"labelSelector": {"matchLabels": {"app": "cache"}}, "topologyKey": "zone"}
     required = {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}
     template["spec"]["affinity"] = {"podAffinity": required}
-    yield "template.spec.affinity", "beside a cache", {"tpu": _V5E, "template": template}
+    return template
+
+
+def _topologies() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    rack = {"scheduling": {"topologyKey": "example.com/rack"}}
+    for key in ("", "a b", "/rack", "rack/", "a/b/c", "-rack", "r" * 64):
+        yield "scheduling.topologyKey", f"domain {key[:9]!r}", {"scheduling": {"topologyKey": key}}
+    yield "scheduling.topologyKey", "in a rack, beside a cache", {**rack, "template": _beside_a_cache()}
+    slices = {"strategy": "TPU", "processesPerWorker": 1, "workers": None, "tpu": {**_V5E, "slices": 2}}
+    yield "scheduling.topologyKey", "two slices in a rack", {**rack, **slices}
 
 
 def _role_templates() -> Iterator[Malformed]:

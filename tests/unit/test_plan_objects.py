@@ -82,6 +82,30 @@ SERVING = {
     },
 }
 
+BESIDE_OTHERS = {
+    "spec": {
+        "affinity": {
+            "nodeAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {"weight": 1, "preference": {"matchExpressions": [{"key": "ssd", "operator": "Exists"}]}}
+                ]
+            },
+            "podAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "weight": 1,
+                        "podAffinityTerm": {
+                            "labelSelector": {"matchLabels": {"app": "cache"}},
+                            "topologyKey": "kubernetes.io/hostname",
+                        },
+                    }
+                ]
+            },
+        },
+        "containers": [{"name": "train", "image": "example/train:1", "command": ["python3"]}],
+    }
+}
+
 ON_TPU_NODES = {
     "spec": {
         "nodeSelector": {"cloud.google.com/gke-tpu-topology": "2x4", "zone": "b"},
@@ -154,6 +178,10 @@ CASES = {
     "tpu-multi-host-jax": dataclasses.replace(tpu("JAX", **V5E), name=LONGEST).template(ON_TPU_NODES),
     "tpu-3-slices-jax": tpu("JAX", **V5E, slices=3),
     "tpu-endpoints": tpu("TensorFlow", endpoints=["grpc://10.0.0.2:8470", "grpc://10.0.0.3:8470"]),
+    "plain-2-in-one-zone": job()
+    .workers(2)
+    .with_spec(scheduling={"topologyKey": "topology.kubernetes.io/zone"})
+    .template(BESIDE_OTHERS),
     "parameter-server-without-chief": job().strategy("ParameterServer").roles(chief=0),
 }
 

@@ -8,6 +8,10 @@ EXIT_CODES = r"^[0-9]{1,3}(-[0-9]{1,3})?(,[0-9]{1,3}(-[0-9]{1,3})?)*$"
 TOPOLOGY = r"^[1-9][0-9]*x[1-9][0-9]*(x[1-9][0-9]*)?$"
 QUANTITY = r"^([1-9][0-9]{0,14}([.][0-9]+)?|0[.]0*[1-9][0-9]*)(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$"
 SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+LABEL_KEY = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
 FOLDER = r"^[^/\x00-\x1f\x7f][^\x00-\x1f\x7f]*$|^$"
 CONTROLLER_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 
@@ -17,6 +21,7 @@ EXPECTED = {
     TOPOLOGY: "the chips in each direction, such as 2x4 or 4x4x4",
     QUANTITY: "an amount of bytes such as 500Mi or 2Gi",
     SUBDOMAIN: "a name of lower-case letters, digits, - and ., such as team-pvc",
+    LABEL_KEY: "the key of a node label such as topology.kubernetes.io/zone",
     FOLDER: "a relative path without control characters, such as team-a/digits",
     CONTROLLER_NAME: "a name such as example.com/controller",
 }

@@ -203,7 +203,12 @@ class Scheduling(Model):
         Field(max_length=253, pattern=patterns.SUBDOMAIN, description="PriorityClass of the pods."),
     ] = None
     topology_key: Annotated[
-        str | None, Field(max_length=317, description="All workers in one domain of this node label.")
+        str | None,
+        Field(
+            max_length=317,
+            pattern=patterns.LABEL_KEY,
+            description="All workers in one domain of this node label.",
+        ),
     ] = None
     timeout_seconds: Annotated[
         int | None, Field(ge=1, le=31_536_000, description="Give up if not all workers run by then.")

@@ -7,6 +7,7 @@ from functools import partial
 
 from ftjob.api.defaults import WORKERS_MAX, mapping, tpu_hosts, trainer_of
 from ftjob.api.rules import Rule
+from ftjob.api.scheduling_rules import requires_neighbours
 from ftjob.api.spec import JobSpec, StrategyName, TpuLibrary
 
 TPU_RESOURCE = "google.com/tpu"
@@ -79,8 +80,7 @@ def _selects_other_nodes(spec: JobSpec) -> bool:
 def _requires_neighbours(spec: JobSpec) -> bool:
     if spec.tpu is None or (tpu_hosts(spec) or 0) <= spec.tpu.slices:
         return False
-    affinity = mapping(spec.template, "spec", "affinity", "podAffinity")
-    return bool(affinity.get("requiredDuringSchedulingIgnoredDuringExecution"))
+    return requires_neighbours(spec)
 
 
 TPU_RULES: tuple[Rule, ...] = (

@@ -37,13 +37,6 @@ UNSUPPORTED: tuple[Rule, ...] = (
         broken=lambda spec: spec.scheduling.queue is not None,
     ),
     _not_yet(
-        "spec.scheduling.topologyKey",
-        "the placement of all workers in one domain",
-        "remove scheduling.topologyKey and write a podAffinity into the template",
-        cel="!has(self.scheduling) || !has(self.scheduling.topologyKey)",
-        broken=lambda spec: spec.scheduling.topology_key is not None,
-    ),
-    _not_yet(
         "spec.profiling.tools",
         "the tool Stacks",
         "set profiling.tools to Framework, System or both",

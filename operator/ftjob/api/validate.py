@@ -8,11 +8,12 @@ from ftjob.api.combinations import COMBINATIONS
 from ftjob.api.job import Job, Problem
 from ftjob.api.names import JOB_NAME_MAX
 from ftjob.api.rules import Rule
+from ftjob.api.scheduling_rules import SCHEDULING_RULES
 from ftjob.api.template_rules import TEMPLATE_RULES
 from ftjob.api.tpu_rules import TPU_RULES
 from ftjob.api.unsupported import UNSUPPORTED
 
-RULES: tuple[Rule, ...] = (*COMBINATIONS, *TPU_RULES, *TEMPLATE_RULES, *UNSUPPORTED)
+RULES: tuple[Rule, ...] = (*COMBINATIONS, *TPU_RULES, *SCHEDULING_RULES, *TEMPLATE_RULES, *UNSUPPORTED)
 """Every rule about a spec."""
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"

@@ -21,6 +21,7 @@ from ftjob.api.template import AGENT_NAME, OUTPUTS_VOLUME
 from ftjob.plan.restart import bad_nodes
 from ftjob.plan.strategies import STRATEGIES
 from ftjob.plan.token import bearer_token
+from ftjob.plan.topology import one_domain, require
 from ftjob.plan.worker import AGENT_DIR, AGENT_PYZ, OUTPUTS_DIR, build_worker
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> 
     _add_agent(spec, config)
     trainer = trainer_in(template)
     _add_needs(meta, spec, trainer, STRATEGIES[job.spec.strategy].needs(layout, worker))
+    require(spec, "podAffinity", one_domain(layout))
     _add_volumes(job, spec, trainer)
     _wrap_trainer(trainer, job, layout, worker, config)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
@@ -175,8 +177,7 @@ def _add_needs(meta: dict[str, Any], spec: dict[str, Any], trainer: dict[str, An
     tolerations = spec.setdefault("tolerations", [])
     tolerations += [t for t in needs.tolerations if not _is_tolerated(tolerations, t["key"])]
     for kind, terms in needs.affinity.items():
-        rules = spec.setdefault("affinity", {}).setdefault(kind, {})
-        rules.setdefault("requiredDuringSchedulingIgnoredDuringExecution", []).extend(copy.deepcopy(terms))
+        require(spec, kind, terms)
 
 
 def _is_tolerated(tolerations: list[dict[str, Any]], taint: str) -> bool:
