@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up be
 HERE = Path(__file__).parent
 MODULE = ("-m", "ftjob_workloads.analyse")
 STEPS = 5
-OTHERS = ("attention", "vision-torch", "bert", "vision-keras")
+OTHERS = ("attention", "vision-torch", "bert", "transformer", "vision-keras")
 
 
 @pytest.fixture(scope="module")

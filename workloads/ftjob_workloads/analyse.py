@@ -39,6 +39,7 @@ MODELS = {
     "attention": (TORCH, "attention"),
     "vision-torch": (TORCH, "vision"),
     "bert": (TORCH, "bert"),
+    "transformer": (TORCH, "transformer"),
     "digits-keras": (TENSORFLOW, "digits_cnn"),
     "vision-keras": (TENSORFLOW, "vision"),
 }

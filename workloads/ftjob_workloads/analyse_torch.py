@@ -44,7 +44,7 @@ class Subject:
     def step(self, forward: Callable[..., Any] | None = None) -> float:
         """Do a step of training, by the model or what was compiled from it; return the loss."""
         self.optimizer.zero_grad()
-        loss = self.loss((forward or self.model)(*self.inputs))
+        loss = self.loss((self.model if forward is None else forward)(*self.inputs))
         torch.autograd.backward(loss)
         self.optimizer.step()
         return loss.item()  # waits for a GPU
@@ -95,6 +95,22 @@ def bert(batch: int) -> Subject:
         hybrid_nlp.make_bert(text.VOCABULARY),
         (tokens, (tokens != text.PAD).long()),
         lambda output: output.last_hidden_state.square().mean(),
+    )
+
+
+def transformer(batch: int) -> Subject:
+    """Take the masked language model of `ftjob_workloads.transformer_lm`, on Python's language reference."""
+    from ftjob_workloads import text  # noqa: PLC0415 - only who wants it
+    from ftjob_workloads.transformer import MaskedLM  # noqa: PLC0415
+
+    lines = torch.from_numpy(text.load(64).held_out[:batch])
+    chance = torch.rand(lines.shape, generator=torch.Generator().manual_seed(0))
+    asked = ((chance < 0.15) & (lines != text.PAD)).to(DEVICE)
+    lines = lines.to(DEVICE)
+    return Subject(
+        MaskedLM(length=64, width=128, heads=4, depth=2, kind="sinusoidal"),
+        (lines.masked_fill(asked, text.MASK), asked),
+        partial(F.cross_entropy, target=lines[asked]),
     )
 
 
