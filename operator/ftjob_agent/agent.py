@@ -273,7 +273,7 @@ class Agent:
         self._supervisor.kill_leftovers()
         self._supervisor.drain(FAREWELL_SECONDS)
         for rank in self._supervisor.ranks:
-            if rank.log is not None and rank.log.error:
+            if rank.log.error:
                 self._account.note(f"rank {rank.spec.rank}: {rank.log.error}")
         self._write_message()
         if self._state == SUCCEEDED:
@@ -333,7 +333,8 @@ class Agent:
     def _start(self, spec: RankSpec) -> Rank:
         config = self._planned()
         env = environment.of_rank(config, spec, self._environ, self._in_touch().place())
-        log = RankLog(os.path.join(config.outputs, "logs", f"{spec.label}.log")) if config.keep_logs else None
+        path = os.path.join(config.outputs, "logs", f"{spec.label}.log") if config.keep_logs else None
+        log = RankLog(path, f"ftjob: attempt {config.attempt}")
         return self._supervisor.start(spec, env["FTJOB_RANK_DIR"], self._command, env, log)
 
     def _start_sampler(self) -> None:

@@ -18,6 +18,7 @@ CONFIG = "Config"
 
 _ORDER = {EXCEPTION: 0, EXIT: 0, SIGNAL: 0, CONFIG: 0, PEER_LOST: 1, STOPPED: 2}
 MESSAGE_LIMIT = 8192
+LOG_TAIL_LIMIT = 2048
 RECORD_LIMIT = 1 << 24
 
 PEER_LOST_WORDS = (
@@ -52,6 +53,8 @@ class Failure:
     time_ns: int = 0
     type: str = ""
     exit_code: Optional[int] = None
+    log_tail: str = ""
+    """The last lines that the rank wrote, without those that the message has."""
 
     @property
     def is_primary(self) -> bool:
@@ -67,6 +70,7 @@ class Failure:
             "type": self.type,
             "exitCode": self.exit_code,
             "message": self.message,
+            "logTail": self.log_tail,
         }
 
     @classmethod
@@ -82,6 +86,7 @@ class Failure:
             time_ns=time_ns or 0,
             type=str(data.get("type") or "")[:256],
             exit_code=exit_code,
+            log_tail=str(data.get("logTail") or "")[-LOG_TAIL_LIMIT:],
         )
 
     def in_short(self) -> str:

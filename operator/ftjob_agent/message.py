@@ -7,14 +7,16 @@ import os
 from typing import Any
 
 LIMIT = 4096  # what the kubelet keeps
+TEXT_AT_LEAST = 1536
+LOG_CUTS = 5  # halves of twenty lines, until nothing is left
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """Return the message, cut until it fits: notes, captures, metrics, then the head of the traceback."""
+    """Return the message, cut to fit: notes, captures, metrics, log lines, then the traceback's head."""
     message = json.loads(_dump(message))
     text = (message.get("failure") or {}).get("message", "")
-    for shorten in (_few_notes, _no_captures, _no_metrics):
-        if len(_dump(_with(message, text[-1024:]))) <= LIMIT:
+    for shorten in (_few_notes, _no_captures, _no_metrics, *[_half_the_log] * LOG_CUTS):
+        if len(_dump(_with(message, text[-TEXT_AT_LEAST:]))) <= LIMIT:
             break
         shorten(message)
     low, high = 0, len(text)
@@ -56,6 +58,13 @@ def _few_notes(message: dict[str, Any]) -> None:
 
 def _no_captures(message: dict[str, Any]) -> None:
     message["captures"] = {}
+
+
+def _half_the_log(message: dict[str, Any]) -> None:
+    found = message.get("failure")
+    if found:
+        lines = str(found.get("logTail") or "").split("\n")
+        found["logTail"] = "\n".join(lines[(len(lines) + 1) // 2 :])
 
 
 def _no_metrics(message: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from ftjob_agent.config import Config, ConfigError
 from ftjob_agent.procfs import is_loopback
-from ftjob_agent.pump import Pump
+from ftjob_agent.pump import Pump, RankLog
 
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
@@ -52,7 +52,7 @@ class Rendezvous:
         stderr, stdout = self._process.stderr, self._process.stdout
         assert stderr is not None
         assert stdout is not None
-        self._pump = Pump(os.dup(stderr.fileno()), 2, None)
+        self._pump = Pump(os.dup(stderr.fileno()), 2, RankLog(None))
         self._pump.start()
         loop.watch(stdout, selectors.EVENT_READ, self._on_output)
 

@@ -9,29 +9,31 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from ftjob_agent import failure, procfs
 from ftjob_agent.config import ConfigError, RankSpec
-from ftjob_agent.pump import Pump, RankLog
+from ftjob_agent.logtail import last_lines
+from ftjob_agent.pump import TAIL, Pump, RankLog
 
 if TYPE_CHECKING:
     from ftjob_agent.failure import Failure
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 DRAIN_SECONDS = 0.3
-"""How long to wait for the end of a dead rank's stderr: a child of it may hold it open for ever."""
+"""How long to wait for the end of a dead rank's output: a child of it may hold it open for ever."""
 
 
 class Rank:
     """One rank, running or ended."""
 
-    def __init__(self, spec: RankSpec, rank_dir: str, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, spec: RankSpec, rank_dir: str, process: subprocess.Popen[bytes], log: RankLog) -> None:
         self.spec = spec
         self.dir = rank_dir
         self.process = process
+        self.log = log
         self.pumps: list[Pump] = []
-        self.log: Optional[RankLog] = None
         self.ended_ns = 0
         self.stopped_ns = 0
         self.saw_oom = False
@@ -72,18 +74,28 @@ class Rank:
             return None
         ended_ns = self.ended_ns or time.time_ns()
         code = None if self.stopped_ns and record is not None else self.code
-        tail, oom = self._tail(), self.saw_oom
-        return failure.of_rank(
+        self._drain()
+        tail, oom = self.pumps[0].tail, self.saw_oom
+        found = failure.of_rank(
             self.spec.rank, code=code, ended_ns=ended_ns, tail=tail, record=record, oom=oom
         )
+        return replace(found, log_tail=self.log_tail(known=found.message))
 
-    def _tail(self) -> str:
-        if not self.pumps:
-            return ""
-        if self.code is not None and not self._is_drained:
-            self.pumps[0].join(DRAIN_SECONDS)
-            self._is_drained = True
-        return self.pumps[0].tail
+    def log_tail(self, *, known: str = "") -> str:
+        """Return the rank's last lines, without those that are known."""
+        raw = self.log.tail
+        is_cut = len(raw) >= TAIL
+        for pump in self.pumps:
+            raw += pump.unfinished + b"\n"
+        return last_lines(raw, known=known, is_cut=is_cut)
+
+    def _drain(self) -> None:
+        if self.code is None or self._is_drained:
+            return
+        limit = time.monotonic() + DRAIN_SECONDS
+        for pump in self.pumps:
+            pump.join(max(0.0, limit - time.monotonic()))
+        self._is_drained = True
 
 
 class Supervisor:
@@ -114,19 +126,18 @@ class Supervisor:
         rank_dir: str,
         command: Sequence[str],
         env: Mapping[str, str],
-        log: Optional[RankLog],
+        log: RankLog,
     ) -> Rank:
         """Start one rank; ConfigError when its command can't be run."""
         process = self.spawn(
             command,
             env,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if log else None,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        rank = Rank(spec, rank_dir, process)
-        rank.log = log
+        rank = Rank(spec, rank_dir, process, log)
         for stream, sink in ((process.stderr, 2), (process.stdout, 1)):
             if stream is not None:
                 rank.pumps.append(Pump(os.dup(stream.fileno()), sink, log))
@@ -213,6 +224,7 @@ class Supervisor:
         for rank in self.ranks:
             for pump in rank.pumps:
                 pump.join(max(0.0, limit - time.monotonic()))
+            rank.log.join(max(0.0, limit - time.monotonic()))
         sys.stderr.flush()
 
 

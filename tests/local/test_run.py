@@ -105,6 +105,21 @@ time.sleep(600)
     assert ran.stdout.count("ValueError: the learning rate is negative") >= 2  # the log and the summary
 
 
+def test_the_failing_ranks_last_lines_are_in_the_status_and_shown_at_the_end(tmp_path: Path) -> None:
+    script = """
+import os, time
+rank = os.environ["FTJOB_RANK"]
+print("this is rank", rank)
+if rank == "1":
+    os._exit(7)
+time.sleep(600)
+"""
+    ran = run(plain_job(script, workers=2), tmp_path)
+    assert ran.code == 1
+    assert ran.status["failure"]["logTail"] == "this is rank 1"
+    assert "its last lines:\n  | this is rank 1\n" in ran.stdout
+
+
 def test_progress_of_the_script_is_in_the_status(tmp_path: Path) -> None:
     script = """
 import json, os

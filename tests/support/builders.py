@@ -50,6 +50,7 @@ def agent_message(
         "type": "ValueError" if kind == "Exception" else "",
         "exitCode": exit_code,
         "message": text or f"{kind} of rank {rank}",
+        "logTail": f"the last line of rank {rank}",
     }
     return json.dumps(
         {

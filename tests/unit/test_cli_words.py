@@ -45,3 +45,10 @@ def test_failure_names_rank_pod_code_and_the_end_of_the_traceback() -> None:
         "rank 3 in digits-worker-0-1 failed: Exception, exit code 1\n  a\n  ValueError: b"
     )
     assert failure_text(Failure(reason="Config")) == "the agent failed: Config"
+
+
+def test_failure_shows_what_the_rank_said_last() -> None:
+    failure = Failure(rank=0, exit_code=7, reason="Exit", message="a", log_tail="step 1\nstep 2")
+    assert failure_text(failure) == (
+        "rank 0 failed: Exit, exit code 7\n  a\nits last lines:\n  | step 1\n  | step 2"
+    )

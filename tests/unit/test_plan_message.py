@@ -29,6 +29,16 @@ def test_the_agents_message_is_read() -> None:
     assert read.failure.time_ns == int(NOW * 1e9)
 
 
+def test_a_log_tail_is_bounded_whatever_the_agent_says() -> None:
+    failure = {"class": "Exit", "logTail": "\n" + "\n".join(["漢\x07" * 500] * 30)}
+    read = parse_termination_message(json.dumps({"version": 1, "state": "Failed", "failure": failure}))
+    assert read is not None
+    assert read.failure is not None
+    tail = read.failure.log_tail
+    assert 2000 < len(tail.encode()) <= 2048
+    assert set(tail) <= {"漢", "\n"}
+
+
 def test_captures_and_notes_are_read() -> None:
     text = json.dumps({"version": 1, "state": "Succeeded", "captures": {"s0": [0, 1]}, "notes": ["no torch"]})
     read = parse_termination_message(text)

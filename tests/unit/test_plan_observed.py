@@ -53,6 +53,15 @@ def test_the_trainers_end_counts_while_a_sidecar_lives() -> None:
     assert found.terminated.message is not None
 
 
+def test_the_log_speaks_for_an_agent_that_was_killed_without_a_word() -> None:
+    log = "".join(f"step {step} \x1b[0m\x00é\n" for step in range(100))
+    end = {"exitCode": 137, "reason": "OOMKilled", "message": log}
+    found = read(trainer({"state": {"terminated": end}}))
+    assert found.terminated is not None
+    assert found.terminated.log_tail.splitlines() == [f"step {step} [0mé" for step in range(80, 100)]
+    assert found.terminated.message is None
+
+
 def test_a_sidecars_failure_does_not_hide_the_trainers_success() -> None:
     end = {"exitCode": 0, "reason": "Completed"}
     assert read({"phase": "Failed"} | trainer({"state": {"terminated": end}})).succeeded

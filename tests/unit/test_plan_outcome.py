@@ -64,7 +64,7 @@ def test_a_failure_says_where_it_was_and_its_own_exit_code() -> None:
     found = end.failure
     assert (found.role, found.index, found.pod, found.node) == ("worker", 3, "digits-worker-0-3", "node-3")
     assert found.exit_code == 42
-    assert found.message == text
+    assert (found.message, found.log_tail) == (text, "the last line of rank 6")
     assert sentence(found) == (
         "rank 6 (pod digits-worker-0-3 on node-3) failed with exit code 42: ValueError: shapes differ"
     )

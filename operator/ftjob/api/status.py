@@ -121,6 +121,9 @@ class Failure(StatusModel):
     exit_code: Annotated[int | None, Field(description="Exit code; 128 + signal for a signal.")] = None
     reason: Annotated[str, Field(description="One word: Exception, Exit, Signal, OOMKilled, …")] = ""
     message: Annotated[str, Field(description="Tail of the traceback or of the last output.")] = ""
+    log_tail: Annotated[
+        str | None, Field(description="The rank's last log lines, but for those that message has.")
+    ] = None
 
 
 class Capture(StatusModel):

@@ -44,12 +44,14 @@ def progress_line(progress: Progress) -> str:
 
 
 def failure_text(failure: Failure) -> str:
-    """Return who failed, how, and the tail of the traceback."""
+    """Return who failed, how, the tail of the traceback, and what the rank said last."""
     who = "the agent" if failure.rank is None else f"rank {failure.rank}"
     where = f" in {failure.pod}" if failure.pod else ""
     code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
     message = "\n".join(f"  {line}" for line in failure.message.rstrip().splitlines())
-    return f"{who}{where} failed: {failure.reason}{code}" + (f"\n{message}" if message else "")
+    log = "\n".join(f"  | {line}" for line in (failure.log_tail or "").splitlines())
+    found = (f"{who}{where} failed: {failure.reason}{code}", message, "its last lines:" if log else "", log)
+    return "\n".join(part for part in found if part)
 
 
 def reason(status: JobStatus) -> str:

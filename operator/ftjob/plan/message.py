@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 INTEGER_LIMIT = 2**63
+LOG_LINES = 20
+LOG_BYTES = 2048
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class RankFailure:
     type: str
     exit_code: int | None
     message: str
+    log_tail: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ def parse_termination_message(text: str) -> TerminationMessage | None:
             type=str(raw.get("type", "") or ""),
             exit_code=_integer(raw.get("exitCode")),
             message=str(raw.get("message", "") or ""),
+            log_tail=last_lines(str(raw.get("logTail", "") or "")),
         )
     progress = data.get("progress")
     captures = data.get("captures")
@@ -68,6 +74,12 @@ def parse_termination_message(text: str) -> TerminationMessage | None:
         },
         notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
     )
+
+
+def last_lines(text: str) -> str:
+    """Return the end of a log as a status can hold it: so many lines and bytes, no control characters."""
+    lines = CONTROL.sub("", text).strip("\n").split("\n")[-LOG_LINES:]
+    return "\n".join(lines).encode(errors="replace")[-LOG_BYTES:].decode(errors="ignore")
 
 
 def _integer(value: object) -> int | None:

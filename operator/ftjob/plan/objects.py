@@ -280,5 +280,6 @@ def _wrap_trainer(
     if job.spec.outputs is not None:
         outputs_mount["subPath"] = outputs_path(job)
     mounts.append(outputs_mount)
-    trainer["terminationMessagePolicy"] = "File"
+    # Where the agent is killed before its last word, the end of the log is the next best evidence.
+    trainer["terminationMessagePolicy"] = "FallbackToLogsOnError"
     trainer.pop("terminationMessagePath", None)

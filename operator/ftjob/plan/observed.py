@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE, LABEL_UID
-from ftjob.plan.message import TerminationMessage, parse_termination_message
+from ftjob.plan.message import TerminationMessage, last_lines, parse_termination_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,8 @@ class Terminated:
     message: TerminationMessage | None
     seen: float
     """Unix time at which the operator first saw it; not the node's clock."""
+    log_tail: str = ""
+    """The last lines of the trainer's log, where its agent was killed before it could say a word."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,14 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
     terminated = None
     if "terminated" in state:
         end = state["terminated"]
+        text = end.get("message") or ""
+        message = parse_termination_message(text)
         terminated = Terminated(
             exit_code=int(end.get("exitCode", 1)),
             reason=end.get("reason", ""),
-            message=parse_termination_message(end.get("message", "")),
+            message=message,
             seen=seen,
+            log_tail=last_lines(text) if message is None else "",
         )
     elif status.get("phase") in {"Failed", "Succeeded"}:
         # The kubelet may end a pod (eviction, admission) without any container status.

@@ -60,6 +60,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
     end = pod.terminated
     told = end.message.failure if end is not None and end.message is not None else None
     rank: int | None = None
+    log_tail = ""
     if end is None:
         blame, time_ns, code = 0, 0, None
         reason, disruption = pod.disruption or POD_DELETED, True
@@ -72,6 +73,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         reason = pod.disruption or (end.reason if end.reason not in {"", "Error"} else "Exit")
         disruption = end.reason != OOM_KILLED and (pod.disruption is not None or pod.deleting)
         text = f"the trainer of pod {pod.name} ended with exit code {end.exit_code} ({end.reason})"
+        log_tail = end.log_tail
     else:
         blame, time_ns, code = _BLAME.get(told.kind, 0), told.time_ns, told.exit_code
         if code is None:
@@ -82,7 +84,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         if disruption:
             # The pod was taken away: that is the cause, and what its agent stopped is only how it went.
             blame, reason = 0, pod.disruption or POD_DELETED
-        text = told.message
+        text, log_tail = told.message, told.log_tail
     failure = Failure(
         rank=rank,
         role=pod.role,
@@ -92,6 +94,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         exit_code=code,
         reason=reason,
         message=text,
+        log_tail=log_tail or None,
     )
     return (blame, time_ns, rank_order(pod.place)), End(failure, disruption)
 
