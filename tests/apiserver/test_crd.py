@@ -122,7 +122,7 @@ class TestAfterTheStart:
         name = next(iter(change))
         code, message = self.patch(client, {"spec": change})
         assert code == 422
-        assert f"spec.{name}: Forbidden: {name} can't be changed after the job has started" in message
+        assert f"spec: Forbidden: {name} can't be changed after the job has started" in message
         assert "apply it under another name" in message
 
     def test_profiling_may_change(self, client: Client, started: str) -> None:

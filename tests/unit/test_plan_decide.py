@@ -421,8 +421,7 @@ def test_a_refusal_names_each_field_and_its_remedy() -> None:
 def test_what_the_strategy_sets_is_refused_in_env(wanted: JobBuilder, name: str) -> None:
     decision = decide(wanted.env(**{name: "1"}), observed())
     assert (decision.step, decision.reason) == (Step.REFUSE, "InvalidSpec")
-    prefix = name.partition("_")[0]
-    assert f"sets {name}," in decision.message or f"sets a {prefix}_*," in decision.message
+    assert f"sets {name}," in decision.message
 
 
 def test_identity_is_refused_in_the_template_of_a_role() -> None:

@@ -145,7 +145,8 @@ COMBINATIONS: tuple[Rule, ...] = (
         field="spec.elastic.maxWorkers",
         message="elastic.maxWorkers is less than elastic.minWorkers",
         remedy="set maxWorkers to minWorkers or more",
-        cel="!has(self.elastic) || self.elastic.minWorkers <= self.elastic.maxWorkers",
+        at="spec.elastic",
+        cel="self.minWorkers <= self.maxWorkers",
         broken=lambda spec: spec.elastic is not None and spec.elastic.min_workers > spec.elastic.max_workers,
     ),
     Rule(
@@ -167,7 +168,8 @@ COMBINATIONS: tuple[Rule, ...] = (
             field=f"spec.roles.{role}.replicas",
             message=f"ParameterServer has at most one {role}",
             remedy="set replicas to 0 or 1",
-            cel=f"self.?roles.?{role}.?replicas.orValue(0) <= 1",
+            at="spec.roles",
+            cel=f"self.?{role}.?replicas.orValue(0) <= 1",
             broken=partial(_has_several, role),
         )
         for role in ("chief", "evaluator")
@@ -176,7 +178,8 @@ COMBINATIONS: tuple[Rule, ...] = (
         field="spec.roles.ps.replicas",
         message="ParameterServer keeps its variables on role ps, so there has to be one",
         remedy="set replicas to 1 or more, or leave it out",
-        cel="self.?roles.?ps.?replicas.orValue(1) >= 1",
+        at="spec.roles",
+        cel="self.?ps.?replicas.orValue(1) >= 1",
         broken=lambda spec: _replicas(spec, "ps") == 0,
     ),
     Rule(
@@ -192,24 +195,24 @@ COMBINATIONS: tuple[Rule, ...] = (
         message="storageClassName, size and accessMode describe a claim that is made for the job, "
         "but claimName names an existing one",
         remedy="remove claimName, or the other three",
-        cel="!has(self.outputs) || !has(self.outputs.claimName) || !(has(self.outputs.storageClassName) || "
-        "has(self.outputs.size) || has(self.outputs.accessMode))",
+        at="spec.outputs",
+        cel="!has(self.claimName) || !(has(self.storageClassName) || has(self.size) || has(self.accessMode))",
         broken=_describes_a_foreign_claim,
     ),
     Rule(
         field="spec.outputs.whenDeleted",
         message="an existing claim is never deleted with the job",
         remedy="remove whenDeleted or claimName",
-        cel="!has(self.outputs) || !has(self.outputs.claimName) || "
-        "self.outputs.?whenDeleted.orValue('') != 'Delete'",
+        at="spec.outputs",
+        cel="!has(self.claimName) || self.?whenDeleted.orValue('') != 'Delete'",
         broken=_deletes_a_foreign_claim,
     ),
     Rule(
         field="spec.outputs.path",
         message="path must stay within the volume",
         remedy="write a relative path without .., such as team-a/digits",
-        cel="!has(self.outputs) || !has(self.outputs.path) || "
-        "!self.outputs.path.split('/').exists(part, part == '..')",
+        at="spec.outputs",
+        cel="!has(self.path) || !self.path.split('/').exists(part, part == '..')",
         broken=_leaves_the_volume,
     ),
     Rule(

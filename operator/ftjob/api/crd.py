@@ -131,7 +131,7 @@ def _root_schema() -> Schema:
                 path=".metadata.name",
                 reason="FieldValueForbidden",
             ),
-            *(_frozen(name) for name in spec["properties"] if name not in {*EDITABLE, *IMMUTABLE}),
+            _frozen([name for name in spec["properties"] if name not in {*EDITABLE, *IMMUTABLE}]),
         ],
     }
 
@@ -163,20 +163,31 @@ def _immutable(name: str, default: str | None) -> Schema:
     )
 
 
-def _frozen(name: str) -> Schema:
-    """Return the rule that keeps a field as it was when the first pod was made from it."""
-    unless = " || has(self.spec.elastic)" if name == "workers" else ""
-    same = (
-        f"(has(self.spec.{name}) ? has(oldSelf.spec.{name}) && self.spec.{name} == oldSelf.spec.{name} "
-        f": !has(oldSelf.spec.{name}))"
+def _frozen(names: list[str]) -> Schema:
+    """Return the rule that keeps fields as they were when the first pod was made from them.
+
+    One rule, and what is true of most writes comes first: those of a status leave the spec as it is.
+    """
+
+    def same(name: str) -> str:
+        both = f"has(self.spec.{name}) && has(oldSelf.spec.{name}) && self.spec.{name} == oldSelf.spec.{name}"
+        unless = "has(self.spec.elastic) || " if name == "workers" else ""
+        return f"({unless}(has(self.spec.{name}) ? {both} : !has(oldSelf.spec.{name})))"
+
+    changed = " + ".join(f"({same(name)} ? '' : '{name} ')" for name in names)
+    text = (
+        "can't be changed after the job has started; "
+        "delete the job and apply it again, or apply it under another name"
     )
-    return cel_entry(
-        f"!oldSelf.?status.?startTime.hasValue() || {same}{unless}",
-        f"{name} can't be changed after the job has started; "
-        "delete the job and apply it again, or apply it under another name",
-        path=f".spec.{name}",
+    entry = cel_entry(
+        "self.spec == oldSelf.spec || !oldSelf.?status.?startTime.hasValue() || ("
+        + " && ".join(map(same, names))
+        + ")",
+        f"what its pods are made from {text}",
+        path=".spec",
         reason="FieldValueForbidden",
     )
+    return entry | {"messageExpression": f'{changed} + "{text}"'}
 
 
 class _Dumper(yaml.SafeDumper):

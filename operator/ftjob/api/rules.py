@@ -35,6 +35,8 @@ class Rule:
         True where the rule holds. None: CEL can't see it.
     required
         The field is missing, rather than wrong.
+    precisely
+        The message for a spec that breaks the rule, where it can say more than CEL's: names, say.
     """
 
     field: str
@@ -44,10 +46,14 @@ class Rule:
     at: str = "spec"
     cel: str | None = None
     required: bool = False
+    precisely: Callable[[JobSpec], str] | None = None
 
     def problem(self, spec: JobSpec) -> Problem | None:
         """Return the problem if the spec breaks this rule."""
-        return Problem(self.field, self.message, self.remedy) if self.broken(spec) else None
+        if not self.broken(spec):
+            return None
+        message = self.message if self.precisely is None else self.precisely(spec)
+        return Problem(self.field, message, self.remedy)
 
     def to_cel(self) -> Schema:
         """Return the entry of ``x-kubernetes-validations``."""

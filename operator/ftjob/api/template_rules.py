@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from ftjob.api.defaults import ROLES, WORKER, containers_of, items, mapping, trainer_in
-from ftjob.api.identity import IDENTITY_NAMES, IDENTITY_PREFIXES
+from ftjob.api.identity import FAMILIES, Family
 from ftjob.api.names import GROUP
 from ftjob.api.rules import Rule
 from ftjob.api.spec import JobSpec
@@ -40,8 +39,10 @@ def _has_our_labels(template: Template) -> bool:
     return any(str(key).startswith(f"{GROUP}/") for key in mapping(template, "metadata", "labels"))
 
 
-def _starts_with(prefix: str, name: str) -> bool:
-    return name.startswith(prefix)
+def _identity_names(family: Family, template: Template) -> list[str]:
+    names = (variable.get("name") for variable in items(trainer_in(template), "env"))
+    known = (name for name in names if isinstance(name, str))
+    return [name for name in known if name in family.names or name.startswith(family.prefixes)]
 
 
 def _is_below_our_root(path: str) -> bool:
@@ -58,6 +59,7 @@ class _Check:
     cel: str
     broken: Callable[[Template], bool]
     required: bool = False
+    precisely: Callable[[Template], str] | None = None
 
     def rule(self, at: str, read: Read) -> Rule:
         """Return the rule about the template at a path of the job."""
@@ -65,6 +67,10 @@ class _Check:
         def is_broken(spec: JobSpec) -> bool:
             template = read(spec)
             return template is not None and self.broken(template)
+
+        def precisely(spec: JobSpec) -> str:
+            template = read(spec)
+            return self.precisely(template) if self.precisely and template is not None else self.message
 
         return Rule(
             at=at,
@@ -74,18 +80,26 @@ class _Check:
             cel=self.cel,
             broken=is_broken,
             required=self.required,
+            precisely=precisely,
         )
 
 
-def _identity(shown: str, cel: str, is_bad: Callable[[str], bool]) -> _Check:
-    """Return the check that keeps one identity variable out of the trainer's env; one each, to name it."""
+def _identity(family: Family) -> _Check:
+    """Return the check that keeps a framework's identity variables out of the trainer's env.
+
+    CEL could name the very one only by a rule for each, and the API server evaluates all rules at each write.
+    """
+    said = "the trainer's env sets {}, which tells a rank who it is and is ftjob's alone to set"
+    every = ", ".join((*family.names, *(f"{prefix}*" for prefix in family.prefixes)))
+    tests = [f"e.name in {list(family.names)}", *(f"e.name.startsWith('{p}')" for p in family.prefixes)]
     return _Check(
         field="spec.containers",
-        message=f"the trainer's env sets {shown}, which tells a rank who it is and is ftjob's alone to set",
+        message=said.format(f"a variable of {family.owner} ({every})"),
         remedy="remove it from env",
         cel=f"self.spec.containers.all(c, !{_IS_TRAINER} || !has(c.env) || "
-        f"!c.env.exists(e, has(e.name) && {cel}))",
-        broken=lambda t: _any(items(trainer_in(t), "env"), "name", is_bad),
+        f"!c.env.exists(e, has(e.name) && ({' || '.join(tests)})))",
+        broken=lambda t: bool(_identity_names(family, t)),
+        precisely=lambda t: said.format(", ".join(_identity_names(family, t))),
     )
 
 
@@ -107,11 +121,7 @@ _CHECKS = (
         broken=lambda t: bool(trainer_in(t)) and not trainer_in(t).get("command"),
         required=True,
     ),
-    *(_identity(name, f"e.name == '{name}'", name.__eq__) for name in IDENTITY_NAMES),
-    *(
-        _identity(f"a {prefix}*", f"e.name.startsWith('{prefix}')", partial(_starts_with, prefix))
-        for prefix in IDENTITY_PREFIXES
-    ),
+    *(_identity(family) for family in FAMILIES),
     _Check(
         field="spec.containers",
         message=f"the trainer mounts a volume at or below {MOUNT_ROOT}, where ftjob has its own mounts",

@@ -15,15 +15,20 @@ ACCELERATOR_LABEL = "cloud.google.com/gke-tpu-accelerator"
 TOPOLOGY_LABEL = "cloud.google.com/gke-tpu-topology"
 """GKE's resource and node labels (cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus)."""
 
-_WITH_ENDPOINTS = "(has(self.tpu.endpoints) && self.tpu.endpoints.size() > 0)"
-_SIDES = "self.tpu.topology.split('x')"
+_WITH_ENDPOINTS = "(has(self.endpoints) && self.endpoints.size() > 0)"
+_SIDES = "self.topology.split('x')"
 _CHIPS = f"int({_SIDES}[0]) * int({_SIDES}[1]) * ({_SIDES}.size() > 2 ? int({_SIDES}[2]) : 1)"
-_HOSTS = f"{_CHIPS} / self.tpu.chipsPerWorker * self.tpu.?slices.orValue(1)"
+_HOSTS = f"{_CHIPS} / self.chipsPerWorker * self.?slices.orValue(1)"
 # Longer numbers would overflow; they are far beyond the largest TPU, so that our own checks see to them.
 _UNKNOWN = (
-    "!has(self.tpu) || !has(self.tpu.topology) || !has(self.tpu.chipsPerWorker) || "
-    "!self.tpu.topology.matches('^[0-9]{1,4}(x[0-9]{1,4}){1,2}$')"
+    "!has(self.topology) || !has(self.chipsPerWorker) || "
+    "!self.topology.matches('^[0-9]{1,4}(x[0-9]{1,4}){1,2}$')"
 )
+
+
+def _of_spec(cel: str) -> str:
+    """Return an expression about the TPU as one about the spec."""
+    return cel.replace("self.", "self.tpu.")
 
 
 def _lacks(attribute: str, spec: JobSpec) -> bool:
@@ -104,7 +109,8 @@ TPU_RULES: tuple[Rule, ...] = (
             field=f"spec.tpu.{key}",
             message=f"without it nobody knows {what}",
             remedy=f"write tpu.{key}, such as {example}; for a TPU outside the cluster write tpu.endpoints",
-            cel=f"!has(self.tpu) || {_WITH_ENDPOINTS} || has(self.tpu.{key})",
+            at="spec.tpu",
+            cel=f"{_WITH_ENDPOINTS} || has(self.{key})",
             broken=partial(_lacks, attribute),
             required=True,
         )
@@ -119,23 +125,25 @@ TPU_RULES: tuple[Rule, ...] = (
         message="endpoints are TPUs outside the cluster; accelerator, topology, chipsPerWorker and slices "
         "describe chips in the pods",
         remedy="remove endpoints, or the others",
-        cel=f"!has(self.tpu) || !{_WITH_ENDPOINTS} || !(has(self.tpu.accelerator) || has(self.tpu.topology) "
-        "|| has(self.tpu.chipsPerWorker) || self.tpu.?slices.orValue(1) != 1)",
+        at="spec.tpu",
+        cel=f"!{_WITH_ENDPOINTS} || !(has(self.accelerator) || has(self.topology) "
+        "|| has(self.chipsPerWorker) || self.?slices.orValue(1) != 1)",
         broken=_has_chips_and_endpoints,
     ),
     Rule(
         field="spec.tpu.endpoints",
         message="only TensorFlow drives TPUs outside the cluster",
         remedy="remove endpoints, or set tpu.library to TensorFlow",
-        cel=f"!has(self.tpu) || !{_WITH_ENDPOINTS} || self.tpu.library == 'TensorFlow'",
+        at="spec.tpu",
+        cel=f"!{_WITH_ENDPOINTS} || self.library == 'TensorFlow'",
         broken=_has_endpoints_for_another_library,
     ),
     Rule(
         field="spec.tpu.endpoints",
         message="an endpoint is not an address of the form that TensorFlow takes without asking Google Cloud",
         remedy="write each as grpc://10.0.0.2:8470",
-        cel="!has(self.tpu) || !has(self.tpu.endpoints) || "
-        "self.tpu.endpoints.all(e, e.startsWith('grpc://') && !e.contains(','))",
+        at="spec.tpu",
+        cel="!has(self.endpoints) || self.endpoints.all(e, e.startsWith('grpc://') && !e.contains(','))",
         broken=lambda spec: any(
             not e.startswith("grpc://") or "," in e for e in (spec.tpu.endpoints if spec.tpu else ())
         ),
@@ -144,27 +152,30 @@ TPU_RULES: tuple[Rule, ...] = (
         field="spec.workers",
         message="one worker drives all endpoints; several would take them from each other",
         remedy="leave workers out, or set it to 1",
-        cel=f"!has(self.tpu) || !{_WITH_ENDPOINTS} || self.?workers.orValue(1) == 1",
+        cel=f"!has(self.tpu) || !{_of_spec(_WITH_ENDPOINTS)} || self.?workers.orValue(1) == 1",
         broken=_shares_endpoints,
     ),
     Rule(
         field="spec.tpu.topology",
         message="the chips of the topology are not a multiple of chipsPerWorker",
         remedy="set chipsPerWorker to the chips of one TPU host, such as 4 for a topology of 2x4",
-        cel=f"{_UNKNOWN} || ({_CHIPS}) % self.tpu.chipsPerWorker == 0",
+        at="spec.tpu",
+        cel=f"{_UNKNOWN} || ({_CHIPS}) % self.chipsPerWorker == 0",
         broken=_has_half_a_host,
     ),
     Rule(
         field="spec.workers",
         message="the TPU has another number of hosts, and each of them is a worker",
         remedy="leave workers out, or set it to the chips of the topology / chipsPerWorker x slices",
-        cel=f"{_UNKNOWN} || !has(self.workers) || self.workers == {_HOSTS}",
+        cel=f"!has(self.tpu) || !has(self.workers) || {_of_spec(_UNKNOWN)} || "
+        f"self.workers == {_of_spec(_HOSTS)}",
         broken=_has_other_hosts,
     ),
     Rule(
         field="spec.tpu.topology",
         message=f"the TPU has more than {WORKERS_MAX} hosts, and each of them would be a worker",
         remedy="write the topology of one slice, such as 2x4, and chipsPerWorker and slices to go with it",
+        at="spec.tpu",
         cel=f"{_UNKNOWN} || {_HOSTS} <= {WORKERS_MAX}",
         broken=lambda spec: (tpu_hosts(spec) or 0) > WORKERS_MAX,
     ),

@@ -11,8 +11,11 @@ from ftjob.api.rules import Rule
 from ftjob.api.spec import GangMode, JobSpec, Tool
 
 
-def _not_yet(field: str, what: str, remedy: str, *, cel: str, broken: Callable[[JobSpec], bool]) -> Rule:
+def _not_yet(
+    field: str, what: str, remedy: str, *, cel: str, broken: Callable[[JobSpec], bool], at: str = "spec"
+) -> Rule:
     return Rule(
+        at=at,
         field=field,
         message=f"this version of ftjob does not support {what} yet",
         remedy=remedy,
@@ -26,29 +29,32 @@ UNSUPPORTED: tuple[Rule, ...] = (
         "spec.scheduling.gang",
         "gang scheduling",
         "remove scheduling.gang, or set it to Auto or Off",
-        cel="self.?scheduling.?gang.orValue('Auto') in ['Auto', 'Off']",
+        at="spec.scheduling",
+        cel="self.?gang.orValue('Auto') in ['Auto', 'Off']",
         broken=lambda spec: spec.scheduling.gang not in {GangMode.AUTO, GangMode.OFF},
     ),
     _not_yet(
         "spec.scheduling.queue",
         "queues",
         "remove scheduling.queue",
-        cel="!has(self.scheduling) || !has(self.scheduling.queue)",
+        at="spec.scheduling",
+        cel="!has(self.queue)",
         broken=lambda spec: spec.scheduling.queue is not None,
     ),
     _not_yet(
         "spec.profiling.tools",
         "the tool Stacks",
         "set profiling.tools to Framework, System or both",
-        cel="!has(self.profiling) || !has(self.profiling.tools) || "
-        "!self.profiling.tools.exists(tool, tool == 'Stacks')",
+        at="spec.profiling",
+        cel="!has(self.tools) || !self.tools.exists(tool, tool == 'Stacks')",
         broken=lambda spec: Tool.STACKS in spec.profiling.tools,
     ),
     _not_yet(
         "spec.profiling.budget",
         "a budget for captures",
         "remove profiling.budget; lower profiling.schedule.repeat to keep less",
-        cel="!has(self.profiling) || !has(self.profiling.budget)",
+        at="spec.profiling",
+        cel="!has(self.budget)",
         broken=lambda spec: spec.profiling.budget is not None,
     ),
     _not_yet(
