@@ -8,89 +8,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import statistics
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-import orjson
-from bench.control_plane import NODES, running_control_plane
-from support.control_cluster import plain_job, running_operator
+from bench.api import PATHS, in_words, measured_cluster, runs
+from bench.control_plane import NODES
+from support.control_cluster import plain_job
 
-from ftjob.api.names import API_VERSION, PLURAL
+from ftjob.api.names import PLURAL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
-    from support.apiserver import ApiServer
+    from bench.api import Api
     from support.control_cluster import Operator
 
 Manifest = dict[str, Any]
 
 WORKERS = 4
-CONNECTIONS = 16
 GIVE_UP_SECONDS = 300
-FTJ = f"/apis/{API_VERSION}"
-ROOT = Path(__file__).resolve().parents[2]
-PATHS = {"pods": "/api/v1", "services": "/api/v1", "jobs": "/apis/batch/v1", PLURAL: FTJ}
-
-
-@dataclass(frozen=True)
-class Api:
-    """Requests of the client that measures."""
-
-    session: aiohttp.ClientSession
-
-    async def send(self, method: str, path: str, body: Manifest | None = None) -> Manifest:
-        """Send a request; anything but success is an error, except that what is deleted may be gone."""
-        data = None if body is None else orjson.dumps(body)
-        async with self.session.request(method, path, data=data) as answer:
-            found: Manifest = orjson.loads(await answer.read())
-            if answer.status >= 300 and answer.status != 404:
-                raise RuntimeError(f"{method} {path}: {answer.status} {found.get('message')}")
-            return found
-
-    async def create(self, namespace: str, manifests: list[tuple[str, Manifest]]) -> None:
-        """Create objects, in their order, over so many connections."""
-        waiting = iter(manifests)
-
-        async def worker() -> None:
-            for plural, body in waiting:
-                await self.send("POST", f"{PATHS[plural]}/namespaces/{namespace}/{plural}", body)
-
-        await asyncio.gather(*(worker() for _ in range(CONNECTIONS)))
-
-    async def watch(self, namespace: str, plural: str) -> AsyncIterator[Manifest]:
-        """Yield the versions of the objects from the beginning of the namespace, for ever.
-
-        The API server ends the watch of a client that is too slow for it; it is taken up where it ended.
-        """
-        version = ""
-        while True:
-            path = f"{PATHS[plural]}/namespaces/{namespace}/{plural}?watch=true&resourceVersion={version}"
-            async with self.session.get(path) as answer:
-                async for line in answer.content:
-                    event = orjson.loads(line)
-                    if event["type"] == "ERROR":
-                        raise RuntimeError(event["object"].get("message"))
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    yield event["object"]
-
-    async def until(
-        self, namespace: str, plural: str, is_there: Callable[[Manifest], bool], count: int
-    ) -> float:
-        """Return when the last of ``count`` objects is as wanted."""
-        there = set()
-        async for body in self.watch(namespace, plural):
-            if is_there(body):
-                there.add(body["metadata"]["name"])
-                if len(there) == count:
-                    break
-        return time.perf_counter()
 
 
 @dataclass(frozen=True)
@@ -141,11 +79,6 @@ PLAIN = Arm("plain Jobs", "jobs", indexed_job, lambda job: job.get("status", {})
 OURS = Arm("ftjob", PLURAL, training_job, lambda job: job.get("status", {}).get("phase") == "Running")
 
 
-def runs(pod: Manifest) -> bool:
-    """Whether a pod runs."""
-    return bool(pod["status"].get("phase") == "Running")
-
-
 async def burst(api: Api, namespace: str, arm: Arm, jobs: int) -> tuple[float, float]:
     """Create so many jobs; return the seconds until all pods run, and until every status says so."""
     await api.send("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
@@ -181,11 +114,6 @@ async def reaction(api: Api, namespace: str, number: int) -> float:
     return seconds
 
 
-def in_words(values: list[float], unit: str) -> str:
-    """Return the median and the range."""
-    return f"{statistics.median(values):.2f} {unit} ({min(values):.2f} to {max(values):.2f})"
-
-
 def memory_megabytes(operator: Operator) -> float:
     """Return the operator's resident memory."""
     for line in Path(f"/proc/{operator.process.pid}/status").read_text().splitlines():
@@ -210,18 +138,9 @@ def requests(operator: Operator) -> int:
     )
 
 
-async def measure(server: ApiServer, operator: Operator, jobs: int, repetitions: int) -> None:
+async def measure(jobs: int, repetitions: int) -> None:
     """Print all figures."""
-    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
-    connector = aiohttp.TCPConnector(ssl=False, limit=CONNECTIONS + 4)
-    async with aiohttp.ClientSession(
-        server.url,
-        headers=headers,
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(None),
-        read_bufsize=1 << 20,
-    ) as session:
-        api = Api(session)
+    async with measured_cluster() as (api, operator):
         print(f"operator, idle               {memory_megabytes(operator):.0f} MB, target 100 MB")
         await api.send("POST", "/api/v1/namespaces", {"metadata": {"name": "one"}})
         waits = [await reaction(api, "one", number) for number in range(10)]
@@ -253,24 +172,13 @@ async def measure(server: ApiServer, operator: Operator, jobs: int, repetitions:
 
 
 def main() -> None:
-    """Start the control plane and the operator, measure, and end them."""
+    """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--repetitions", type=int, default=5)
     args = parser.parse_args()
     print(f"{NODES} fake nodes, {args.repetitions} repetitions", flush=True)
-    crd = ROOT / "manifests" / "crd" / "ftjob.dev_frameworktrainingjobs.yaml"
-    with tempfile.TemporaryDirectory() as folder, running_control_plane(Path(folder)) as server:
-        done = server.kubectl("apply", "--server-side", "-f", str(crd))
-        assert done.returncode == 0, done.stderr
-        done = server.kubectl("wait", "--for=condition=Established", "-f", str(crd), "--timeout=60s")
-        assert done.returncode == 0, done.stderr
-        done = server.kubectl("create", "namespace", "ftjob-system")
-        assert done.returncode == 0, json.dumps(done.stderr)
-        with running_operator(
-            server, Path(folder), namespace="ftjob-system", home="ftjob-system", cluster_wide=True
-        ) as operator:
-            asyncio.run(measure(server, operator, args.jobs, args.repetitions))
+    asyncio.run(measure(args.jobs, args.repetitions))
 
 
 if __name__ == "__main__":
