@@ -26,7 +26,7 @@ class Account:
     def __init__(self) -> None:
         self.captures: dict[str, list[int]] = {}
         self._readers: dict[int, Reader] = {}
-        self._progress: dict[int, Progress] = {}
+        self.progress: dict[int, Progress] = {}
         self._notes: dict[str, None] = {}
         self._life = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
         self._sequence = 0
@@ -39,7 +39,7 @@ class Account:
         """Read what the ranks have left."""
         for rank in ranks:
             number = rank.spec.rank
-            self._progress[number] = self._readers.setdefault(number, Reader(rank.dir)).read()
+            self.progress[number] = self._readers.setdefault(number, Reader(rank.dir)).read()
             for note in environment.hook_notes(rank.dir):
                 self.note(f"rank {number}: {note}")
 
@@ -85,9 +85,9 @@ class Account:
 
     def _lowest(self) -> tuple[int, Optional[Progress]]:
         """Return the lowest rank that has told anything."""
-        known = [(rank, progress) for rank, progress in self._progress.items() if progress.is_known]
+        known = [(rank, progress) for rank, progress in self.progress.items() if progress.is_known]
         return min(known, key=lambda item: item[0]) if known else (0, None)
 
     def _rank(self, rank: int, state: str) -> dict[str, Any]:
-        progress = self._progress.get(rank, Progress())
+        progress = self.progress.get(rank, Progress())
         return {"rank": rank, "state": state, "step": progress.step, "timeNs": progress.time_ns}

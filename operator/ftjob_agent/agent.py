@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence, Union
 
 from ftjob_agent import environment, failure, message, outputs
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ftjob_agent.sampler import Sampler
     from ftjob_agent.slots import Slots
     from ftjob_agent.supervise import Rank
+    from ftjob_agent.watch import Watch
 
 TICK = 1.0
 EVIDENCE_SECONDS = 1.0
@@ -74,6 +76,7 @@ class Agent:
         self._rendezvous: Optional[Rendezvous] = None
         self._sampler: Optional[Sampler] = None
         self._slots: Optional[Slots] = None
+        self._watch: Optional[Watch] = None
         self._account = Account()
         self._signals = 0
         self._state = WAITING
@@ -116,6 +119,17 @@ class Agent:
                 on_word=self._contact.hear,
             )
             self._contact.conduct(self._rendezvous.say)
+        if config.watchdog is not None:
+            from ftjob_agent.watch import Watch
+
+            self._watch = Watch(
+                config,
+                self._loop,
+                supervisor=self._supervisor,
+                account=self._account,
+                path=self._environ.get("PATH", os.defpath),
+                tell=self._tell,
+            )
         self._tell()
         return self.gathering
 
@@ -278,7 +292,7 @@ class Agent:
         self._write_message()
         if self._state == SUCCEEDED:
             return 0
-        if self._state == FAILED and self._failure is not None:
+        if self._state == FAILED and self._failure is not None and self._failure.kind != failure.HANG:
             return self._failure.exit_code or 1
         return 143
 
@@ -296,7 +310,7 @@ class Agent:
     def _verdict(self) -> tuple[str, Optional[Failure]]:
         if self._failure is not None:
             return STOPPED if self._failure.kind == failure.STOPPED else FAILED, self._failure
-        local = self._first_local()
+        local = self._first_local() or self._own_hang()
         if local is not None:
             return FAILED, local
         ranks = self._supervisor.ranks
@@ -315,6 +329,8 @@ class Agent:
     def _is_told_to_stop(self, now: float) -> bool:
         """Whether something from outside ends this agent's ranks; the reason is kept."""
         contact = self._in_touch()
+        if self._watch is not None:
+            self._watch.follow(contact.stacks)
         if self._reason is None:
             trouble = contact.trouble(now) if contact.command != STOP else None
             if self._signals:
@@ -354,6 +370,14 @@ class Agent:
     def _first_local(self) -> Optional[Failure]:
         return failure.first(rank.failure() for rank in self._supervisor.ranks)
 
+    def _own_hang(self) -> Optional[Failure]:
+        """Return the hang if the rank that holds up the others is one of this agent's."""
+        reason = self._reason
+        if reason is None or reason.kind != failure.HANG:
+            return None
+        own = next((rank for rank in self._supervisor.ranks if rank.spec.rank == reason.rank), None)
+        return replace(reason, log_tail=own.log_tail(known=reason.message)) if own is not None else None
+
     def _stopped_by_signal(self) -> Failure:
         return Failure(
             failure.STOPPED,
@@ -368,6 +392,8 @@ class Agent:
     def _look(self) -> None:
         """Read how far the ranks are, and pass it on."""
         self._account.look(self._supervisor.ranks)
+        if self._watch is not None:
+            self._watch.look()
         if self._sampler is not None and self._planned().is_leader:
             self._sampler.request(self._in_touch().requests())
         self._tell()
@@ -377,6 +403,8 @@ class Agent:
             self._sampler.end()
             self._sampler.join(2)  # the volume may hang
             self._loop.wait(time.monotonic())
+        if self._watch is not None:
+            self._watch.end(2)
         self._account.look(self._supervisor.ranks)
 
     def _tell(self) -> None:
@@ -389,6 +417,8 @@ class Agent:
         if self._slots is not None:
             self._told_slots = self._slots.report()
             report |= self._told_slots
+        if self._watch is not None:
+            report |= self._watch.report()
         self._contact.report(report)
 
     def _write_message(self) -> None:

@@ -44,6 +44,8 @@ class Client:
         self.reason: Optional[Failure] = None
         self.slots: tuple[int, list[dict[str, Any]]] = (0, [])
         """The number of the order, and the slots of an elastic job that it wants of this agent."""
+        self.stacks = 0
+        """The order that asks for stacks; 0 for none."""
         self._seen = 0
         self._thread = threading.Thread(target=self._run, name="ftjob-client", daemon=True)
 
@@ -180,8 +182,10 @@ class Client:
 
         slots = (int(answer["version"]), list(answer.get("slots") or ()))
 
+        stacks = int(answer.get("stacks") or 0)
+
         def tell() -> None:
-            self.command, self.reason, self.slots = command, reason, slots
+            self.command, self.reason, self.slots, self.stacks = command, reason, slots, stacks
 
         if is_news:
             self._loop.post(tell)
@@ -193,5 +197,5 @@ class Client:
 
 def _states(report: dict[str, Any]) -> tuple[Any, ...]:
     ranks = [item["state"] for item in report.get("ranks", [])]
-    told = tuple(report.get(key) for key in ("state", "failure", "captures", "slots", "followed"))
+    told = tuple(report.get(key) for key in ("state", "failure", "captures", "slots", "followed", "stacks"))
     return (ranks, *told)

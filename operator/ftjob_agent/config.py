@@ -72,6 +72,15 @@ class Elastic:
 
 
 @dataclass(frozen=True)
+class Watchdog:
+    """After how long without a step the job hangs."""
+
+    hang_seconds: float
+    counts: bool
+    """Whether this agent's ranks are those that make steps."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All that the plan tells one agent."""
 
@@ -100,6 +109,7 @@ class Config:
     outputs: str
     keep_logs: bool
     profiling: Optional[Profiling]
+    watchdog: Optional[Watchdog]
 
     @property
     def name(self) -> str:
@@ -177,11 +187,12 @@ def parse(text: str) -> Config:
     fields = _Fields(document, "")
     if fields.integer("version") != VERSION:
         raise _disagreement("version", str(VERSION))
-    rendezvous, profiling, leader, elastic = (
+    rendezvous, profiling, leader, elastic, watchdog = (
         fields.optional("rendezvous"),
         fields.optional("profiling"),
         fields.child("leader"),
         fields.optional("elastic"),
+        fields.optional("watchdog"),
     )
     config = Config(
         job=fields.text("job"),
@@ -214,6 +225,9 @@ def parse(text: str) -> Config:
         outputs=fields.text("outputs", ""),
         keep_logs=fields.flag("keepLogs", default=False),
         profiling=None if profiling is None else _profiling(profiling),
+        watchdog=None
+        if watchdog is None
+        else Watchdog(watchdog.seconds("hangSeconds", 600), watchdog.flag("counts", default=True)),
     )
     if not config.ranks:
         raise _disagreement("ranks", "a list with at least one rank")

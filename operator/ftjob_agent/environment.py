@@ -7,7 +7,7 @@ import os
 import socket
 from typing import Mapping
 
-from ftjob_agent import outputs
+from ftjob_agent import outputs, stacks
 from ftjob_agent.config import IFACE, LEADER_IP, PRIVATE, Config, ConfigError, RankSpec
 
 HOOKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hooks")
@@ -76,6 +76,8 @@ def of_rank(
     )
     env.setdefault("PYTHONUNBUFFERED", "1")
     env.setdefault("PYTHONFAULTHANDLER", "1")
+    if config.watchdog is not None:
+        env[stacks.VARIABLE] = str(stacks.SIGNAL)
     if is_scheduled(config) and spec in config.profiled():
         env["FTJOB_PROFILE"] = outputs.profile_request(config)
     return env
@@ -88,9 +90,18 @@ def is_scheduled(config: Config) -> bool:
 
 def hook_notes(rank_dir: str) -> list[str]:
     """Return what the hooks have to say about what they could not hook."""
+    return _hooks(rank_dir, "notes")
+
+
+def is_hooked(rank_dir: str) -> bool:
+    """Whether the rank uses a framework whose steps the hooks count."""
+    return bool(_hooks(rank_dir, "frameworks"))
+
+
+def _hooks(rank_dir: str, key: str) -> list[str]:
     try:
         with open(os.path.join(rank_dir, "hooks.json"), "rb") as file:
-            notes = json.loads(file.read(1 << 16)).get("notes", [])
+            found = json.loads(file.read(1 << 16)).get(key, [])
     except (OSError, ValueError, AttributeError):
         return []
-    return [str(note) for note in notes[:8]] if isinstance(notes, list) else []
+    return [str(text) for text in found[:8]] if isinstance(found, list) else []

@@ -13,6 +13,7 @@ from ftjob_agent.config import Config, ConfigError
 from ftjob_agent.loop import Loop, Timer
 from ftjob_agent.server import HttpError, Request, Server, listen
 from ftjob_agent.star import STOP, Key, RefusedError, Star, hold_seconds
+from ftjob_agent.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from ftjob_agent.elastic import Conductor
@@ -38,6 +39,7 @@ class Leader:
         self._hold = hold_seconds(config)
         self.star, self._conductor = _star_of(config)
         self.star.is_ready = config.rendezvous is None
+        self._watchdog = Watchdog(self.star, config.watchdog.hang_seconds) if config.watchdog else None
         self._agents: dict[Key, _Held] = {}
         self._watchers: list[_Held] = []
         self._told, self._shown = self.star.order, self.star.version
@@ -64,6 +66,11 @@ class Leader:
     def slots(self) -> tuple[int, list[dict[str, Any]]]:
         """The number of the order, and the slots that it wants of the leader's own agent."""
         return self.star.order, self.star.slots_of(self._key)
+
+    @property
+    def stacks(self) -> int:
+        """The order that asks for stacks; 0 for none."""
+        return self.star.stacks_asked
 
     @property
     def reason(self) -> Optional[Failure]:
@@ -96,6 +103,8 @@ class Leader:
         found = self.star.lost(now)
         if found is not None and self.star.command != STOP:
             self.star.stop(found)
+        if self._watchdog is not None:
+            self._watchdog.look(now)
         self._release()
         return found
 
@@ -103,6 +112,8 @@ class Leader:
         """Return when `trouble` may change by itself."""
         looks = [self.star.next_look(now)]
         looks += [self._conductor.next_look(now)] if self._conductor is not None else []
+        watched = self._watchdog.next_look() if self._watchdog is not None else None
+        looks += [watched] if watched is not None else []
         return min(looks)
 
     def is_done(self) -> bool:

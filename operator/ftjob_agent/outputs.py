@@ -88,12 +88,17 @@ def write_request(config: Config, capture: str, ranks: Iterable[int]) -> None:
 
 
 def write_json(path: str, data: Any) -> None:
+    """Write a document so that nobody sees half of it."""
+    write_text(path, json.dumps(data))
+
+
+def write_text(path: str, text: str) -> None:
     """Write a file so that nobody sees half of it."""
     temporary = f"{path}.{os.getpid()}.tmp"
     file = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
     try:
         os.fchmod(file, 0o644)
-        os.write(file, json.dumps(data).encode())
+        os.write(file, text.encode("utf-8", "replace"))
     finally:
         os.close(file)
     os.replace(temporary, path)

@@ -45,6 +45,10 @@ class Member:
     """Of an elastic job: the state of each slot that the agent has started, by its id."""
     followed: int = 0
     """The order that the agent has carried out."""
+    idle: Optional[dict[str, Any]] = None
+    """For how long its ranks have made no step; None where that does not count."""
+    stacks: Optional[dict[str, Any]] = None
+    """Where its ranks are, if that was asked for."""
 
     @property
     def has_ended(self) -> bool:
@@ -73,6 +77,9 @@ class Star:
         self.failure: Optional[Failure] = None
         self.is_ready = True
         """False holds back the start, for as long as the rendezvous is not up."""
+        self.stacks_asked = 0
+        """The order by which agents are to tell their ranks' stacks; 0 while they need not."""
+        self._watchdog = ""
 
     def report(self, key: Key, data: dict[str, Any], now: float) -> bool:
         """Take in a report; return whether the agent's state is news."""
@@ -119,6 +126,22 @@ class Star:
         if self.command != STOP or chosen != self.failure:
             self.command, self.failure = STOP, chosen
             self._bump()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether ranks may run."""
+        return self.command == START
+
+    def ask_for_stacks(self, *, wanted: bool) -> None:
+        """Let all agents tell where their ranks are, or let them be."""
+        self._bump()
+        self.stacks_asked = self.order if wanted else 0
+
+    def say_watchdog(self, text: str) -> None:
+        """Let the operator know what the watchdog has to say."""
+        if text != self._watchdog:
+            self._watchdog = text
+            self.version += 1
 
     def set_ready(self, now: float) -> None:
         """Let the ranks start as soon as all are there."""
@@ -168,7 +191,12 @@ class Star:
     def answer(self, key: Key) -> dict[str, Any]:
         """Return what an agent is told."""
         reason = self.failure.as_json() if self.failure else None
-        return {"command": self.command, "version": self.order, "failure": reason}
+        return {
+            "command": self.command,
+            "version": self.order,
+            "failure": reason,
+            "stacks": self.stacks_asked,
+        }
 
     def slots_of(self, key: Key) -> list[dict[str, Any]]:
         """Return the slots that an elastic job wants of an agent; others start what their plan says."""
@@ -192,6 +220,7 @@ class Star:
             "ranks": {"total": self._total(), **counts},
             "progress": {key: value for key, value in lowest.items() if key != "rank"} if lowest else None,
             "failure": self.failure.as_json() if self.failure else None,
+            "watchdog": self._watchdog,
             "captures": [
                 {"id": capture, "ranks": sorted(ranks), "expected": expected}
                 for capture, ranks in sorted(captures.items())
@@ -268,3 +297,8 @@ def _take(member: Member, data: dict[str, Any], sequence: int) -> None:
     slots = data.get("slots")
     member.slots = {str(key): str(state) for key, state in slots.items()} if isinstance(slots, dict) else {}
     member.followed = int(data.get("followed", 0))
+    member.idle, member.stacks = (_document(data.get(key)) for key in ("idle", "stacks"))
+
+
+def _document(data: Any) -> Optional[dict[str, Any]]:
+    return data if isinstance(data, dict) else None

@@ -41,6 +41,8 @@ def test_sample_is_accepted(server: ApiServer, sample: Path) -> None:
         ("spec.outputs.claimName", "An existing claim."),
         ("spec.strategy", "How the workers cooperate."),
         ("status.failure", "first failing rank"),
+        ("status.failure.logTail", "last log lines"),
+        ("spec.watchdog.hangSeconds", "No step for so long is a hang"),
     ],
 )
 def test_explain_is_the_reference(server: ApiServer, field: str, said: str) -> None:

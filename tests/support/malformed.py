@@ -284,7 +284,10 @@ def _combinations() -> Iterator[Malformed]:
         ),
         ("scheduling.queue", "queue", {"scheduling": {"queue": "team-a"}}),
         *_topologies(),
-        ("watchdog", "watchdog", {"watchdog": {"hangSeconds": 60}}),
+        *(
+            ("watchdog.hangSeconds", f"hang after {seconds}", {"watchdog": {"hangSeconds": seconds}})
+            for seconds in (0, -1, 31_536_001)
+        ),
     ]
     for field, name, fields in table:
         yield Malformed(name, _spec(**fields), f"spec.{field}")

@@ -132,7 +132,12 @@ def test_what_stands_around_spec_is_checked(tmp_path: Path, old: str, new: str, 
         ("Plain", "Plane", 5, "spec.strategy"),
         ("  strategy: Plain\n", "  strategy: Plain\n  workers: 0\n", 6, "spec.workers"),
         ("  strategy: Plain\n", "  strategy: Plain\n  worker: 2\n", 6, "spec.worker"),
-        ("  strategy: Plain\n", "  strategy: Plain\n  watchdog:\n    hangSeconds: 5\n", 6, "spec.watchdog"),
+        (
+            "  strategy: Plain\n",
+            "  strategy: Plain\n  watchdog:\n    hangSeconds: 0\n",
+            7,
+            "spec.watchdog.hangSeconds",
+        ),
         ("name: digits", "name: 9digits", 3, "metadata.name"),
     ],
 )

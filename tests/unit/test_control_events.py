@@ -62,6 +62,20 @@ async def test_progress_is_no_event() -> None:
     assert await posted(events, kube) == []
 
 
+async def test_a_watchdog_without_steps_is_an_event_once() -> None:
+    kube = FakeKube()
+    events = Events(kube, "operator-1")
+    idle = status(Phase.RUNNING, ConditionType.RUNNING, "NoStepsSeen", "all workers run; but no steps")
+    events.status_written(job(phase="Running"), idle, Plan(Step.CONTINUE))
+    events.status_written(job(**idle.to_wire()), idle, Plan(Step.CONTINUE))
+    (event,) = await posted(events, kube)
+    assert (event["type"], event["reason"], event["note"]) == (
+        "Warning",
+        "NoStepsSeen",
+        "all workers run; but no steps",
+    )
+
+
 async def test_a_new_reason_to_wait_is_told_once_in_ten_minutes() -> None:
     kube, clock = FakeKube(), Clock()
     events = Events(kube, "operator-1", clock=clock)

@@ -27,8 +27,9 @@ ANSWER = {
     "progress": {"step": 3, "metrics": {}},
     "captures": [],
     "notes": ["n"],
+    "watchdog": "w",
 }
-REPORT = LeaderReport(0, "Running", {"step": 3, "metrics": {}}, (), ("n",))
+REPORT = LeaderReport(0, "Running", {"step": 3, "metrics": {}}, (), ("n",), "w")
 SECRET = b"k" * 32
 
 

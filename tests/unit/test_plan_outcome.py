@@ -1,10 +1,14 @@
 """Which rank is to blame, and how it is told."""
 
+import dataclasses
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import NOW, PodBuilder, pod
+from support.builders import NOW, PodBuilder, agent_message, pod
 
+from ftjob.plan.message import parse_termination_message
 from ftjob.plan.outcome import first_failure, format_indexes, parse_indexes, sentence
 
 
@@ -68,6 +72,21 @@ def test_a_failure_says_where_it_was_and_its_own_exit_code() -> None:
     assert sentence(found) == (
         "rank 6 (pod digits-worker-0-3 on node-3) failed with exit code 42: ValueError: shapes differ"
     )
+
+
+def test_a_rank_that_hangs_has_no_exit_code_and_comes_before_those_it_held_up() -> None:
+    text = "rank 3:\n  load (data.py:7)\nno step for 60 s: rank 3 is at load (data.py:7)"
+    hang = pod(1).running().failed(143, kind="Hang", rank=3, text=text, at=NOW + 5)
+    said = json.loads(agent_message(kind="Hang", rank=3, text=text))
+    said["failure"]["exitCode"] = None
+    assert hang.state.terminated is not None
+    ended = dataclasses.replace(hang.state.terminated, message=parse_termination_message(json.dumps(said)))
+    pods = [dataclasses.replace(hang.state, terminated=ended), pod(0).failed(143, kind="Stopped").state]
+    end = first_failure(pods)
+    assert end is not None
+    assert not end.disruption
+    assert (end.failure.rank, end.failure.reason, end.failure.exit_code) == (3, "Hang", None)
+    assert sentence(end.failure).endswith(" failed: no step for 60 s: rank 3 is at load (data.py:7)")
 
 
 def test_without_a_rank_the_worker_is_named() -> None:

@@ -46,6 +46,14 @@ def test_a_code_that_is_not_worth_a_retry_is_named() -> None:
     assert verdict(1).why == "exit code 1 is not in restart.retryExitCodes (128-255)"
 
 
+def test_a_hang_has_no_exit_code_and_is_worth_a_retry_within_the_limit() -> None:
+    again = verdict(None, "Hang", retryExitCodes="42")
+    assert (again.again, again.why) == (True, "restart 1 of 3")
+    assert not verdict(None, "Hang", done=Restarts(failures=3)).again
+    assert not verdict(None, "Hang", rules=[{"onReason": "Hang", "action": "Fail"}]).again
+    assert not verdict(None, "Hang", limit=0).again
+
+
 def test_failures_spend_the_limit() -> None:
     assert verdict(done=Restarts(failures=2)).again
     last = verdict(done=Restarts(failures=3))

@@ -53,6 +53,26 @@ LIVES = [
 ]  # fmt: skip
 
 
+def test_a_watchdog_without_steps_says_so_in_the_condition_running() -> None:
+    wanted, runs = job().running(), pod(0).running()
+
+    def running(wanted: JobBuilder, told: LeaderReport | None) -> tuple[str, str]:
+        found = status(wanted, observed(runs, report=told))
+        [condition] = [c for c in found.conditions if c.type is ConditionType.RUNNING]
+        assert condition.status == "True"
+        return condition.reason, condition.message
+
+    quiet = LeaderReport(0, "Running", None)
+    idle = dataclasses.replace(quiet, watchdog="the watchdog has no steps to watch")
+    assert running(wanted, quiet) == ("AllWorkersRunning", "all workers run")
+    said = ("NoStepsSeen", "all workers run; the watchdog has no steps to watch")
+    assert running(wanted, idle) == said
+    assert running(wanted, dataclasses.replace(idle, attempt=7))[0] == "AllWorkersRunning"
+    later = wanted.after(decide(wanted, observed(runs, report=idle)), observed(runs, report=idle))
+    assert running(later, None) == said  # the operator was restarted, and has not asked yet
+    assert running(later, quiet) == ("AllWorkersRunning", "all workers run")
+
+
 @pytest.mark.parametrize(
     ("wanted", "seen", "phase", "held"), [life[1:] for life in LIVES], ids=[life[0] for life in LIVES]
 )

@@ -95,6 +95,28 @@ def test_a_worker_hears_of_its_own_profiled_ranks_as_local_ones() -> None:
     assert told(FOUR.with_spec(profiling={"mode": "Off"})).config["profiling"] is None
 
 
+def test_checkpoints_lie_where_every_attempt_finds_them() -> None:
+    wanted = FOUR.outputs(size="1Gi").build()
+    layouts = [cluster_layout(wanted, attempt) for attempt in range(3)]
+    found = {
+        rank["env"]["FTJOB_CHECKPOINT_DIR"]
+        for layout in layouts
+        for worker in layout.workers
+        for rank in build_worker(wanted, layout, worker, CONFIG).config["ranks"]
+    }
+    assert found == {"/ftjob/outputs/checkpoints"}
+
+
+def test_agents_hear_of_the_watchdog_and_whether_their_ranks_make_steps() -> None:
+    assert "watchdog" not in told(FOUR).config
+    watched = {"watchdog": {"hangSeconds": 60}}
+    assert [told(FOUR.with_spec(**watched), i).config["watchdog"] for i in (0, 1)] == [
+        {"hangSeconds": 60, "counts": True}
+    ] * 2
+    counts = [told(SERVERS.with_spec(**watched), i).config["watchdog"]["counts"] for i in range(4)]
+    assert counts == [True, False, False, False]  # the chief, two workers, a parameter server
+
+
 SERVERS = job().strategy("ParameterServer").workers(2).outputs(size="1Gi")
 
 

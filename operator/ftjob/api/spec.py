@@ -314,7 +314,13 @@ class Watchdog(Model):
     """When a job without progress is ended."""
 
     hang_seconds: Annotated[
-        int, Field(ge=1, le=31_536_000, description="No step for so long: collect stacks, fail the attempt.")
+        int,
+        Field(
+            ge=1,
+            le=31_536_000,
+            description="No step for so long is a hang (three times as long before "
+            "the first one): collect stacks, fail the attempt.",
+        ),
     ]
 
 

@@ -57,11 +57,4 @@ UNSUPPORTED: tuple[Rule, ...] = (
         cel="!has(self.budget)",
         broken=lambda spec: spec.profiling.budget is not None,
     ),
-    _not_yet(
-        "spec.watchdog",
-        "a watchdog",
-        "remove watchdog",
-        cel="!has(self.watchdog)",
-        broken=lambda spec: spec.watchdog is not None,
-    ),
 )

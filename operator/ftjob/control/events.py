@@ -14,6 +14,7 @@ from ftjob.api.names import API_VERSION, CONTROLLER, KIND
 from ftjob.api.status import ConditionType, Phase
 from ftjob.kube.errors import ApiError, NotFoundError
 from ftjob.kube.port import EVENT
+from ftjob.plan.waiting import NO_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +75,8 @@ class Events:
         note = (condition.message if condition else "") or decision.message
         if phase != old.phase and phase is not None:
             self._say(job, WARNING if phase in _TROUBLE else NORMAL, reason, note or phase.value)
+        elif reason == NO_STEPS and all(c.reason != NO_STEPS for c in old.conditions):
+            self._say(job, WARNING, reason, note)
         elif decision.reason and decision.message and _not_yet_in(old, decision):
             self._say(job, WARNING, decision.reason, decision.message)
         if old.start_time is None and status.start_time is not None and _forgets_checkpoints(job):

@@ -96,6 +96,7 @@ def read_report(data: Any) -> LeaderReport:
         progress=_finite(progress) if isinstance(progress, dict) else None,
         captures=tuple(c for c in data.get("captures") or () if isinstance(c, dict)),
         notes=tuple(str(note) for note in data.get("notes") or ()),
+        watchdog=str(data.get("watchdog") or ""),
     )
 
 

@@ -187,6 +187,7 @@ def _report(data: dict[str, Any]) -> LeaderReport:
         progress=data.get("progress") or None,
         captures=tuple(data.get("captures") or ()),
         notes=tuple(str(note) for note in data.get("notes") or ()),
+        watchdog=str(data.get("watchdog") or ""),
     )
 
 

@@ -99,6 +99,7 @@ class Runner:
         self._existing: set[tuple[str, str]] = set()
         self._deleted: set[str] = set()
         self._report: LeaderReport | None = None
+        self._warning = ""
         self._next_report = 0.0
         self._next_write = 0.0
         self._signals = 0
@@ -189,6 +190,9 @@ class Runner:
         if leader.pid is not None and time.monotonic() >= self._next_report:
             self._next_report = time.monotonic() + REPORT_SECONDS
             self._report = leader.report(self._token) or self._report
+            if self._report is not None and self._report.watchdog not in {"", self._warning}:
+                self._warning = self._report.watchdog
+                self._view.note(self._warning)
         elif leader.message is not None and leader.message.progress:
             known = self._report.progress if self._report else None
             last = LeaderReport(attempt=leader.attempt, state=leader.message.state, progress=None)

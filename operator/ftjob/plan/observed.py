@@ -118,6 +118,8 @@ class LeaderReport:
     progress: dict[str, Any] | None
     captures: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    watchdog: str = ""
+    """Why the watchdog can't tell a hang, or not yet."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ OOM_KILLED = "OOMKilled"
 POD_DELETED = "PodDeleted"
 POD_VANISHED = "PodVanished"
 NODE_LOST = "NodeLost"
+HANG = "Hang"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         log_tail = end.log_tail
     else:
         blame, time_ns, code = _BLAME.get(told.kind, 0), told.time_ns, told.exit_code
-        if code is None:
+        if code is None and told.kind != HANG:
             code = end.exit_code
         rank = told.rank
         reason = OOM_KILLED if OOM_KILLED in {end.reason, told.type} else told.kind

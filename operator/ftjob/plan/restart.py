@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftjob.api.spec import RestartAction
+from ftjob.plan.outcome import HANG
 
 if TYPE_CHECKING:
     from ftjob.api.spec import Restart
@@ -66,7 +67,9 @@ def judge(
             return Verdict(False, disruption, why)
         return Verdict(True, disruption, "a disruption, which does not spend restart.limit", wait)
     spent = done.failures + (done.disruptions if spec.count_disruptions else 0)
-    if rule is None and not disruption and not _is_listed(failure.exit_code, spec.retry_exit_codes):
+    # A rank that hangs has not exited: what its program thinks of another attempt is not known.
+    listed = failure.reason == HANG or _is_listed(failure.exit_code, spec.retry_exit_codes)
+    if rule is None and not disruption and not listed:
         code = "no exit code" if failure.exit_code is None else f"exit code {failure.exit_code}"
         return Verdict(
             False, disruption, f"{code} is not in restart.retryExitCodes ({spec.retry_exit_codes})"

@@ -27,7 +27,7 @@ from ftjob.plan.outcome import format_indexes
 from ftjob.plan.progress import newest_progress
 from ftjob.plan.restart import NODES_REMEMBERED
 from ftjob.plan.times import rfc3339, unix
-from ftjob.plan.waiting import why_not_running
+from ftjob.plan.waiting import who_runs, why_not_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +66,7 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
     elif decision.step in {Step.RESTART, Step.HOLD}:
         changes = _between_attempts(job, decision, now)
     else:
-        changes = _in_attempt(job, decision, pods, now)
+        changes = _in_attempt(job, observed, decision, pods, now)
     progress = newest_progress(status, observed, pods)
     after = status.model_copy(update=changes)
     final = after.phase is not None and after.phase.is_final
@@ -81,7 +81,9 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
     )
 
 
-def _in_attempt(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float) -> dict[str, Any]:
+def _in_attempt(
+    job: Job, observed: Observed, decision: Plan, pods: tuple[PodState, ...], now: float
+) -> dict[str, Any]:
     """Return what changes while an attempt starts, runs, or ends with the job."""
     status, stamp = job.status, rfc3339(now)
     roles = _roles(job, pods)
@@ -91,7 +93,7 @@ def _in_attempt(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float
     phase = _phase(status, decision, runs=runs)
     changes: dict[str, Any] = {
         "phase": phase,
-        "conditions": _conditions(job, stamp, *_life(job, decision, phase, pods)),
+        "conditions": _conditions(job, stamp, *_life(job, observed, decision, phase, pods)),
         "roles": roles,
         "start_time": status.start_time or stamp,
         "next_restart_time": None,
@@ -309,7 +311,7 @@ def _conditions(job: Job, stamp: str, *found: tuple[ConditionType, str, str, str
 
 
 def _life(
-    job: Job, decision: Plan, phase: Phase, pods: tuple[PodState, ...]
+    job: Job, observed: Observed, decision: Plan, phase: Phase, pods: tuple[PodState, ...]
 ) -> list[tuple[ConditionType, str, str, str]]:
     """Return what the conditions of a started job say."""
     ended = (ConditionType.RUNNING, "False", "Finished", "the job has ended")
@@ -328,7 +330,7 @@ def _life(
             (ConditionType.FINISHED, "True", "Failed", decision.message),
         ]
     if phase is Phase.RUNNING:
-        return [ADMITTED, (ConditionType.RUNNING, "True", *_who_runs(job))]
+        return [ADMITTED, (ConditionType.RUNNING, "True", *who_runs(job, observed))]
     # A restart is over when all workers run again.
     old = {condition.type: condition for condition in job.status.conditions}
     restarting = old.get(ConditionType.RESTARTING)
@@ -336,13 +338,6 @@ def _life(
     if restarting is not None:
         found.append((ConditionType.RESTARTING, "True", restarting.reason, restarting.message))
     return found
-
-
-def _who_runs(job: Job) -> tuple[str, str]:
-    if job.spec is not None and job.spec.elastic is not None:
-        least, most = job.spec.elastic.min_workers, job.spec.elastic.max_workers
-        return "EnoughWorkersRunning", f"workers run, from {least} to {most} as they come and go"
-    return "AllWorkersRunning", "all workers run"
 
 
 def _resumed(status: JobStatus) -> list[tuple[ConditionType, str, str, str]]:

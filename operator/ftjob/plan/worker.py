@@ -113,6 +113,10 @@ def build_worker(
         "keepLogs": spec.outputs is not None,
         "profiling": _profiling(spec, layout, worker),
     }
+    if spec.watchdog is not None:
+        # Only who makes steps can show that there are none: a parameter server never does.
+        counts = strategy.makes_steps(layout, worker)
+        agent["watchdog"] = {"hangSeconds": spec.watchdog.hang_seconds, "counts": counts}
     if spec.elastic is not None:
         agent["elastic"] = spec.elastic.model_dump(by_alias=True)
     return WorkerCommand(
