@@ -249,7 +249,7 @@ def _answers(pid: int, path: str) -> bool:
 
 
 def _spy(program: str, pid: int) -> str:
-    command = [program, "dump", "--pid", str(pid)]
+    command = [program, "dump", "--full-filenames", "--pid", str(pid)]
     try:
         done = subprocess.run(  # the agent's loop may reap it first, which subprocess takes for an end
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PY_SPY_SECONDS, check=False

@@ -140,7 +140,7 @@ def test_py_spy_is_asked_where_python_does_not_answer(agents: Agents, tmp_path: 
     tools.mkdir()
     spy = tools / "py-spy"
     spy.write_text(
-        '#!/bin/sh\n[ "$1 $2" = "dump --pid" ] || exit 2\nkill -0 "$3" || exit 3\n'
+        '#!/bin/sh\n[ "$1 $3" = "dump --pid" ] || exit 2\nkill -0 "$4" || exit 3\n'
         "echo 'Thread 7 (idle): \"MainThread\"'\necho '    deep (spied.py:99)'\n"
     )
     spy.chmod(0o755)
