@@ -35,6 +35,10 @@ class Account:
         """Keep what someone should read at the end."""
         self._notes[text[:500]] = None
 
+    def begin_anew(self) -> None:
+        """Forget how far the ranks were: others are started in their place."""
+        self._readers, self.progress = {}, {}
+
     def look(self, ranks: Sequence[Rank]) -> None:
         """Read what the ranks have left."""
         for rank in ranks:

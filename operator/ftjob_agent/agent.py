@@ -1,7 +1,8 @@
 """The agent's life: named states, each a method that returns the next.
 
-preparing → gathering → starting → running → (examining) → stopping → reporting → the end. A state ends early
-by raising ConfigError, which leads to stopping.
+preparing → gathering → starting → running → (examining) → stopping → reporting → the end. Where ranks may be
+started again in place, stopping → halting → resuming → starting. A state ends early by raising ConfigError,
+which leads to stopping.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ftjob_agent.config import Config, ConfigError, RankSpec, check_identity, pa
 from ftjob_agent.failure import Failure
 from ftjob_agent.loop import Loop
 from ftjob_agent.pump import RankLog
-from ftjob_agent.star import FAILED, RUNNING, START, STOP, STOPPED, SUCCEEDED, WAITING
+from ftjob_agent.star import FAILED, HALT, HALTED, RUNNING, START, STOP, STOPPED, SUCCEEDED, WAITING
 from ftjob_agent.supervise import Supervisor
 
 if TYPE_CHECKING:
@@ -107,29 +108,8 @@ class Agent:
         outputs.make_folders(config, self._environ)
         environment.make_run_dir(config, self._environ)
         if config.rendezvous is not None:
-            from ftjob_agent.rendezvous import Rendezvous
-
-            self._rendezvous = Rendezvous(
-                self._loop,
-                self._supervisor,
-                config,
-                command=self._command,
-                env=environment.of_container(self._environ),
-                on_ready=self._contact.set_ready,
-                on_word=self._contact.hear,
-            )
-            self._contact.conduct(self._rendezvous.say)
-        if config.watchdog is not None:
-            from ftjob_agent.watch import Watch
-
-            self._watch = Watch(
-                config,
-                self._loop,
-                supervisor=self._supervisor,
-                account=self._account,
-                path=self._environ.get("PATH", os.defpath),
-                tell=self._tell,
-            )
+            self._contact.conduct(self._serve_rendezvous().say)
+        self._watch = self._new_watch()
         self._tell()
         return self.gathering
 
@@ -161,7 +141,7 @@ class Agent:
         next_tick = 0.0
         while True:
             now = time.monotonic()
-            if contact.command == STOP and not self._signals:
+            if contact.command in {STOP, HALT} and not self._signals:
                 return self.examining
             if self._is_told_to_stop(now):
                 return self.stopping
@@ -214,7 +194,7 @@ class Agent:
         self._tell()
         while time.monotonic() < limit and not self._signals and self._supervisor.running:
             local = self._first_local()
-            known = contact.reason if contact.command == STOP else None
+            known = contact.reason if contact.command in {STOP, HALT} else None
             if (local and local.is_primary) or (known and known.kind != failure.PEER_LOST):
                 break
             # A record appears as a file, which wakes nobody.
@@ -225,10 +205,11 @@ class Agent:
     def stopping(self) -> Optional[State]:
         """End the ranks that still run."""
         if not self._supervisor.running:
-            return self.reporting
+            return self.halting if self._may_resume() else self.reporting
         self._is_examined = True
         self._supervisor.signal_ranks(signal.SIGTERM)
-        self._state = FAILED if self._failure or self._first_local() else STOPPED
+        if not self._may_resume():
+            self._state = FAILED if self._failure or self._first_local() else STOPPED
         self._tell()
         if self._signals:
             self._write_message()  # the kubelet may kill us before the ranks have ended
@@ -246,7 +227,39 @@ class Agent:
             self._account.note(
                 "a rank did not end even by SIGKILL: it hangs in the kernel, in a driver or a volume"
             )
-        return self.reporting
+            return self.reporting
+        return self.halting if self._may_resume() else self.reporting
+
+    def halting(self) -> Optional[State]:
+        """Say that the ranks are dead, and wait for the word that starts them again, or ends the agent."""
+        contact, self._rendezvous = self._in_touch(), None
+        if not self._supervisor.kill_leftovers():
+            return self.reporting
+        self._is_examined, self._state = True, HALTED
+        self._look()
+        while True:
+            now = time.monotonic()
+            if contact.trouble(now) or contact.command == STOP or self._signals:
+                return self.reporting
+            if contact.command == START and contact.attempt > self._planned().attempt:
+                return self.resuming
+            if contact.is_halted and self._rendezvous is None and self._planned().rendezvous is not None:
+                self._serve_rendezvous()  # a fresh one, and not before no rank is left that could speak to it
+            if self._rendezvous is not None and self._rendezvous.error:
+                contact.give_up(self._rendezvous.error)
+            else:
+                self._loop.wait(contact.next_look(now))
+
+    def resuming(self) -> Optional[State]:
+        """Become what a new agent would be in the attempt that follows."""
+        self._config = self._planned().of_attempt(self._in_touch().attempt)
+        self._failure = self._reason = None
+        self._is_own_reason = self._is_examined = False
+        self._supervisor.forget()
+        self._account.begin_anew()
+        self._watch = self._new_watch()
+        environment.make_run_dir(self._config, self._environ)
+        return self.starting
 
     def reporting(self) -> Optional[State]:
         """Say how it ended; the leader stays until all others have said so."""
@@ -337,14 +350,55 @@ class Agent:
                 self._reason = self._stopped_by_signal()
             elif trouble is not None:
                 self._reason, self._is_own_reason = trouble, True
-            elif contact.command == STOP:
+            elif contact.command in {STOP, HALT}:
                 self._reason = contact.reason
         return self._reason is not None
 
     def _grace(self) -> float:
         """Return how long ranks may take: when the pod ends they may want to write a checkpoint."""
-        by_signal = self._signals or (self._reason is not None and self._reason.type == "SIGTERM")
+        reason = self._reason
+        told = reason is not None and reason.kind == failure.STOPPED and reason.type == "SIGTERM"
+        by_signal = self._signals or told
         return self._planned().stop_grace if by_signal else SIBLING_GRACE
+
+    def _may_resume(self) -> bool:
+        """Whether the ranks, once they are dead, may be started again by this agent."""
+        contact, ranks = self._contact, self._supervisor.ranks
+        if contact is None or self._planned().in_place is None or self._failure is not None:
+            return False
+        if self._signals or self._is_own_reason or contact.command not in {START, HALT}:
+            return False
+        return any(rank.code != 0 or rank.stopped_ns for rank in ranks)  # or all have succeeded
+
+    def _new_watch(self) -> Optional[Watch]:
+        if self._planned().watchdog is None:
+            return None
+        from ftjob_agent.watch import Watch
+
+        return Watch(
+            self._planned(),
+            self._loop,
+            supervisor=self._supervisor,
+            account=self._account,
+            path=self._environ.get("PATH", os.defpath),
+            tell=self._tell,
+        )
+
+    def _serve_rendezvous(self) -> Rendezvous:
+        from ftjob_agent.rendezvous import Rendezvous
+
+        contact = self._in_touch()
+        contact.set_ready(False)
+        self._rendezvous = Rendezvous(
+            self._loop,
+            self._supervisor,
+            self._planned(),
+            command=self._command,
+            env=environment.of_container(self._environ),
+            on_ready=lambda: contact.set_ready(True),
+            on_word=contact.hear,
+        )
+        return self._rendezvous
 
     def _start(self, spec: RankSpec) -> Rank:
         config = self._planned()
@@ -355,7 +409,7 @@ class Agent:
 
     def _start_sampler(self) -> None:
         config = self._planned()
-        if config.outputs and config.profiled():
+        if config.outputs and config.profiled() and self._sampler is None:
             from ftjob_agent.sampler import Sampler
 
             self._sampler = Sampler(config, lambda: self._supervisor.pids, self._on_captures)
@@ -412,7 +466,9 @@ class Agent:
             return
         self._told_running = len(self._supervisor.running)
         # A rank that has raised may run its atexit handlers; it is reported when they have had their time.
-        found = self._failure or (self._first_local() if self._is_examined else None)
+        found = self._failure
+        if self._is_examined:
+            found = found or self._first_local() or self._own_hang()
         report = self._account.report(self._config, self._state, found, self._supervisor.ranks)
         if self._slots is not None:
             self._told_slots = self._slots.report()

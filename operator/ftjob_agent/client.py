@@ -41,6 +41,10 @@ class Client:
         self._is_gone = False
         self._error = "it has not been asked yet"
         self.command = WAIT
+        self.attempt = config.attempt
+        """The attempt that the command is about."""
+        self.is_halted = False
+        """Of the leader: whether the ranks of all agents are known to be dead."""
         self.reason: Optional[Failure] = None
         self.slots: tuple[int, list[dict[str, Any]]] = (0, [])
         """The number of the order, and the slots of an elastic job that it wants of this agent."""
@@ -92,7 +96,10 @@ class Client:
     def stop(self, reason: Failure) -> None:
         """Do nothing: the report tells the leader."""
 
-    def set_ready(self) -> None:
+    def give_up(self, why: str) -> None:
+        """Do nothing: only the leader decides."""
+
+    def set_ready(self, is_ready: bool) -> None:
         """Do nothing: only the leader serves a rendezvous."""
 
     def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
@@ -179,13 +186,15 @@ class Client:
         self._delivered = max(self._delivered, sequence)
         self._seen = answer["version"]
         command, reason = str(answer["command"]), Failure.from_json(answer.get("failure"))
+        attempt = int(answer.get("attempt", self.attempt))
 
         slots = (int(answer["version"]), list(answer.get("slots") or ()))
 
         stacks = int(answer.get("stacks") or 0)
 
         def tell() -> None:
-            self.command, self.reason, self.slots, self.stacks = command, reason, slots, stacks
+            self.command, self.attempt, self.reason = command, attempt, reason
+            self.slots, self.stacks = slots, stacks
 
         if is_news:
             self._loop.post(tell)

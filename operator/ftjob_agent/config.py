@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Mapping, Optional
 
 VERSION = 1
@@ -81,6 +81,14 @@ class Watchdog:
 
 
 @dataclass(frozen=True)
+class InPlace:
+    """How long ranks that may be started again in these pods are waited for, and then who starts them."""
+
+    acknowledge: float
+    patience: float
+
+
+@dataclass(frozen=True)
 class Config:
     """All that the plan tells one agent."""
 
@@ -101,6 +109,7 @@ class Config:
     unless_set: tuple[str, ...]
     rendezvous: Optional[Rendezvous]
     elastic: Optional[Elastic]
+    in_place: Optional[InPlace]
     together: bool
     success_ends_job: bool
     start_timeout: float
@@ -120,6 +129,12 @@ class Config:
     def is_leader(self) -> bool:
         """Whether this agent serves the star: it is the one that has rank 0."""
         return any(spec.rank == 0 for spec in self.ranks)
+
+    def of_attempt(self, attempt: int) -> Config:
+        """Return what the same agent is told for another attempt."""
+        number = {"FTJOB_ATTEMPT": str(attempt)}
+        ranks = tuple(replace(spec, env={**spec.env, **number}) for spec in self.ranks)
+        return replace(self, attempt=attempt, ranks=ranks)
 
     def profiled(self) -> tuple[RankSpec, ...]:
         """Return the ranks of this agent that are profiled."""
@@ -187,12 +202,13 @@ def parse(text: str) -> Config:
     fields = _Fields(document, "")
     if fields.integer("version") != VERSION:
         raise _disagreement("version", str(VERSION))
-    rendezvous, profiling, leader, elastic, watchdog = (
+    rendezvous, profiling, leader, elastic, watchdog, in_place = (
         fields.optional("rendezvous"),
         fields.optional("profiling"),
         fields.child("leader"),
         fields.optional("elastic"),
         fields.optional("watchdog"),
+        fields.optional("inPlace"),
     )
     config = Config(
         job=fields.text("job"),
@@ -216,6 +232,9 @@ def parse(text: str) -> Config:
         elastic=None
         if elastic is None
         else Elastic(elastic.integer("minWorkers"), elastic.integer("maxWorkers")),
+        in_place=None
+        if in_place is None
+        else InPlace(in_place.seconds("acknowledgeSeconds", 5), in_place.seconds("patienceSeconds", 30)),
         together=fields.flag("together", default=True),
         success_ends_job=fields.flag("successEndsJob", default=False),
         start_timeout=fields.seconds("startTimeoutSeconds", 600),

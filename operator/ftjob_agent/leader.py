@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ftjob_agent import procfs
 from ftjob_agent.config import Config, ConfigError
+from ftjob_agent.in_place import InPlaceStar
 from ftjob_agent.loop import Loop, Timer
 from ftjob_agent.server import HttpError, Request, Server, listen
 from ftjob_agent.star import STOP, Key, RefusedError, Star, hold_seconds
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 OPERATOR_CONNECTIONS = 64
 LONGEST_WAIT = 60.0
+DAY = 86_400
 
 
 class _Held:
@@ -61,6 +63,16 @@ class Leader:
     def command(self) -> str:
         """Wait, Start or Stop."""
         return self.star.command
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the command is about."""
+        return self.star.attempt
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether the ranks of all agents are known to be dead, and may be started again."""
+        return isinstance(self.star, InPlaceStar) and self.star.is_halted
 
     @property
     def slots(self) -> tuple[int, list[dict[str, Any]]]:
@@ -127,9 +139,15 @@ class Leader:
         self.star.stop(reason)
         self._release()
 
-    def set_ready(self) -> None:
-        """Say that the rendezvous is up."""
-        self.star.set_ready(time.monotonic())
+    def give_up(self, why: str) -> None:
+        """Have the agents end whose ranks were to be started again."""
+        if isinstance(self.star, InPlaceStar):
+            self.star.give_up(why)
+        self._release()
+
+    def set_ready(self, is_ready: bool) -> None:
+        """Say whether the rendezvous is up."""
+        self.star.set_ready(is_ready, time.monotonic())
         self._release()
 
     def requests(self) -> dict[str, list[int]]:
@@ -163,12 +181,37 @@ class Leader:
             request.reply({"status": "ok"})
         elif parts == ["v1", "progress"]:
             _expect(request, "GET")
+            if isinstance(self.star, InPlaceStar):
+                self.star.is_watched = True
             self._watch(request)
+        elif parts in (["v1", "start"], ["v1", "end"]):
+            _expect(request, "POST")
+            self._order(request, parts[1])
         elif parts[:2] == ["v1", "agents"] and len(parts) == 4 and parts[3].isdigit() and len(parts[3]) < 8:
             _expect(request, "POST")
             self._agent(request, (parts[2], int(parts[3])))
         else:
             raise HttpError(404, f"there is nothing at {request.path}")
+
+    def _order(self, request: Request, word: str) -> None:
+        """Take the operator's word on what follows a failure; to say it again changes nothing."""
+        data = request.document()
+        attempt, seconds = data.get("attempt"), data.get("waitSeconds", 0)
+        if not isinstance(attempt, int) or isinstance(attempt, bool):
+            raise HttpError(400, "attempt is not a whole number")
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 <= seconds < DAY:
+            raise HttpError(400, "waitSeconds is not a time of less than a day")
+        if not isinstance(self.star, InPlaceStar):
+            raise HttpError(409, "the ranks of this job are not started again in place")
+        try:
+            if word == "start":
+                self.star.order_start(attempt, seconds, time.monotonic())
+            else:
+                self.star.order_end(attempt)
+        except RefusedError as error:
+            raise HttpError(409, str(error)) from None
+        self._release()
+        request.reply(self.star.progress())
 
     def _agent(self, request: Request, key: Key) -> None:
         data = request.document()
@@ -228,6 +271,8 @@ class Leader:
 
 def _star_of(config: Config) -> tuple[Star, Optional[Conductor]]:
     now = time.monotonic()
+    if config.elastic is None and config.in_place is not None:
+        return InPlaceStar(config, config.in_place, now), None
     if config.elastic is None:
         return Star(config, now), None
     from ftjob_agent.elastic import ElasticStar, Regroup

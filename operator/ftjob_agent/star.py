@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from ftjob_agent.config import Config
 
 WAIT, START, STOP = "Wait", "Start", "Stop"
+HALT = "Halt"
+"""End the ranks, but stay: they may be started again."""
 WAITING, RUNNING, SUCCEEDED, FAILED, STOPPED = "Waiting", "Running", "Succeeded", "Failed", "Stopped"
+HALTED = "Halted"
+"""The ranks are dead, and the agent waits for a word."""
 HOLD_SECONDS = 5.0
 Key = tuple[str, int]
 
@@ -70,6 +74,7 @@ class Star:
     def __init__(self, config: Config, now: float) -> None:
         self._config = config
         self._began = now
+        self.attempt = config.attempt
         self.members: dict[Key, Member] = {}
         self.version = 1
         self.order = 1
@@ -83,8 +88,8 @@ class Star:
 
     def report(self, key: Key, data: dict[str, Any], now: float) -> bool:
         """Take in a report; return whether the agent's state is news."""
-        if data.get("attempt") != self._config.attempt:
-            raise RefusedError(f"this is attempt {self._config.attempt}")
+        if data.get("attempt") != self.attempt:
+            raise RefusedError(f"this is attempt {self.attempt}")
         life, sequence = str(data.get("life", "")), data.get("sequence", 0)
         member = self.members.get(key)
         if member is not None and member.life == life and sequence <= member.sequence:
@@ -109,7 +114,7 @@ class Star:
             raise RefusedError(
                 f"all {self._config.agents} agents are known, and {key[0]}-{key[1]} is not one of them"
             )
-        if member is not None and member.life != life and self.command == START:
+        if member is not None and member.life != life and self.command in {START, HALT}:
             # A pod that replaces one that only waited is welcome; ranks that were started can't be replaced.
             self.stop(stopped(f"agent {key[0]}-{key[1]} was replaced while its ranks ran", "LostContact"))
 
@@ -143,9 +148,9 @@ class Star:
             self._watchdog = text
             self.version += 1
 
-    def set_ready(self, now: float) -> None:
-        """Let the ranks start as soon as all are there."""
-        self.is_ready = True
+    def set_ready(self, is_ready: bool, now: float) -> None:
+        """Let the ranks start as soon as all are there, or hold them back."""
+        self.is_ready = is_ready
         self._start_if_ready(now)
 
     def lost(self, now: float) -> Optional[Failure]:
@@ -153,7 +158,7 @@ class Star:
         silent = [
             key for key, member in self.members.items() if not member.has_ended and self.is_lost(member, now)
         ]
-        if silent and self.command == START:
+        if silent and self.command in {START, HALT}:
             names = ", ".join(f"{role}-{index}" for role, index in sorted(silent))
             return stopped(f"no word from {names} for {self._config.contact_timeout:g} s", "LostContact")
         if now >= self.start_deadline and (self.command == WAIT or not self.all_known):
@@ -193,6 +198,7 @@ class Star:
         reason = self.failure.as_json() if self.failure else None
         return {
             "command": self.command,
+            "attempt": self.attempt,
             "version": self.order,
             "failure": reason,
             "stacks": self.stacks_asked,
@@ -215,7 +221,7 @@ class Star:
         lowest = min(steps, key=lambda step: int(step.get("rank", 0)), default=None)
         return {
             "version": self.version,
-            "attempt": self._config.attempt,
+            "attempt": self.attempt,
             "state": self._state(),
             "ranks": {"total": self._total(), **counts},
             "progress": {key: value for key, value in lowest.items() if key != "rank"} if lowest else None,

@@ -203,20 +203,27 @@ class Supervisor:
         except PermissionError:
             pass  # it runs as another user; the end of the container ends it
 
-    def kill_leftovers(self) -> None:
-        """Kill whatever is still below this process."""
+    def forget(self) -> None:
+        """Forget the ranks, which are dead, so that others can be started in their place."""
+        self.drain(DRAIN_SECONDS)
+        self.ranks = []
+        self._oom_kills = self._cgroup.oom_kills()
+
+    def kill_leftovers(self) -> bool:
+        """Kill whatever is still below this process; return whether nothing is left."""
         limit = time.monotonic() + 2
         while time.monotonic() < limit:
             self.reap()
             left = procfs.children().get(os.getpid(), [])
             if not left:
-                return
+                return True
             for pid in left:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
             time.sleep(0.01)
+        return False
 
     def drain(self, seconds: float) -> None:
         """Wait until the ranks' output has been passed on."""

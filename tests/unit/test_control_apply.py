@@ -6,6 +6,7 @@ import pytest
 from support.control_fake import FakeKube, job_body, pod_body
 
 from ftjob.api.job import Job
+from ftjob.control.agents import Agents
 from ftjob.control.apply import apply
 from ftjob.control.cache import Cache
 from ftjob.control.context import Context
@@ -33,6 +34,7 @@ def context() -> tuple[Context, FakeKube, Job]:
         queue=Queue(),
         pace=Pace(),
         events=Events(kube, "test"),
+        agents=Agents(b"key"),
         metrics=Metrics(),
         config=Config(),
         clock=lambda: 1000.0,

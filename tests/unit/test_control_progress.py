@@ -1,23 +1,29 @@
 """Asking a real HTTP server that stands for an agent."""
 
+import asyncio
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from support.control_fake import FakeKube, job_body, pod_body
 
-from ftjob.control import progress as module
+from ftjob.api.job import Job
+from ftjob.control import agents as module
+from ftjob.control.agents import Agents
+from ftjob.control.apply import apply
 from ftjob.control.cache import Cache
 from ftjob.control.context import Context
 from ftjob.control.events import Events
 from ftjob.control.metrics import Metrics
-from ftjob.control.progress import ask, read_report
+from ftjob.control.progress import ask, follow_jobs
 from ftjob.control.queue import Queue
 from ftjob.control.status import Pace
-from ftjob.plan.decision import Config
+from ftjob.plan.decision import Config, Order, Plan, Step
 from ftjob.plan.observed import LeaderReport
+from ftjob.plan.report import read_report
 from ftjob.plan.token import bearer_token
 
 ANSWER = {
@@ -33,18 +39,15 @@ REPORT = LeaderReport(0, "Running", {"step": 3, "metrics": {}}, (), ("n",), "w")
 SECRET = b"k" * 32
 
 
-async def asked(
-    monkeypatch: pytest.MonkeyPatch, answer: web.Response
-) -> tuple[Context, list[str], LeaderReport | None]:
-    seen: list[str] = []
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
-    async def handle(request: web.Request) -> web.Response:
-        seen.append(f"{request.path} {request.headers['Authorization']}")
-        return answer
 
+@asynccontextmanager
+async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -> AsyncIterator[Context]:
+    """Serve what stands for the agent of a running job."""
     server = web.Application()
-    server.add_routes([web.get("/{any:.*}", handle)])
-    runner = web.AppRunner(server)
+    server.add_routes([web.route("*", "/{any:.*}", handle)])
+    runner = web.AppRunner(server, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -60,18 +63,36 @@ async def asked(
         queue=Queue(),
         pace=Pace(),
         events=Events(kube, "test"),
+        agents=Agents(SECRET),
         metrics=Metrics(),
         config=Config(agent_key=SECRET),
         clock=time.time,
     )
-    job = cache.job(("default", "digits"))
-    assert job is not None
     try:
-        async with aiohttp.ClientSession() as session:
-            await ask(job, ctx, session)
+        yield ctx
     finally:
+        await ctx.agents.close()
         await runner.cleanup()
-    return ctx, seen, cache.observe(job).report
+
+
+def job_of(ctx: Context) -> Job:
+    job = ctx.cache.job(("default", "digits"))
+    assert job is not None
+    return job
+
+
+async def asked(
+    monkeypatch: pytest.MonkeyPatch, answer: web.Response
+) -> tuple[Context, list[str], LeaderReport | None]:
+    seen: list[str] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append(f"{request.path} {request.headers['Authorization']}")
+        return answer
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        await ask(job_of(ctx), ctx)
+        return ctx, seen, ctx.cache.observe(job_of(ctx)).report
 
 
 async def test_the_leader_is_asked_with_the_jobs_token_and_news_have_the_job_looked_at(
@@ -107,3 +128,58 @@ async def test_numbers_that_json_has_no_word_for_are_left_out() -> None:
         {"attempt": 1, "progress": {"step": 1, "metrics": {"loss": float("nan"), "lr": 0.1}}}
     )
     assert report.progress == {"step": 1, "metrics": {"lr": 0.1}}
+
+
+async def test_a_request_is_held_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions: list[str] = []
+    is_held, has_failed = asyncio.Event(), asyncio.Event()
+
+    async def handle(request: web.Request) -> web.Response:
+        versions.append(request.query["version"])
+        if versions[-1] == "1":
+            is_held.set()
+            await has_failed.wait()
+        state = "Halted" if has_failed.is_set() else "Running"
+        return web.json_response({**ANSWER, "version": 2 if has_failed.is_set() else 1, "state": state})
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        following = asyncio.create_task(follow_jobs(ctx))
+        assert await ctx.queue.get() == ("default", "digits")
+        ctx.queue.done(("default", "digits"))
+        await is_held.wait()
+        has_failed.set()
+        assert await ctx.queue.get() == ("default", "digits")
+        report = ctx.cache.observe(job_of(ctx)).report
+        assert report is not None
+        assert report.state == "Halted"
+        following.cancel()
+
+
+async def test_an_order_reaches_the_agent_and_its_answer_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str, Any]] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append((request.method, request.path, await request.json()))
+        return web.json_response({**ANSWER, "state": "Halted", "ordered": 1})
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        await apply(job_of(ctx), Plan(Step.HOLD, order=Order("start", 1, 2.5)), ctx)
+        await apply(job_of(ctx), Plan(Step.CONTINUE, order=Order("end", 0)), ctx)
+        report = ctx.cache.observe(job_of(ctx)).report
+    assert seen == [
+        ("POST", "/v1/start", {"attempt": 1, "waitSeconds": 2.5}),
+        ("POST", "/v1/end", {"attempt": 0, "waitSeconds": 0.0}),
+    ]
+    assert report is not None
+    assert report.ordered == 1
+
+
+async def test_an_order_that_nobody_hears_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handle(_request: web.Request) -> web.Response:
+        return web.json_response({"error": "its ranks run"}, status=409)
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        await apply(job_of(ctx), Plan(Step.HOLD, order=Order("start", 1)), ctx)
+        assert ctx.cache.observe(job_of(ctx)).report is None
+        ctx.cache.see_pod(pod_body(0, state={"terminated": {"exitCode": 1}}, podIP="127.0.0.1", version="11"))
+        await apply(job_of(ctx), Plan(Step.HOLD, order=Order("start", 1)), ctx)

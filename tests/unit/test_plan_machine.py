@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.builders import CONFIG, NOW, UID, agent_message, job, success_message
+from support.star_fake import FakeStar
 
 from ftjob.api.names import API_VERSION, KIND
 from ftjob.control.cache import Cache
@@ -47,8 +48,10 @@ class Life(RuleBasedStateMachine):
         self.cache = Cache(clock=lambda: self.now)
         self.harmed = False
         """Whether anything happened that may fail a job."""
+        self.stars: dict[str, FakeStar] = {}
+        """The agents, by the attempt of their pods."""
         self.lost: dict[str, float] = {}
-        """When the node of a pod went, by UID: its ranks live on until they miss the others."""
+        """By attempt, when the first node of a pod went: the ranks live on until they miss each other."""
 
     @initialize(
         workers=st.integers(1, 3),
@@ -58,6 +61,7 @@ class Life(RuleBasedStateMachine):
         limit=st.integers(0, 2),
         deadline=st.none() | st.just(600),
         suspend=st.booleans(),
+        in_place=st.booleans(),
     )
     def submit(
         self,
@@ -68,8 +72,10 @@ class Life(RuleBasedStateMachine):
         limit: int = 0,
         deadline: int | None = None,
         suspend: bool = False,
+        in_place: bool = True,
     ) -> None:
-        restart = {"limit": limit, "retryExitCodes": "1,128-255", "backoffSeconds": 5}
+        restart: dict[str, Any] = {"limit": limit, "retryExitCodes": "1,128-255", "backoffSeconds": 5}
+        restart["inPlace"] = in_place
         wanted = job().workers(workers).success(success).clean_pods(clean)
         wanted = wanted.with_spec(restart=restart, suspend=suspend)
         if deadline is not None:
@@ -97,6 +103,16 @@ class Life(RuleBasedStateMachine):
         found = [p for p in self.pods.values() if "terminated" not in self.state(p)]
         return found[choice % len(found)] if found else None
 
+    def star(self, pod: dict[str, Any]) -> FakeStar:
+        """Return the agents that a pod's agent belongs to."""
+        attempt = pod["metadata"]["labels"]["ftjob.dev/attempt"]
+        return self.stars.setdefault(attempt, FakeStar(int(attempt)))
+
+    def present(self) -> list[dict[str, Any]]:
+        """Return the pods of the present attempt."""
+        attempt = str(self.job.get("status", {}).get("podAttempt", 0))
+        return [p for p in self.pods.values() if p["metadata"]["labels"]["ftjob.dev/attempt"] == attempt]
+
     @staticmethod
     def state(pod: dict[str, Any]) -> dict[str, Any]:
         statuses = pod.get("status", {}).get("containerStatuses", [{}])
@@ -118,7 +134,7 @@ class Life(RuleBasedStateMachine):
     @rule(choice=CHOICE)
     def a_trainer_succeeds(self, choice: int) -> None:
         pod = self.living(choice)
-        if pod is not None:
+        if pod is not None and not self.star(pod).is_halted:
             self.move(pod, {"terminated": {"exitCode": 0, "message": success_message()}})
 
     @rule(choice=CHOICE, kind=st.sampled_from(["Exception", "Signal", "PeerLost", "Stopped", None]))
@@ -126,8 +142,71 @@ class Life(RuleBasedStateMachine):
         pod = self.living(choice)
         if pod is not None:
             self.harmed = True
-            said = agent_message(kind=kind, at=self.now) if kind else "Killed"
-            self.move(pod, {"terminated": {"exitCode": 1, "reason": "Error", "message": said}})
+            self.end(pod, kind)
+
+    def end(self, pod: dict[str, Any], kind: str | None) -> None:
+        said = "Killed"
+        if kind is not None:
+            last = json.loads(agent_message(kind=kind, at=self.now))
+            said = json.dumps(last | {"attempt": self.star(pod).attempt})
+        self.move(pod, {"terminated": {"exitCode": 1, "reason": "Error", "message": said}})
+
+    @rule()
+    def all_goes_well_for_a_while(self) -> None:
+        self.now += 10
+        for _ in range(2):
+            self.the_operator_looks(None)
+            self.dead_ranks_start_again()
+            for pod in self.present():
+                if not self.state(pod):
+                    self.move(pod, {"running": {}})
+            self.the_operator_hears_of_the_ranks()
+        self.the_operator_looks(None)
+
+    @rule(rank=CHOICE)
+    def a_rank_fails_in_pods_that_live(self, rank: int) -> None:
+        self.all_goes_well_for_a_while()
+        pods = self.present()
+        restart = self.job["spec"]["restart"]
+        all_run = pods and all("running" in self.state(pod) for pod in pods)
+        if all_run and restart["inPlace"] and restart["limit"]:
+            self.harmed = True
+            self.star(pods[0]).halt(rank % len(pods), self.now)
+            self.the_operator_hears_of_the_ranks()
+
+    @rule()
+    def dead_ranks_start_again(self) -> None:
+        pods = self.present()
+        if not pods or not all("running" in self.state(pod) for pod in pods):
+            return
+        star = self.star(pods[0])
+        if star.go_on(self.now):
+            assert not self.alive_beside(pods[0]["metadata"]["labels"]["ftjob.dev/attempt"])
+            status = self.job["status"]
+            assert star.attempt <= status["attempt"], "intent comes before effect"
+            lives = sum(star.lives - 1 for star in self.stars.values())
+            assert lives <= status["restarts"]["failures"], "no restart is free"
+
+    @rule()
+    def halted_agents_lose_patience(self) -> None:
+        for pod in list(self.pods.values()):
+            if "terminated" not in self.state(pod) and self.star(pod).is_halted:
+                self.end(pod, "Signal")
+
+    @rule()
+    def the_operator_hears_of_the_ranks(self) -> None:
+        pods, known = self.present(), self.cache.job(KEY)
+        if known is not None and pods and all("running" in self.state(pod) for pod in pods):
+            self.cache.hear(known, self.star(pods[0]).report())
+
+    def tell(self, decision: Plan) -> None:
+        """Let the agents hear an order; whether the operator hears their answer is another matter."""
+        pods = self.present()
+        if decision.order is None or not pods or "running" not in self.state(pods[0]):
+            return
+        assert decision.order.attempt <= self.job["status"]["attempt"], "intent comes before effect"
+        if self.star(pods[0]).take(decision.order, self.now):
+            self.halted_agents_lose_patience()
 
     @rule(choice=CHOICE)
     def a_stranger_deletes_a_pod(self, choice: int) -> None:
@@ -146,7 +225,7 @@ class Life(RuleBasedStateMachine):
             pod["metadata"].setdefault("deletionTimestamp", "2027-01-01T00:00:00Z")
             reason = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
             pod["status"]["conditions"] = [reason]
-            self.lost.setdefault(pod["metadata"]["uid"], self.now)
+            self.lost.setdefault(pod["metadata"]["labels"]["ftjob.dev/attempt"], self.now)
             self.cache.see_pod(self.show(pod))
 
     @rule()
@@ -186,6 +265,7 @@ class Life(RuleBasedStateMachine):
     def the_operator_looks(self, refused: tuple[RefusalKind, int] | None) -> None:
         decision = self.decide_and_write()
         self.delete(decision)
+        self.tell(decision)
         self.create(decision, refused)
         present = str(self.job["status"].get("podAttempt", 0))
         for pod in self.pods.values():
@@ -197,6 +277,7 @@ class Life(RuleBasedStateMachine):
         decision = self.decide_and_write()
         if created:
             self.delete(decision)
+            self.tell(decision)
         self.create(Plan(decision.step, create=decision.create[:created]), None)
         self.the_operator_is_killed()
 
@@ -239,7 +320,7 @@ class Life(RuleBasedStateMachine):
             assert restarts.get(counter, 0) >= before.get(counter, 0)
         assert restarts.get("failures", 0) <= self.job["spec"]["restart"]["limit"]
         if new.get("podAttempt", 0) > old.get("podAttempt", 0):
-            assert decision.step in {Step.RESTART, Step.SUSPEND}
+            assert decision.step in {Step.RESTART, Step.RECREATE, Step.SUSPEND}
             assert not decision.create, "an attempt is written down before it is begun"
         if new["phase"] == "Succeeded":
             assert self.who_decides() <= succeeded(new)
@@ -287,13 +368,13 @@ class Life(RuleBasedStateMachine):
 
     def alive_beside(self, attempt: str) -> list[str]:
         """Return the pods of other attempts whose ranks may live."""
-        return [
-            name
-            for name, pod in self.pods.items()
-            if pod["metadata"]["labels"]["ftjob.dev/attempt"] != attempt
-            and "terminated" not in self.state(pod)
-            and self.now - self.lost.get(pod["metadata"]["uid"], self.now) < CONFIG.contact_timeout_seconds
-        ]
+        alive = []
+        for name, pod in self.pods.items():
+            other = pod["metadata"]["labels"]["ftjob.dev/attempt"]
+            missed = self.now - self.lost.get(other, self.now)
+            if other != attempt and "terminated" not in self.state(pod):
+                alive += [name] if missed < CONFIG.contact_timeout_seconds else []
+        return alive
 
     # -- what must hold -------------------------------------------------------------------------------
 
@@ -317,18 +398,34 @@ class Life(RuleBasedStateMachine):
         for _ in range(20):
             self.now += 370
             self.the_operator_looks(None)
+            self.dead_ranks_start_again()
+            self.the_operator_hears_of_the_ranks()
             while any("deletionTimestamp" in p["metadata"] for p in self.pods.values()):
                 self.a_deleting_pod_goes(0, seen=True)
             while self.living(0) is not None and self.job["status"]["phase"] not in {"Succeeded", "Failed"}:
                 self.a_trainer_succeeds(0)
+                self.halted_agents_lose_patience()
         assert self.job["status"]["phase"] in {"Succeeded", "Failed"}
         clean = self.job["spec"]["cleanPods"]
         assert clean == "None" or self.living(0) is None
         assert clean != "All" or not self.pods
 
 
+class LifeInPlace(Life):
+    """One job that may start its ranks again in place, and does at least once."""
+
+    @initialize(workers=st.integers(1, 3), limit=st.integers(1, 3), deadline=st.none() | st.just(600))
+    def submit(self, workers: int, limit: int, deadline: int | None) -> None:
+        super().submit(workers=workers, success="AllWorkers", clean="Running", limit=limit, deadline=deadline)
+        self.a_rank_fails_in_pods_that_live(0)
+
+
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=SEQUENCES, stateful_step_count=30, deadline=None)
+TestLifeInPlace = LifeInPlace.TestCase
+TestLifeInPlace.settings = settings(
+    max_examples=max(1, SEQUENCES // 3), stateful_step_count=20, deadline=None
+)
 
 
 def test_pods_of_a_start_that_was_taken_back_are_no_failure_after_a_restart() -> None:

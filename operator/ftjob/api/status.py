@@ -84,6 +84,13 @@ class Restarts(StatusModel):
             "those that are named twice."
         ),
     ] = None
+    failed_ranks: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="When ranks failed in the last ten minutes (RFC 3339): one that fails again gets new "
+            "pods."
+        ),
+    ] = None
 
 
 class RoleStatus(StatusModel):

@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ftjob.api.names import LABEL_JOB, LABEL_UID
+from ftjob.control.agents import AgentError
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from ftjob.kube.port import CLAIM, JOB, POD, SECRET, SERVICE, resource_of
 from ftjob.plan.observed import Refusal, RefusalKind
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.control.context import Context
     from ftjob.kube.port import Manifest, Resource
-    from ftjob.plan.decision import Plan, PodRef
+    from ftjob.plan.decision import Order, Plan, PodRef
 
 AT_ONCE = 16
 """Requests in flight for one job; more only makes other jobs wait."""
@@ -34,6 +35,8 @@ async def apply(job: Job, decision: Plan, ctx: Context) -> None:
     if decision.delete_job:
         with contextlib.suppress(NotFoundError, ConflictError):  # gone, or another job has the name now
             await ctx.kube.delete(JOB, job.namespace, job.name, uid=job.uid)
+    if decision.order is not None:
+        await _tell(job, decision.order, ctx)
     if not decision.create:
         return
     refusal = await _create_all(job, decision.create, ctx)
@@ -50,6 +53,17 @@ async def apply(job: Job, decision: Plan, ctx: Context) -> None:
 def about(job: Job) -> dict[str, dict[str, str]]:
     """Return what a log line says about its job."""
     return {"job": {"namespace": job.namespace, "name": job.name, "uid": job.uid}}
+
+
+async def _tell(job: Job, order: Order, ctx: Context) -> None:
+    """Say what becomes of dead ranks. Without an answer it is said again at the next look."""
+    try:
+        report = await ctx.agents.order(job, ctx.cache.observe(job).pods, order)
+    except AgentError as error:
+        logger.info("%s of attempt %d not heard: %s", order.command, order.attempt, error, extra=about(job))
+        return
+    if ctx.cache.hear(job, report):
+        ctx.queue.add(job.key)
 
 
 async def _delete(job: Job, pod: PodRef, ctx: Context, slots: asyncio.Semaphore) -> None:

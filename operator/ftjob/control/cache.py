@@ -297,7 +297,8 @@ class Cache:
             uid for uid, p in family.pods.items() if p.gone and (over or p.attempt < status.pod_attempt)
         ]:
             del family.pods[uid]
-        for attempt in [attempt for attempt in family.first_ends if attempt < status.pod_attempt - 1]:
+        present = {status.pod_attempt, *(pod.attempt for pod in family.pods.values())}
+        for attempt in [attempt for attempt in family.first_ends if attempt not in present]:
             del family.first_ends[attempt]
 
     def _bury(self, uid: str) -> None:

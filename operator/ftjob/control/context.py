@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ftjob.control.agents import Agents
     from ftjob.control.cache import Cache
     from ftjob.control.events import Events
     from ftjob.control.metrics import Metrics
@@ -26,6 +27,7 @@ class Context:
     queue: Queue
     pace: Pace
     events: Events
+    agents: Agents
     metrics: Metrics
     config: Config
     clock: Callable[[], float]

@@ -54,6 +54,11 @@ class Metrics:
         )
         self.attempts = Counter("ftjob_attempts", "Attempts that were started.", registry=self.registry)
         self.restarts = Counter("ftjob_restarts", "Restarts by cause.", ["cause"], registry=self.registry)
+        self.lost_seconds = Counter(
+            "ftjob_restart_lost_seconds",
+            "Time from failures until all workers ran again.",
+            registry=self.registry,
+        )
         self.pods_created = Counter("ftjob_pods_created", "Pods that were created.", registry=self.registry)
         self.created_to_pods = Histogram(
             "ftjob_job_to_pods_seconds",
@@ -90,6 +95,8 @@ class Metrics:
             self.attempts.inc()
         self.restarts.labels("failure").inc(max(0, status.restarts.failures - old.restarts.failures))
         self.restarts.labels("disruption").inc(max(0, status.restarts.disruptions - old.restarts.disruptions))
+        lost = (status.restarts.lost_seconds or 0) - (old.restarts.lost_seconds or 0)
+        self.lost_seconds.inc(max(0, lost))
         if old.running_time is None and status.running_time is not None:
             self.created_to_running.observe(max(0.0, now - _unix(job.created, now)))
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from ftjob.control import health
 from ftjob.control.agent_key import agent_key
+from ftjob.control.agents import Agents
 from ftjob.control.cache import Cache
 from ftjob.control.clock import steady_clock
 from ftjob.control.context import Context
 from ftjob.control.events import Events
 from ftjob.control.leader import Leader
 from ftjob.control.metrics import Metrics
-from ftjob.control.progress import pull_progress
+from ftjob.control.progress import follow_jobs
 from ftjob.control.queue import Queue
 from ftjob.control.status import Pace
 from ftjob.control.sync import Sweeper, fill
@@ -103,6 +104,7 @@ async def _lead(
         queue=queue,
         pace=Pace(),
         events=Events(kube, options.pod_name),
+        agents=Agents(key),
         metrics=state.metrics,
         config=replace(options.config, agent_key=key),
         clock=clock,
@@ -115,7 +117,7 @@ async def _lead(
             start(f"worker {number}", work(ctx))
         start("sweeper", sweeper.run())
         start("events", ctx.events.run())
-        start("progress", pull_progress(ctx))
+        start("progress", follow_jobs(ctx))
         start("watches", watch(cache, queue, namespace=options.namespace, relisted=sweeper.soon, stop=stop))
         logger.info("ready: serving %s", options.namespace or "all namespaces")
         await stop.wait()
@@ -124,6 +126,7 @@ async def _lead(
         if part.get_name() != "watches":  # kopf ends by itself, but takes its time
             part.cancel()
     await asyncio.wait(parts, timeout=FINISH_SECONDS)
+    await ctx.agents.close()
     if leader is not None:
         await leader.release()
     for part in parts:

@@ -12,15 +12,18 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ftjob.local.child
 from ftjob.plan.message import TerminationMessage, parse_termination_message
-from ftjob.plan.observed import LeaderReport, PodState, Terminated
+from ftjob.plan.observed import PodState, Terminated
+from ftjob.plan.report import read_report
 
 if TYPE_CHECKING:
     from ftjob.local.environment import Trainer
+    from ftjob.plan.decision import Order
     from ftjob.plan.layout import WorkerPlace
+    from ftjob.plan.observed import LeaderReport
     from ftjob.plan.worker import WorkerCommand
 
 TAIL = 4096
@@ -140,16 +143,23 @@ class Agent:
 
     def report(self, token: str) -> LeaderReport | None:
         """Ask the leader what it knows of the whole job; None while it does not answer."""
+        return self._ask("GET", "progress", token)
+
+    def order(self, order: Order, token: str) -> LeaderReport | None:
+        """Tell the leader what becomes of dead ranks; None if it does not answer, or can't do it."""
+        body = {"attempt": order.attempt, "waitSeconds": order.wait_seconds}
+        return self._ask("POST", order.command, token, json.dumps(body))
+
+    def _ask(self, method: str, path: str, token: str, body: str | None = None) -> LeaderReport | None:
         connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=1)
         try:
-            connection.request("GET", "/v1/progress", headers={"Authorization": f"Bearer {token}"})
+            connection.request(method, f"/v1/{path}", body, {"Authorization": f"Bearer {token}"})
             response = connection.getresponse()
-            data = json.loads(response.read()) if response.status == 200 else None
+            return read_report(json.loads(response.read())) if response.status == 200 else None
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:
             connection.close()
-        return _report(data) if isinstance(data, dict) else None
 
     def remove(self) -> None:
         """Remove its private folder."""
@@ -178,17 +188,6 @@ def _told_steps(path: Path) -> tuple[int, int | None] | None:
     except (OSError, ValueError, AttributeError):
         return None
     return None
-
-
-def _report(data: dict[str, Any]) -> LeaderReport:
-    return LeaderReport(
-        attempt=int(data.get("attempt") or 0),
-        state=str(data.get("state", "")),
-        progress=data.get("progress") or None,
-        captures=tuple(data.get("captures") or ()),
-        notes=tuple(str(note) for note in data.get("notes") or ()),
-        watchdog=str(data.get("watchdog") or ""),
-    )
 
 
 def wait_until_ended(agents: list[Agent], seconds: float) -> bool:

@@ -195,7 +195,7 @@ class Runner:
                 self._view.note(self._warning)
         elif leader.message is not None and leader.message.progress:
             known = self._report.progress if self._report else None
-            last = LeaderReport(attempt=leader.attempt, state=leader.message.state, progress=None)
+            last = LeaderReport(attempt=leader.message.attempt, state=leader.message.state, progress=None)
             self._report = replace(
                 self._report or last, progress={**(known or {}), **leader.message.progress}
             )
@@ -213,6 +213,10 @@ class Runner:
             if kind == "Pod":
                 self._start(name, int(manifest["metadata"]["labels"]["ftjob.dev/attempt"]))
             self._existing.add((kind, name))
+        if decision.order is not None:
+            leader = self._agents[self._layout(self._job.status.pod_attempt).leader.name]
+            self._report = leader.order(decision.order, self._token) or self._report
+            self._next_report = 0.0
         for ref in decision.delete:
             self._agents[ref.name].stop()
             self._deleted.add(ref.name)

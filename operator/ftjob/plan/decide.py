@@ -9,6 +9,7 @@ from ftjob.api.defaults import success_of
 from ftjob.api.spec import SuccessPolicy
 from ftjob.api.status import ConditionType, Failure, Phase
 from ftjob.api.validate import validate
+from ftjob.plan import in_place
 from ftjob.plan.decision import Plan, Step
 from ftjob.plan.elastic import REPLACED, counted, present_pods, replacements
 from ftjob.plan.elastic import has_succeeded as elastic_success
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ftjob.api.status import JobStatus
     from ftjob.plan.decision import Config, Manifest, PodRef
     from ftjob.plan.elastic import Replacements
-    from ftjob.plan.layout import Layout, Place
+    from ftjob.plan.layout import Layout, Place, WorkerPlace
     from ftjob.plan.observed import Observed, PodState, Refusal
 
 INVALID_SPEC = "InvalidSpec"
@@ -162,9 +163,12 @@ def _after_refusal(job: Job, refusal: Refusal, pods: tuple[PodState, ...], *, no
     if refusal.retry_at <= now:
         return None
     reason = PREVIOUS_RUN if refusal.kind is RefusalKind.TERMINATING else FORBIDDEN
+    step = Step.WAIT
+    if job.status.attempt:
+        step = Step.HOLD if job.status.pod_attempt == job.status.attempt else Step.RECREATE
     # Half a job helps nobody: what was created of it is taken back, so that others can run meanwhile.
     return Plan(
-        Step.HOLD if job.status.pod_attempt else Step.WAIT,
+        step,
         delete=refs(pods),
         reason=reason,
         message=refusal.message if reason == PREVIOUS_RUN else what,
@@ -187,6 +191,8 @@ def _wait_to_begin(
     job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float, config: Config
 ) -> Plan | None:
     """Decide what an attempt that has not begun waits for; None when it may."""
+    if in_place.is_waited_for(job.status):
+        return in_place.go_on(job, observed, pods, now=now)
     step = Step.WAIT if job.status.start_time is None else Step.HOLD
     taken_back = [pod for pod in pods if not pod.gone]
     if taken_back:
@@ -226,22 +232,13 @@ def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: flo
     done = succeeded_places(status, pods)
     if has_succeeded(layout, done, pods):
         return Plan(Step.SUCCEED, delete=(*older, *_surplus(every, pods), *to_clean(job, pods)))
-    ended_badly = [
-        pod
-        for pod in pods
-        if pod.is_lost
-        or (pod.is_over and not pod.succeeded and pod.place not in done and not pod.was_released)
-    ]
     changes = replacements(job, layout, pods, done, now=now)
-    if ended_badly and changes is None:
-        return after_failures(job, every, ended_badly, now=now)
     present = {pod.name for pod in pods}
     absent = [w for w in layout.workers if w.name not in present and w.place not in done]
     missed = [w for w in absent if layout.spec.elastic is None or w is layout.leader]
-    if missed and status.running_time is not None:
-        # All pods had been running, and this one's end was not seen: nobody knows what became of it.
-        lost = missed[0]
-        return end_of_attempt(job, vanished(lost.name, lost.role, lost.index), every, now=now)
+    ending = _ending(job, observed, every, done, missed, goes_on=changes is not None, now=now)
+    if ending is not None:
+        return ending
     older = (*older, *_surplus(every, pods))
     if changes is not None:
         return _with_changes(job, observed, pods, changes, older=older, now=now, config=config)
@@ -260,6 +257,43 @@ def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: flo
     step = Step.CONTINUE if has_begun(status) else Step.START
     looks = [look for look in (left, wait) if look is not None]
     return Plan(step, create=create, delete=older, next_look=min(looks, default=None))
+
+
+def _ending(
+    job: Job,
+    observed: Observed,
+    every: tuple[PodState, ...],
+    done: frozenset[Place],
+    missed: list[WorkerPlace],
+    *,
+    goes_on: bool,
+    now: float,
+) -> Plan | None:
+    """Decide how an attempt ends that has not succeeded; None if it has not ended.
+
+    Parameters
+    ----------
+    every
+        The pods of the present attempt, also those that nobody wants any more.
+    missed
+        The workers without a pod that the attempt can't do without.
+    goes_on
+        Whether it is an elastic job that does without those that have ended.
+    """
+    status = job.status
+    ended_badly = [
+        pod
+        for pod in present_pods(job, every)
+        if pod.is_lost
+        or (pod.is_over and not pod.succeeded and pod.place not in done and not pod.was_released)
+    ]
+    if ended_badly and not goes_on:
+        return after_failures(job, every, ended_badly, now=now)
+    if missed and (status.running_time is not None or status.pod_attempt < status.attempt):
+        # All pods had been running, and this one's end was not seen: nobody knows what became of it.
+        lost = missed[0]
+        return end_of_attempt(job, vanished(lost.name, lost.role, lost.index), every, now=now)
+    return in_place.after_halt(job, observed, every, now=now)
 
 
 def _until_next_try(observed: Observed, now: float) -> float | None:

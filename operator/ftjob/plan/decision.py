@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from ftjob.api.job import Problem
@@ -28,6 +28,8 @@ class Step(StrEnum):
     """The attempt has failed and another will follow: status counts it, then the old pods go."""
     HOLD = "Hold"
     """The next attempt waits: for the old one's pods to end, or for its time."""
+    RECREATE = "Recreate"
+    """The ranks could not be started again in place: status says so, then the old pods go."""
     SUSPEND = "Suspend"
     """No pods, until ``spec.suspend`` is false again."""
     SUCCEED = "Succeed"
@@ -47,6 +49,15 @@ class PodRef:
 
 
 @dataclass(frozen=True)
+class Order:
+    """What the agents are told whose ranks are dead; to say it again changes nothing."""
+
+    command: Literal["start", "end"]
+    attempt: int
+    wait_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that should change in the cluster for a job now, as plain data."""
 
@@ -62,6 +73,10 @@ class Plan:
     """Why an attempt that has failed is or is not followed by another."""
     replacements: Replacements | None = None
     """Workers of an elastic job that others follow: status counts them, then the pods come."""
+    in_place: bool = False
+    """Whether the attempt that follows lives in the same pods."""
+    order: Order | None = None
+    """For the agent of index 0."""
     delete_job: bool = False
     """Its time to live is over; its objects follow by their owner references."""
     next_look: float | None = None

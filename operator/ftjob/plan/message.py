@@ -47,25 +47,13 @@ def parse_termination_message(text: str) -> TerminationMessage | None:
         return None
     if not isinstance(data, dict) or data.get("version") != 1 or "state" not in data:
         return None
-    raw = data.get("failure")
-    failure = None
-    if isinstance(raw, dict):
-        failure = RankFailure(
-            rank=_integer(raw.get("rank")),
-            time_ns=_integer(raw.get("timeNs")) or 0,
-            kind=str(raw.get("class", "Exit")),
-            type=str(raw.get("type", "") or ""),
-            exit_code=_integer(raw.get("exitCode")),
-            message=str(raw.get("message", "") or ""),
-            log_tail=last_lines(str(raw.get("logTail", "") or "")),
-        )
     progress = data.get("progress")
     captures = data.get("captures")
     notes = data.get("notes")
     return TerminationMessage(
         attempt=_integer(data.get("attempt")) or 0,
         state=str(data["state"]),
-        failure=failure,
+        failure=parse_failure(data.get("failure")),
         progress=progress if isinstance(progress, dict) else None,
         captures={
             str(key): tuple(r for r in ranks if isinstance(r, int))
@@ -80,6 +68,21 @@ def last_lines(text: str) -> str:
     """Return the end of a log as a status can hold it: so many lines and bytes, no control characters."""
     lines = CONTROL.sub("", text).strip("\n").split("\n")[-LOG_LINES:]
     return "\n".join(lines).encode(errors="replace")[-LOG_BYTES:].decode(errors="ignore")
+
+
+def parse_failure(raw: object) -> RankFailure | None:
+    """Read a rank's failure; None when there is none."""
+    if not isinstance(raw, dict):
+        return None
+    return RankFailure(
+        rank=_integer(raw.get("rank")),
+        time_ns=_integer(raw.get("timeNs")) or 0,
+        kind=str(raw.get("class", "Exit")),
+        type=str(raw.get("type", "") or ""),
+        exit_code=_integer(raw.get("exitCode")),
+        message=str(raw.get("message", "") or ""),
+        log_tail=last_lines(str(raw.get("logTail", "") or "")),
+    )
 
 
 def _integer(value: object) -> int | None:

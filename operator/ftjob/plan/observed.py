@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE, LABEL_UID
-from ftjob.plan.message import TerminationMessage, last_lines, parse_termination_message
+from ftjob.plan.message import RankFailure, TerminationMessage, last_lines, parse_termination_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,6 +120,12 @@ class LeaderReport:
     notes: tuple[str, ...] = ()
     watchdog: str = ""
     """Why the watchdog can't tell a hang, or not yet."""
+    failure: RankFailure | None = None
+    """The first failing rank."""
+    ordered: int = 0
+    """The last attempt that it was told to start."""
+    version: int = field(default=0, compare=False)
+    """Of what is worth waking the operator for."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ftjob.plan.layout import rank_order
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ftjob.plan.message import RankFailure
     from ftjob.plan.observed import PodState
 
 EVIDENCE_SECONDS = 2.0
@@ -80,7 +81,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         if code is None and told.kind != HANG:
             code = end.exit_code
         rank = told.rank
-        reason = OOM_KILLED if OOM_KILLED in {end.reason, told.type} else told.kind
+        reason = OOM_KILLED if end.reason == OOM_KILLED else reason_of(told)
         disruption = told.kind == "Stopped" and (pod.disruption is not None or pod.deleting)
         if disruption:
             # The pod was taken away: that is the cause, and what its agent stopped is only how it went.
@@ -98,6 +99,11 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         log_tail=log_tail or None,
     )
     return (blame, time_ns, rank_order(pod.place)), End(failure, disruption)
+
+
+def reason_of(told: RankFailure) -> str:
+    """Return the reason of a rank's failure in one word."""
+    return OOM_KILLED if told.type == OOM_KILLED else told.kind
 
 
 def sentence(failure: Failure) -> str:

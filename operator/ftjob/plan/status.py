@@ -22,6 +22,7 @@ from ftjob.plan.decide import active_seconds, has_begun, succeeded_places
 from ftjob.plan.decision import Step
 from ftjob.plan.elastic import counted, enough_workers, present_pods
 from ftjob.plan.ending import progressed
+from ftjob.plan.in_place import failed_ranks, is_waited_for
 from ftjob.plan.layout import rank_order
 from ftjob.plan.outcome import format_indexes
 from ftjob.plan.progress import newest_progress
@@ -63,8 +64,8 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
     pods = _in_rank_order(present_pods(counted(job, decision.replacements), pods))
     if decision.step is Step.SUSPEND:
         changes = _suspended(job, pods, now)
-    elif decision.step in {Step.RESTART, Step.HOLD}:
-        changes = _between_attempts(job, decision, now)
+    elif decision.step in {Step.RESTART, Step.HOLD, Step.RECREATE}:
+        changes = _between_attempts(job, decision, pods, now)
     else:
         changes = _in_attempt(job, observed, decision, pods, now)
     progress = newest_progress(status, observed, pods)
@@ -102,7 +103,7 @@ def _in_attempt(
     }
     if decision.step is Step.START:
         changes |= {"attempt_time": stamp, "active_since": status.active_since or stamp}
-    elif phase.is_final:
+    if phase.is_final:
         changes |= {
             "completion_time": stamp,
             "active_since": None,
@@ -114,11 +115,12 @@ def _in_attempt(
     return changes
 
 
-def _between_attempts(job: Job, decision: Plan, now: float) -> dict[str, Any]:
+def _between_attempts(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float) -> dict[str, Any]:
     """Return what changes when an attempt has failed, and while the next one waits."""
     status, stamp = job.status, rfc3339(now)
     verdict = decision.verdict
     why = (decision.reason, decision.message)
+    stays = decision.in_place or (decision.step is Step.HOLD and is_waited_for(status))
     changes: dict[str, Any] = {
         "phase": Phase.RESTARTING,
         "conditions": _conditions(
@@ -129,12 +131,15 @@ def _between_attempts(job: Job, decision: Plan, now: float) -> dict[str, Any]:
             (ConditionType.RESTARTING, "True", *why),
             *_resumed(status),
         ),
-        "roles": _fresh_roles(job),
+        "roles": _roles(job, pods) if stays else _fresh_roles(job),
         "attempt_time": None,
         "running_time": None,
-        "workers": 0,
+        "workers": sum(pod.role == WORKER and not pod.is_over for pod in pods) if stays else 0,
         "replaced": None,
     }
+    if decision.step is Step.RECREATE:
+        # Another number: agents that were told of the last one, or will be, must not be taken for these.
+        changes |= {"attempt": status.attempt + 1, "pod_attempt": status.attempt + 1}
     if verdict is None:
         return changes
     assert decision.failure is not None
@@ -148,12 +153,15 @@ def _between_attempts(job: Job, decision: Plan, now: float) -> dict[str, Any]:
             "in_a_row": before + 1 if verdict.disruption else None,
             "step": step,
             "failed_nodes": _failed_nodes(old, [] if verdict.disruption else [decision.failure]),
+            "failed_ranks": old.failed_ranks
+            if verdict.disruption
+            else failed_ranks(status, decision.failure, now),
         }
     )
     wait = verdict.wait_seconds
     return changes | {
         "attempt": status.attempt + 1,
-        "pod_attempt": status.pod_attempt + 1,
+        "pod_attempt": status.pod_attempt if decision.in_place else status.attempt + 1,
         "restarts": restarts,
         "next_restart_time": rfc3339(math.ceil(now + wait)) if wait > 0 else None,
         "failure": decision.failure,
@@ -163,7 +171,7 @@ def _between_attempts(job: Job, decision: Plan, now: float) -> dict[str, Any]:
 def _suspended(job: Job, pods: tuple[PodState, ...], now: float) -> dict[str, Any]:
     """Return what changes when a job is suspended; an attempt that has pods ends with it."""
     status = job.status
-    ended = 1 if has_begun(status) and pods else 0
+    ended = 1 if (has_begun(status) or is_waited_for(status)) and pods else 0
     life = [(ConditionType.SUSPENDED, "True", "Suspended", "spec.suspend is true")]
     if status.start_time is not None:
         life[:0] = [ADMITTED, (ConditionType.RUNNING, "False", "Suspended", "spec.suspend is true")]
@@ -172,7 +180,7 @@ def _suspended(job: Job, pods: tuple[PodState, ...], now: float) -> dict[str, An
         "conditions": _conditions(job, rfc3339(now), *life),
         "roles": _fresh_roles(job),
         "attempt": status.attempt + ended,
-        "pod_attempt": status.pod_attempt + ended,
+        "pod_attempt": status.attempt + ended,
         "attempt_time": None,
         "running_time": None,
         "workers": 0,
@@ -250,7 +258,8 @@ def _phase(status: JobStatus, decision: Plan, *, runs: bool) -> Phase:
         return Phase.SUCCEEDED
     if decision.step is Step.FAIL:
         return Phase.FAILED
-    if decision.step is Step.CONTINUE and (runs or status.running_time is not None):
+    # An attempt that starts has no pods yet, but for one in place.
+    if decision.step in {Step.START, Step.CONTINUE} and (runs or status.running_time is not None):
         return Phase.RUNNING
     return Phase.STARTING
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ftjob.api.defaults import success_of, template_of, trainer_of
 from ftjob.api.identity import is_identity
 from ftjob.api.spec import ProfilingMode, SuccessPolicy
+from ftjob.plan.in_place import is_possible
 from ftjob.plan.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ OUTPUTS_DIR = "/ftjob/outputs"
 GRACE_SECONDS = 30
 """Kubernetes' default of terminationGracePeriodSeconds."""
 LAST_WORDS_SECONDS = 2
+
+ACKNOWLEDGE_SECONDS = 5
+"""By then all ranks have to be dead that are to be started again in place."""
+PATIENCE_SECONDS = 30
+"""How long dead ranks wait for our word, so that a job never holds its GPUs for an operator that is away. A
+little more than a new leader takes when the old one was killed."""
 
 CPU_UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
 CPU_QUANTITY = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?)([numk]?)")
@@ -119,6 +126,8 @@ def build_worker(
         agent["watchdog"] = {"hangSeconds": spec.watchdog.hang_seconds, "counts": counts}
     if spec.elastic is not None:
         agent["elastic"] = spec.elastic.model_dump(by_alias=True)
+    if is_possible(spec):
+        agent["inPlace"] = {"acknowledgeSeconds": ACKNOWLEDGE_SECONDS, "patienceSeconds": PATIENCE_SECONDS}
     return WorkerCommand(
         config=agent,
         command=(*trainer.get("command", ()), *trainer.get("args", ())),

@@ -1,0 +1,59 @@
+"""What the agents of one attempt's pods do when a rank fails, as far as the operator sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ftjob.plan.message import RankFailure
+from ftjob.plan.observed import LeaderReport
+
+if TYPE_CHECKING:
+    from ftjob.plan.decision import Order
+
+
+@dataclass
+class FakeStar:
+    """The agents in the pods of one attempt: their ranks may have several lives."""
+
+    attempt: int
+    ordered: int = 0
+    lives: int = 1
+    start_at: float | None = None
+    failure: RankFailure | None = None
+
+    def __post_init__(self) -> None:
+        self.ordered = self.attempt
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether the ranks are dead and the agents wait for a word."""
+        return self.failure is not None
+
+    def halt(self, rank: int, now: float) -> None:
+        """Have a rank fail."""
+        if not self.is_halted:
+            self.failure = RankFailure(
+                rank, int(now * 1e9), "Signal", "SIGKILL", 137, f"rank {rank} was killed"
+            )
+
+    def take(self, order: Order, now: float) -> bool:
+        """Take an order; return whether the agents end."""
+        if order.command == "end":
+            return self.is_halted and order.attempt == self.attempt == self.ordered
+        if order.attempt == self.attempt + 1 == self.ordered + 1 and self.is_halted:
+            self.ordered, self.start_at = order.attempt, now + order.wait_seconds
+        return False
+
+    def go_on(self, now: float) -> bool:
+        """Start the ranks again if they are to start now."""
+        if self.start_at is None or now < self.start_at:
+            return False
+        self.attempt, self.start_at, self.failure = self.ordered, None, None
+        self.lives += 1
+        return True
+
+    def report(self) -> LeaderReport:
+        """Return what the operator is told."""
+        state = "Halted" if self.is_halted else "Running"
+        return LeaderReport(self.attempt, state, None, failure=self.failure, ordered=self.ordered)
