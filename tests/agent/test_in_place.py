@@ -184,6 +184,28 @@ def test_an_agent_that_has_succeeded_does_not_come_back(agents: Agents) -> None:
     assert leader.message["state"] == "Failed"
 
 
+def test_a_hang_halts_as_a_failure_does_with_the_last_lines_of_who_holds_up_the_others(
+    agents: Agents,
+) -> None:
+    script = (
+        NEXT_LIFE
+        + """
+for step in range(2):
+    with open(os.environ["FTJOB_PROGRESS_FILE"], "a") as file:
+        file.write(json.dumps({"step": step}) + "\\n")
+print("at step", step, flush=True)
+if attempt == "0": time.sleep(600)
+"""
+    )
+    watched = plans(2, 1, watchdog={"hangSeconds": 1, "counts": True})
+    runs = [agents.script(config, script) for config in watched]
+    told = halted(runs[0])
+    assert told["failure"]["class"] == "Hang"
+    assert told["failure"]["logTail"].endswith("at step 1")
+    say(runs[0], "start", attempt=1)
+    assert [run.wait() for run in runs] == [0, 0]
+
+
 def test_what_a_rank_left_running_is_dead_before_the_next_attempt(agents: Agents) -> None:
     script = (
         NEXT_LIFE
