@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.cluster import CONTEXT, Cluster, conditions, job, operator_requests
+from support.scenario import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SYSTEM = Cluster("ftjob-system")
+
 LIVES = 40
 """More than a job takes: an operator that never gets anywhere is found out."""
 FINISHED, RUNNING = 20, 5

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.cluster import CONTEXT, SAMPLES, Cluster, in_test_environment, sample
+from support.cluster import CONTEXT, SAMPLES, Cluster, in_test_environment, pods_of, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,7 @@ ALONE = sorted(
     - set(TPU)
     - {PARAMETER_SERVER}
 )
+FULL = bool(os.environ.get("FTJOB_ALL_SAMPLES"))
 NODES = ("ftjob-worker", "ftjob-worker2")
 CHIPS = 4
 
@@ -65,8 +66,7 @@ def test_the_ranks_of_a_sample_are_one_training_on_two_nodes(frameworks: Cluster
     assert {result["rankSum"] for result in results} == {ranks * (ranks + 1) / 2}
     weights = [result["finalWeights"] for result in results]  # a rank's own, or what it has gathered of all
     assert len({each for told in weights for each in (told if isinstance(told, list) else [told])}) == 1
-    pods = [p for p in frameworks.items("pods") if p["metadata"]["labels"].get("ftjob.dev/job") == name]
-    assert {pod["spec"]["nodeName"] for pod in pods} == set(NODES)
+    assert {pod["spec"]["nodeName"] for pod in pods_of(frameworks, name)} == set(NODES)
     frameworks.kubectl("delete", "ftj", name, "--wait=false")
 
 
@@ -84,29 +84,30 @@ def test_parameter_servers_hold_what_every_worker_changes(frameworks: Cluster) -
     deadline = time.monotonic() + 90
     while living := [
         pod["metadata"]["name"]
-        for pod in frameworks.items("pods")
-        if pod["metadata"]["labels"].get("ftjob.dev/job") == PARAMETER_SERVER
-        and pod["status"]["phase"] in {"Pending", "Running"}
+        for pod in pods_of(frameworks, PARAMETER_SERVER)
+        if pod["status"]["phase"] in {"Pending", "Running"}
     ]:
         assert time.monotonic() < deadline, f"the others are stopped when the chief has succeeded: {living}"
         time.sleep(1)
 
 
 @pytest.fixture
-def tpu_nodes() -> Iterator[None]:
-    """Nodes that claim to have TPU chips: the scheduler counts them, and nobody else looks."""
+def tpu_nodes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nodes that claim to be hosts of a slice: the scheduler counts their chips, and nobody else looks."""
+    topology = request.param
 
     def kubectl(*args: str) -> None:
         subprocess.run(["kubectl", "--context", CONTEXT, *args], check=True, timeout=60)
 
-    topologies = {"ftjob-worker": "2x2", "ftjob-worker2": "2x2"}
-    labels = {"cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice"}
+    labels = {
+        "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
+        "cloud.google.com/gke-tpu-topology": topology,
+        "cloud.google.com/gke-nodepool": f"tpu-{topology}",
+    }
     try:
         for node in NODES:
             capacity = json.dumps({"status": {"capacity": {"google.com/tpu": str(CHIPS)}}})
             kubectl("patch", "node", node, "--subresource=status", "--type=merge", "-p", capacity)
-            labels["cloud.google.com/gke-tpu-topology"] = topologies[node]
-            labels["cloud.google.com/gke-nodepool"] = node
             kubectl("label", "node", node, "--overwrite", *(f"{k}={v}" for k, v in labels.items()))
         yield
     finally:
@@ -116,6 +117,7 @@ def tpu_nodes() -> Iterator[None]:
             kubectl("patch", "node", node, "--subresource=status", "--type=merge", "-p", gone)
 
 
+@pytest.mark.parametrize("tpu_nodes", ["2x2"], indirect=True)
 def test_a_tpu_job_lands_where_the_chips_are(frameworks: Cluster, tpu_nodes: None) -> None:
     submit(frameworks, "tpu-tensorflow")
     frameworks.until("ftj", "tpu-tensorflow", "{.status.phase}=Running", seconds=180)
@@ -125,13 +127,33 @@ def test_a_tpu_job_lands_where_the_chips_are(frameworks: Cluster, tpu_nodes: Non
     assert trainer["resources"]["limits"]["google.com/tpu"] == str(CHIPS)
     [result] = succeeded(frameworks, "tpu-tensorflow")
     assert result["device"] == "CPU", "no chip answers here, and the program has said so"
-    log = frameworks.kubectl("logs", "tpu-tensorflow-worker-0-0", "-c", "trainer")
-    assert len([line for line in log.splitlines() if "no TPU" in line]) == 1
+    assert said_no_tpu(frameworks, "tpu-tensorflow-worker-0-0") == 1
 
 
 @pytest.mark.skipif(
-    not os.environ.get("FTJOB_ALL_SAMPLES"),
-    reason="ten minutes: `make test-samples` runs them here, tests/workloads runs the programs themselves",
+    not FULL, reason="torch-xla is 9 GB more: `make test-samples` runs it, tests/workloads the program"
+)
+@pytest.mark.parametrize("tpu_nodes", ["2x4"], indirect=True)
+def test_a_tpu_job_of_two_hosts_is_on_both(frameworks: Cluster, tpu_nodes: None) -> None:
+    submit(frameworks, "tpu-torch")
+    results = succeeded(frameworks, "tpu-torch")
+    assert results[0]["device"] == "CPU"
+    pods = [
+        p for p in frameworks.items("pods") if p["metadata"]["labels"].get("ftjob.dev/job") == "tpu-torch"
+    ]
+    assert {pod["spec"]["nodeName"] for pod in pods} == set(NODES)
+    assert said_no_tpu(frameworks, "tpu-torch-worker-0-0") == 1
+
+
+def said_no_tpu(cluster: Cluster, pod: str) -> int:
+    """Return how many lines of a pod's log say that there is no TPU."""
+    log = cluster.kubectl("logs", pod, "-c", "trainer")
+    return len([line for line in log.splitlines() if "no TPU" in line])
+
+
+@pytest.mark.skipif(
+    not FULL,
+    reason="ten minutes: `make test-samples` runs them here, tests/workloads the programs",
 )
 def test_the_samples_of_one_pod_end_well(frameworks: Cluster) -> None:
     assert ALONE

@@ -1,12 +1,13 @@
 #!/bin/bash
 # Puts the packages of .venv (torch, TensorFlow, Horovod) and the workloads where the nodes see them: claims of
 # storage class ftjob-test-env hold site-packages/ and workloads/, for pods of the image ftjob-test-base:dev.
-# Files are linked, not copied, where the cache lies on the same disk as .venv.
+# Files are linked, not copied, where the cache lies on the same disk as .venv. With the argument `tpu` also those
+# of torch-xla, which needs another torch: in the folder tpu/ of the same claims.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../setup/common.sh"
 
 cd "$REPO"
-TARGET=$CACHE/cluster/test-env
+ROOT=$CACHE/cluster/test-env
 
 swap() { # swap NEW OLD: a folder takes the place of another
   rm -rf "$2.old"
@@ -15,11 +16,11 @@ swap() { # swap NEW OLD: a folder takes the place of another
   rm -rf "$2.old"
 }
 
-packages() {
+packages() { # packages VENV
   local stamp packages
-  stamp=$(cat .venv/.ftjob-setup)
+  stamp=$(cat "$1/.ftjob-setup")
   if [ "$(cat "$TARGET/stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
-  packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+  packages=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
   rm -rf "$TARGET/site-packages.new" "$TARGET/stamp"
   cp -al "$packages" "$TARGET/site-packages.new" 2>/dev/null ||
     { rm -rf "$TARGET/site-packages.new"; cp -a "$packages" "$TARGET/site-packages.new"; }
@@ -35,12 +36,17 @@ workloads() {
   swap "$TARGET/workloads.new" "$TARGET/workloads"
 }
 
-prepare() {
+prepare() { # prepare VENV TARGET
+  TARGET=$2
   mkdir -p "$TARGET"
-  packages
+  packages "$1"
   workloads
 }
 
-locked test-env timed "test environment for the nodes" prepare
+locked test-env timed "test environment for the nodes" prepare .venv "$ROOT"
+if [ "${1:-}" = tpu ]; then
+  tests/setup/python-tpu.sh
+  locked test-env timed "test environment for the nodes, torch-xla" prepare "$CACHE/venv-tpu" "$ROOT/tpu"
+fi
 tests/setup/images.sh test-base
 tests/kind/load.sh ftjob-test-base:dev >/dev/null

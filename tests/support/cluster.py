@@ -79,6 +79,12 @@ def conditions(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {c["type"]: c for c in job["status"].get("conditions") or ()}
 
 
+def pods_of(cluster: Cluster, name: str) -> list[dict[str, Any]]:
+    """Return a job's pods."""
+    found = cluster.kubectl("get", "pods", "-l", f"ftjob.dev/job={name}", "-o", "json")
+    return list(json.loads(found)["items"])
+
+
 def sample(name: str) -> dict[str, Any]:
     """Return a sample manifest."""
     found: dict[str, Any] = yaml.safe_load((SAMPLES / name).read_text())
@@ -95,8 +101,11 @@ def in_test_environment(manifest: dict[str, Any]) -> dict[str, Any]:
     pod = changed["spec"]["template"]["spec"]
     [trainer] = pod["containers"]
     if trainer["image"] not in LOADED:
+        is_tpu = trainer["image"] == "ftjob-workload-tpu:dev"
         trainer["image"] = "ftjob-test-base:dev"
-        mount = {"name": "test-env", "mountPath": "/test-env", "readOnly": True}
+        mount: dict[str, Any] = {"name": "test-env", "mountPath": "/test-env", "readOnly": True}
+        if is_tpu:
+            mount["subPath"] = "tpu"  # torch-xla needs another torch
         trainer.setdefault("volumeMounts", []).append(mount)
         claim = {"claimName": "test-env", "readOnly": True}
         pod.setdefault("volumes", []).append({"name": "test-env", "persistentVolumeClaim": claim})

@@ -1,6 +1,6 @@
 """What is decided for a job, case by case."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -368,6 +368,15 @@ def test_the_same_input_gives_the_same_plan(case: Case) -> None:
 def test_deletes_carry_the_uid_of_the_pod_that_was_seen(case: Case) -> None:
     uids = {pod.name: pod.uid for pod in case.seen.pods}
     assert all(ref.uid == uids[ref.name] for ref in decide(case.job, case.seen).delete)
+
+
+def test_a_pod_whose_sidecar_runs_on_goes_with_the_job() -> None:
+    done = observed(pod(0).succeeded(), pod(1).succeeded())
+    first, second = done.pods
+    beside = replace(done, pods=(replace(first, has_sidecars=True), second))
+    decision = decide(TWO.running(), beside)
+    assert decision.step is Step.SUCCEED
+    assert [ref.name for ref in decision.delete] == ["digits-worker-0-0"]
 
 
 @pytest.mark.parametrize(

@@ -120,3 +120,12 @@ def test_a_disruption_counts_while_it_holds(status: str, reason: str | None) -> 
 )
 def test_why_a_pod_waits(status: dict[str, Any], waiting: str | None) -> None:
     assert read(status).waiting == waiting
+
+
+def test_a_container_that_runs_on_beside_an_ended_trainer_is_seen() -> None:
+    ended = {"name": "trainer", "state": {"terminated": {"exitCode": 0}}}
+    beside = {"name": "logs", "state": {"running": {}}}
+    raw = {"metadata": {"name": "p"}, "status": {"phase": "Running", "containerStatuses": [ended, beside]}}
+    assert read_pod(raw, trainer="trainer", seen=0.0).has_sidecars
+    beside["state"] = {"terminated": {"exitCode": 0}}
+    assert not read_pod(raw, trainer="trainer", seen=0.0).has_sidecars

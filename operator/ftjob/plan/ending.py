@@ -98,7 +98,7 @@ def to_clean(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:
     if policy is CleanPods.ALL:
         return refs(pods)
     if policy is CleanPods.RUNNING:
-        return refs(pod for pod in pods if not pod.is_over)
+        return refs(pod for pod in pods if not pod.is_over or pod.has_sidecars)
     return ()
 
 

@@ -48,6 +48,8 @@ class PodState:
     ip: str | None = None
     running: bool = False
     terminated: Terminated | None = None
+    has_sidecars: bool = False
+    """Whether another container of it still runs: with the trainer ended, the pod would stay for ever."""
     deleting: bool = False
     deleting_seen: float = 0.0
     """Unix time at which the operator first saw it marked for deletion."""
@@ -195,6 +197,11 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
         ip=status.get("podIP"),
         running="running" in state,
         terminated=terminated,
+        has_sidecars=any(
+            "running" in (c.get("state") or {})
+            for c in status.get("containerStatuses") or ()
+            if c["name"] != trainer
+        ),
         deleting="deletionTimestamp" in meta,
         deleting_seen=seen if "deletionTimestamp" in meta else 0.0,
         gone=gone,

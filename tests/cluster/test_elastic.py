@@ -1,0 +1,97 @@
+"""Elastic jobs in the cluster: workers are added by `kubectl scale`, one is lost, and training goes on."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from support.cluster import Cluster, in_test_environment, pods_of, sample
+from support.scenario import delete_and_look, history
+
+pytestmark = pytest.mark.timeout(900)
+
+NAME = "horovod-elastic-digits"
+
+
+def sizes(cluster: Cluster, pod: str) -> list[int]:
+    """Return the sizes of the groups that a pod's first rank has been in, by its log."""
+    log = cluster.kubectl("logs", pod, "-c", "trainer")
+    return [int(size) for size in re.findall(r"rank \d+ of (\d+)", log)]
+
+
+def wait_for_size(cluster: Cluster, pod: str, size: int, *, after: int = 0) -> int:
+    """Wait until a pod's rank has come into a group of that size; return how many groups it has seen."""
+    deadline = time.monotonic() + 180
+    while True:
+        seen = sizes(cluster, pod)
+        if size in seen[after:]:
+            return len(seen)
+        assert time.monotonic() < deadline, f"no group of {size}: {seen}"
+        time.sleep(1)
+
+
+def elastic_digits() -> dict[str, Any]:
+    """Return the sample, slow enough for workers to come and go while it trains."""
+    made = in_test_environment(sample(f"{NAME}.yaml"))
+    made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 5
+    [trainer] = made["spec"]["template"]["spec"]["containers"]
+    trainer["command"][-1] = "0.8"
+    return made
+
+
+def test_workers_are_added_and_lost_and_every_sample_is_learned_from(frameworks: Cluster) -> None:
+    frameworks.apply(elastic_digits())
+    leader = f"{NAME}-worker-0-0"
+    frameworks.until("ftj", NAME, "{.status.phase}=Running", seconds=180)
+    groups = wait_for_size(frameworks, leader, 2)
+    with history(frameworks, NAME) as seen:
+        frameworks.kubectl("scale", f"ftj/{NAME}", "--replicas=4")
+        groups = wait_for_size(frameworks, leader, 4, after=groups)
+        assert frameworks.get("ftj", NAME)["spec"]["workers"] == 4
+        frameworks.kubectl("delete", "pod", f"{NAME}-worker-0-2", "--wait=false")
+        wait_for_size(frameworks, leader, 3, after=groups)
+        ended = frameworks.finished(NAME, seconds=420)
+    seen.check()
+    assert ended["status"]["phase"] == "Succeeded", ended["status"]
+    assert ended["status"]["attempt"] == 0
+    assert ended["status"]["restarts"]["failures"] == 0
+    assert "Restarting" not in seen.phases
+    [file] = (frameworks.outputs_of(ended) / "results").glob("result-rank-*.json")
+    result = json.loads(file.read_text())
+    assert [size for _, size in result["sizes"]][:3] == [2, 4, 3]
+    assert [step for step, _ in result["sizes"]] == sorted(step for step, _ in result["sizes"])
+    for rows in result["epochs"]:
+        counts = Counter(rows)
+        assert len(counts) == result["samples"], "each sample once"
+        assert sum(counts.values()) - result["samples"] < 4, "but for those that fill up the last batches"
+    delete_and_look(frameworks, NAME)
+
+
+def test_the_loss_of_index_0_restarts_the_attempt_and_is_not_counted(frameworks: Cluster) -> None:
+    frameworks.apply(elastic_digits())
+    frameworks.until("ftj", NAME, "{.status.phase}=Running", seconds=180)
+    wait_for_size(frameworks, f"{NAME}-worker-0-1", 2)
+    with history(frameworks, NAME) as seen:
+        frameworks.kubectl("delete", "pod", f"{NAME}-worker-0-0", "--wait=false")
+        wait_for_pods(frameworks, f"{NAME}-worker-1-0")
+        wait_for_size(frameworks, f"{NAME}-worker-1-0", 2)
+        status = frameworks.get("ftj", NAME)["status"]
+    seen.check()
+    assert status["attempt"] == 1
+    assert status["restarts"]["failures"] == 0
+    assert status["restarts"]["disruptions"] == 1
+    delete_and_look(frameworks, NAME)
+
+
+def wait_for_pods(cluster: Cluster, name: str) -> None:
+    deadline = time.monotonic() + 120
+    while not any(
+        pod["metadata"]["name"] == name and pod["status"]["phase"] == "Running"
+        for pod in pods_of(cluster, NAME)
+    ):
+        assert time.monotonic() < deadline, f"no pod {name}"
+        time.sleep(1)

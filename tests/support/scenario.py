@@ -1,0 +1,137 @@
+"""Scenarios in the kind cluster: programs that fail on purpose, a job's history, and what it must leave."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from support.cluster import CONTEXT, Cluster, job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+SYSTEM = Cluster("ftjob-system")
+"""Where the operator lives."""
+
+FAIL_ONCE = """
+import os, sys, time
+rank, attempt = int(os.environ["FTJOB_RANK"]), int(os.environ["FTJOB_ATTEMPT"])
+if attempt == 0 and rank == int(sys.argv[1]):
+    time.sleep(1)
+    sys.exit(int(sys.argv[2]))
+time.sleep(2 if attempt else 600)
+"""
+"""Rank argv[1] exits with code argv[2] in attempt 0, while the others wait; attempt 1 ends well."""
+
+UNTIL_RESTARTED = """
+import os, time
+time.sleep(3 if int(os.environ["FTJOB_ATTEMPT"]) else 600)
+"""
+"""Attempt 0 goes on until something ends it; attempt 1 ends well."""
+
+HEARTBEATS = """
+import os, socket, time
+attempt = int(os.environ["FTJOB_ATTEMPT"])
+end = time.monotonic() + (600 if attempt == 0 else 5)
+while time.monotonic() < end:
+    name = os.path.join(os.environ["FTJOB_OUTPUTS"], f"beats-{attempt}-{os.environ['FTJOB_INDEX']}")
+    with open(name, "a") as file:
+        file.write(f"{time.time()}\\n")
+    time.sleep(0.2)
+"""
+"""Writes the time into the shared volume, as training would write a checkpoint; attempt 1 ends well."""
+
+
+def scenario(name: str, program: str, *args: object, workers: int = 2, **spec: Any) -> dict[str, Any]:
+    """Return a job of that program, which ends quickly when told to and restarts without a wait."""
+    command = ["python3", "-c", program, *map(str, args)]
+    made = job(name, command, workers=workers, terminationGracePeriodSeconds=2)
+    made["spec"]["restart"] = {"limit": 1, "backoffSeconds": 0}
+    made["spec"] |= spec
+    return made
+
+
+def _note(seen: list[Any], value: Any) -> None:
+    if not seen or seen[-1] != value:
+        seen.append(value)
+
+
+@dataclass
+class History:
+    """What a job's status has said, each change once."""
+
+    phases: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+    counts: list[tuple[int, int, int]] = field(default_factory=list)
+    """Attempt, failures, disruptions."""
+    reasons: list[str] = field(default_factory=list)
+    """Of the failures that it named."""
+
+    def add(self, status: dict[str, Any]) -> None:
+        """Take in a version of the status."""
+        restarts = status.get("restarts") or {}
+        count = (status.get("attempt", 0), restarts.get("failures", 0), restarts.get("disruptions", 0))
+        true = [c["type"] for c in status.get("conditions") or () if c["status"] == "True"]
+        _note(self.counts, count)
+        if status.get("failure"):
+            _note(self.reasons, status["failure"]["reason"])
+        if status.get("phase"):
+            _note(self.phases, status["phase"])
+        if "Finished" in true:
+            _note(self.finished, ",".join(true))
+
+    def check(self) -> None:
+        """Hold what is true of every job: counts only rise, and what is final is said once."""
+        assert self.counts == sorted(self.counts), self.counts
+        assert len(self.finished) <= 1, self.finished
+        final = [phase for phase in self.phases if phase in {"Succeeded", "Failed"}]
+        assert final == self.phases[-1:] or not final, self.phases
+
+
+@contextmanager
+def history(cluster: Cluster, name: str) -> Iterator[History]:
+    """Record a job's status while the block runs."""
+    command = ["kubectl", "--context", CONTEXT, "-n", cluster.namespace, "get", "ftj", name]
+    command += ["--watch", "-o", "jsonpath={.status}{'\\n'}"]
+    found = History()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+
+        def read() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.strip():
+                    found.add(json.loads(line))
+
+        reader = Thread(target=read)
+        reader.start()
+        try:
+            yield found
+        finally:
+            process.terminate()
+            reader.join()
+
+
+@contextmanager
+def no_operator() -> Iterator[None]:
+    """Have no operator while the block runs."""
+    SYSTEM.kubectl("scale", "deployment/ftjob-operator", "--replicas=0")
+    SYSTEM.kubectl("wait", "--for=delete", "pods", "-l", "app.kubernetes.io/name=ftjob", "--timeout=60s")
+    try:
+        yield
+    finally:
+        SYSTEM.kubectl("scale", "deployment/ftjob-operator", "--replicas=1")
+        SYSTEM.kubectl("rollout", "status", "deployment/ftjob-operator", "--timeout=90s")
+
+
+def delete_and_look(cluster: Cluster, name: str) -> None:
+    """Delete a job, and see that nothing of it is left."""
+    uid = cluster.get("ftj", name)["metadata"]["uid"]
+    cluster.kubectl("delete", "ftj", name)
+    mine = ("pods,services,secrets", "-l", f"ftjob.dev/uid={uid}")
+    if cluster.kubectl("get", *mine, "-o", "name"):
+        cluster.kubectl("wait", "--for=delete", *mine, "--timeout=60s")
