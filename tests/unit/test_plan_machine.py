@@ -50,8 +50,10 @@ class Life(RuleBasedStateMachine):
         """Whether anything happened that may fail a job."""
         self.stars: dict[str, FakeStar] = {}
         """The agents, by the attempt of their pods."""
-        self.lost: dict[str, float] = {}
-        """By attempt, when the first node of a pod went: the ranks live on until they miss each other."""
+        self.lost: set[str] = set()
+        """The pods whose node went, by UID: their ranks live on until they miss the others."""
+        self.parted: dict[str, float] = {}
+        """By attempt, when the first of its agents ended or was lost: from then on the others miss it."""
 
     @initialize(
         workers=st.integers(1, 3),
@@ -144,7 +146,11 @@ class Life(RuleBasedStateMachine):
             self.harmed = True
             self.end(pod, kind)
 
+    def part(self, pod: dict[str, Any]) -> None:
+        self.parted.setdefault(pod["metadata"]["labels"]["ftjob.dev/attempt"], self.now)
+
     def end(self, pod: dict[str, Any], kind: str | None) -> None:
+        self.part(pod)
         said = "Killed"
         if kind is not None:
             last = json.loads(agent_message(kind=kind, at=self.now))
@@ -225,7 +231,8 @@ class Life(RuleBasedStateMachine):
             pod["metadata"].setdefault("deletionTimestamp", "2027-01-01T00:00:00Z")
             reason = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
             pod["status"]["conditions"] = [reason]
-            self.lost.setdefault(pod["metadata"]["labels"]["ftjob.dev/attempt"], self.now)
+            self.lost.add(pod["metadata"]["uid"])
+            self.part(pod)
             self.cache.see_pod(self.show(pod))
 
     @rule()
@@ -240,6 +247,7 @@ class Life(RuleBasedStateMachine):
         found = [p for p in self.pods.values() if "deletionTimestamp" in p["metadata"]]
         if found:
             pod = self.pods.pop(found[choice % len(found)]["metadata"]["name"])
+            self.part(pod)
             if seen:
                 self.cache.see_pod_deleted(self.show(pod))
             else:
@@ -371,9 +379,10 @@ class Life(RuleBasedStateMachine):
         alive = []
         for name, pod in self.pods.items():
             other = pod["metadata"]["labels"]["ftjob.dev/attempt"]
-            missed = self.now - self.lost.get(other, self.now)
-            if other != attempt and "terminated" not in self.state(pod):
-                alive += [name] if missed < CONFIG.contact_timeout_seconds else []
+            missed = self.now - self.parted.get(other, self.now)
+            is_fenced = pod["metadata"]["uid"] in self.lost and missed >= CONFIG.contact_timeout_seconds
+            if other != attempt and "terminated" not in self.state(pod) and not is_fenced:
+                alive.append(name)
         return alive
 
     # -- what must hold -------------------------------------------------------------------------------
