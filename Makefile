@@ -84,7 +84,7 @@ bench: setup agent  ## Measure sizes, start times, restarts in place, and bursts
 	@$(PYTHON) tests/bench/sizes.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/inplace.py
 	@tests/setup/tools.sh etcd kube-apiserver kube-scheduler kube-controller-manager kwok kubectl >/dev/null && \
-	  PYTHONPATH=tests $(PYTHON) tests/bench/burst.py
+	  PYTHONPATH=tests $(PYTHON) tests/bench/burst.py && PYTHONPATH=tests $(PYTHON) tests/bench/restart.py
 
 lock:  ## Write requirements.lock anew from pyproject.toml
 	@. tests/setup/common.sh && "$$(find_uv)" pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -222,10 +222,17 @@ def test_a_message_is_there_before_a_stubborn_rank_has_ended_and_a_second_signal
     assert run.message["state"] == "Stopped"
 
 
+def _catches_sigterm(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    [caught] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def test_sigterm_while_waiting_for_peers_ends_at_once(agents: Agents) -> None:
     leader = agents.script(plan(agents=2, worldSize=2), "mark('ran')")
     follower = agents.script(plan(index=1, agents=2, ranks=TWO[1:]), "mark('ran')")
     wait_for(lambda: leader.progress().get("state") == "Waiting", "the leader's answer")
+    wait_for(lambda: _catches_sigterm(follower.process.pid), "the follower's signal handler")
     for run in (leader, follower):
         run.terminate()
         assert run.wait() == 143
