@@ -16,6 +16,9 @@ JOBS = {
     ("", "services"): "get list watch create",
     ("", "secrets"): "create",
     ("", "persistentvolumeclaims"): "get create",
+    ("scheduling.k8s.io", "podgroups"): "get list watch create delete",
+    ("scheduling.volcano.sh", "podgroups"): "get list watch create delete",
+    ("scheduling.x-k8s.io", "podgroups"): "get list watch create delete",
     ("events.k8s.io", "events"): "create",
 }
 NEEDED = frozenset(
@@ -89,7 +92,7 @@ def test_in_one_namespace_the_roles_for_people_are_there_to_be_bound() -> None:
 
 
 ROW = re.compile(
-    r"^\| `(?P<group>[a-z0-9.]+)` \| `(?P<resource>[a-z/]+)`(?: `(?P<name>[a-z-]+)`)? "
+    r"^\| `(?P<group>[a-z0-9.-]+)` \| `(?P<resource>[a-z/]+)`(?: `(?P<name>[a-z-]+)`)? "
     r"\| (?P<verbs>[a-z, ]+) \|"
 )
 

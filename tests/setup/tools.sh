@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that programs are there and prints their paths, one a line:
 #   tests/setup/tools.sh kubectl helm kind etcd kube-apiserver kube-apiserver-oldest kwok go uv
-# Each is also linked into the cache's bin/ folder under its plain name.
+# (and `crds`, a folder with the CRDs of other schedulers, for tests). Each is also linked into the cache's bin/ folder under its plain name.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$REPO/tests/setup/gobuild.sh"
@@ -10,6 +10,25 @@ helm_flags() { # what `helm version` says, and the Kubernetes version that `helm
   local chart=helm.sh/helm/v4/pkg/chart/common
   echo "-X helm.sh/helm/v4/internal/version.version=$HELM_VERSION" \
     "-X $chart.k8sVersionMajor=1 -X $chart.k8sVersionMinor=$(cut -d. -f2 <<<"$K8S_VERSION")"
+}
+
+# copy_crds NAME VERSION MODULE PATTERN: CRDs from a module's archive into $CACHE/crds/NAME-VERSION
+copy_crds() {
+  local out=$CACHE/crds/$1-$2 dir
+  [ ! -d "$out" ] || return 0
+  GO=$(find_go)
+  dir=$(cd / && GOFLAGS='' "$GO" mod download -json "$3@$2" | sed -nE 's/^\t"Dir": "(.*)",$/\1/p')
+  rm -rf "$out.$$" && mkdir -p "$out.$$"
+  # shellcheck disable=SC2086  # a pattern
+  cp "$dir"/$4 "$out.$$"/ && chmod 0644 "$out.$$"/* && mv -T "$out.$$" "$out"
+}
+
+fetch_crds() {
+  copy_crds kueue "$KUEUE_VERSION" sigs.k8s.io/kueue 'config/components/crd/bases/*.yaml'
+  copy_crds volcano "$VOLCANO_VERSION" volcano.sh/volcano \
+    config/crd/volcano/bases/scheduling.volcano.sh_podgroups.yaml
+  copy_crds coscheduling "$SCHEDULER_PLUGINS_VERSION" sigs.k8s.io/scheduler-plugins \
+    config/crd/bases/scheduling.x-k8s.io_podgroups.yaml
 }
 
 link() { ln -sfn "$1" "$CACHE/bin/$2.$$" && mv -fT "$CACHE/bin/$2.$$" "$CACHE/bin/$2"; echo "$1"; }
@@ -62,6 +81,10 @@ ensure() {
       once "kube-apiserver-$K8S_OLDEST_VERSION" "build kube-apiserver $K8S_OLDEST_VERSION" \
         build_k8s kube-apiserver "$K8S_OLDEST_VERSION"
       link "$BIN/kube-apiserver-$K8S_OLDEST_VERSION" kube-apiserver-oldest
+      ;;
+    crds)
+      locked crds timed "fetch CRDs of other schedulers" fetch_crds
+      echo "$CACHE/crds"
       ;;
     *) die "no such tool: $1" ;;
   esac

@@ -30,6 +30,12 @@ OLDEST = "v1.32"
 NEWEST = "v1.37"
 """The range of Kubernetes that is supported."""
 
+GANGS = (
+    "--feature-gates=GenericWorkload=true",
+    "--runtime-config=scheduling.k8s.io/v1beta1=true,scheduling.k8s.io/v1alpha3=true",
+)
+"""Flags by which the newest one serves Kubernetes' own gang scheduling, as in kind-config.yaml."""
+
 TOKEN = "admin-of-a-test"
 START_SECONDS = 90
 
@@ -111,13 +117,15 @@ class ApiServer:
             connection.close()
 
 
+CACHE = Path(
+    os.environ.get("FTJOB_CACHE")
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftjob"
+)
+
+
 def binary(name: str, version: str) -> Path:
     """Return the newest binary of this name and minor version in the cache."""
-    cache = (
-        os.environ.get("FTJOB_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftjob"
-    )
-    folder = Path(cache) / "kind" / "bin"
+    folder = CACHE / "kind" / "bin"
     found = sorted(folder.glob(f"{name}-{version}.*"), key=lambda path: _numbers(path.name))
     if not found:
         raise FileNotFoundError(
@@ -128,7 +136,7 @@ def binary(name: str, version: str) -> Path:
 
 
 @contextmanager
-def running_api_server(version: str, folder: Path) -> Iterator[ApiServer]:
+def running_api_server(version: str, folder: Path, *flags: str) -> Iterator[ApiServer]:
     """Run an API server of a minor version (``v1.32``) until the block ends; its files are in ``folder``."""
     certificate, key = _certificate(folder)
     tokens = folder / "tokens.csv"
@@ -164,6 +172,7 @@ def running_api_server(version: str, folder: Path) -> Iterator[ApiServer]:
                 f"--service-account-signing-key-file={key}",
                 # No controller makes the service account that this would ask for.
                 "--disable-admission-plugins=ServiceAccount",
+                *flags,
             )
         )
         server = ApiServer(

@@ -9,7 +9,7 @@ import copy
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftjob.api.job import Job, parse_job
 from ftjob.api.names import API_VERSION, KIND
@@ -17,8 +17,11 @@ from ftjob.api.status import JobStatus, Phase
 from ftjob.plan.decide import plan
 from ftjob.plan.decision import Config, Plan
 from ftjob.plan.message import parse_termination_message
-from ftjob.plan.observed import LeaderReport, Observed, PodState, Refusal, RefusalKind, Terminated
+from ftjob.plan.observed import GroupState, LeaderReport, Observed, PodState, Refusal, RefusalKind, Terminated
 from ftjob.plan.status import derive_status
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 NOW = 1_800_000_000.0
 """The time at which tests decide, unless they say otherwise."""
@@ -293,6 +296,8 @@ def observed(
     refused: Refusal | None = None,
     report: LeaderReport | None = None,
     first_ends: dict[int, float] | None = None,
+    groups: tuple[GroupState, ...] = (),
+    served: Collection[tuple[str, str]] = (),
 ) -> Observed:
     """Return what is seen of a job; its Service exists unless a test says otherwise."""
     return Observed(
@@ -302,6 +307,8 @@ def observed(
         refusal=refused,
         report=report,
         first_ends=first_ends or {},
+        groups=groups,
+        served=frozenset(served),
     )
 
 

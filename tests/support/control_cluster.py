@@ -25,6 +25,14 @@ from support.apiserver import ApiServer, Client
 from ftjob.api.names import API_VERSION, GROUP, KIND, LABEL_INDEX, LABEL_JOB, PLURAL, VERSION
 
 WAIT_SECONDS = 60
+PLACES = {
+    PLURAL: f"/apis/{GROUP}/{VERSION}",
+    "podgroups.scheduling.k8s.io": "/apis/scheduling.k8s.io/v1beta1",
+    "podgroups.scheduling.volcano.sh": "/apis/scheduling.volcano.sh/v1beta1",
+    "podgroups.scheduling.x-k8s.io": "/apis/scheduling.x-k8s.io/v1alpha1",
+}
+"""Where kinds are that are not core ones."""
+
 Manifest = dict[str, Any]
 
 
@@ -53,7 +61,8 @@ class Namespace:
 
     def path(self, plural: str, name: str = "", subresource: str = "") -> str:
         """Return the path of an object or of all objects of a kind."""
-        root = f"/apis/{GROUP}/{VERSION}" if plural == PLURAL else "/api/v1"
+        root = PLACES.get(plural, "/api/v1")
+        plural = plural.partition(".")[0]
         parts = [root, "namespaces", self.name, plural, name, subresource]
         return "/".join(part for part in parts if part)
 

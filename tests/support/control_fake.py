@@ -22,6 +22,8 @@ class FakeKube:
     """What creating or replacing an object of this name ends in."""
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     """Verb, kind and name of each request, in order."""
+    kinds: set[tuple[str, str]] = field(default_factory=set)
+    """(apiVersion, kind) of what is served."""
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def put(self, body: Manifest) -> Manifest:
@@ -46,6 +48,10 @@ class FakeKube:
             if kind == resource.kind and namespace in {None, space} and (not selector or selector in labels):
                 found = {"metadata": body["metadata"]} if metadata_only else body
                 yield [copy.deepcopy(found)]
+
+    async def served(self) -> frozenset[tuple[str, str]]:
+        self.calls.append(("list", "APIGroupDiscoveryList", ""))
+        return frozenset(self.kinds)
 
     async def create(self, manifest: Manifest) -> Manifest:
         self.calls.append(("create", manifest["kind"], manifest["metadata"]["name"]))

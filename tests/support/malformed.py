@@ -278,11 +278,14 @@ def _combinations() -> Iterator[Malformed]:
             for size in ("lots", "2 Gi")
         ),
         *(("strategy", f"strategy {name}", {"strategy": name}) for name in ("MPI", "horovod", "torchrun")),
-        *(
-            ("scheduling.gang", f"gang {gang}", {"scheduling": {"gang": gang}})
-            for gang in ("Native", "Volcano", "Coscheduling")
+        *(("scheduling.gang", f"gang {gang}", {"scheduling": {"gang": gang}}) for gang in ("native", "On")),
+        ("scheduling.queue", "queue of nobody", {"scheduling": {"queue": "team-a"}}),
+        (
+            "scheduling.queue",
+            "queue of Kubernetes",
+            {"scheduling": {"queue": "team-a", "gang": "Native"}},
         ),
-        ("scheduling.queue", "queue", {"scheduling": {"queue": "team-a"}}),
+        ("scheduling.queue", "odd queue", {"scheduling": {"queue": "Team A", "gang": "Volcano"}}),
         *_topologies(),
         *(
             ("watchdog.hangSeconds", f"hang after {seconds}", {"watchdog": {"hangSeconds": seconds}})

@@ -10,6 +10,7 @@ from ftjob.control.agents import Agents
 from ftjob.control.apply import apply
 from ftjob.control.cache import Cache
 from ftjob.control.context import Context
+from ftjob.control.discovery import Discovery
 from ftjob.control.events import Events
 from ftjob.control.metrics import Metrics
 from ftjob.control.queue import Queue
@@ -36,6 +37,7 @@ def context() -> tuple[Context, FakeKube, Job]:
         events=Events(kube, "test"),
         agents=Agents(b"key"),
         metrics=Metrics(),
+        discovery=Discovery(kube),
         config=Config(),
         clock=lambda: 1000.0,
     )

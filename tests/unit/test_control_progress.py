@@ -16,6 +16,7 @@ from ftjob.control.agents import Agents
 from ftjob.control.apply import apply
 from ftjob.control.cache import Cache
 from ftjob.control.context import Context
+from ftjob.control.discovery import Discovery
 from ftjob.control.events import Events
 from ftjob.control.metrics import Metrics
 from ftjob.control.progress import ask, follow_jobs
@@ -65,6 +66,7 @@ async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -
         events=Events(kube, "test"),
         agents=Agents(SECRET),
         metrics=Metrics(),
+        discovery=Discovery(kube),
         config=Config(agent_key=SECRET),
         clock=time.time,
     )

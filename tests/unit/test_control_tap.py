@@ -59,7 +59,7 @@ async def session(chunks: list[bytes], taken: Taken) -> AsyncIterator[aiohttp.Cl
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     info = kopf.ConnectionInfo(server=url)
-    tapped = tapped_session(info, {POD.plural: POD}, take, lambda: taken.append(("listed", None, "")))
+    tapped = tapped_session(info, [POD], take, lambda: taken.append(("listed", None, "")))
     tapped.headers["X-Server"] = url
     try:
         yield tapped

@@ -17,6 +17,7 @@ from support.star_fake import FakeStar
 
 from ftjob.api.names import API_VERSION, KIND
 from ftjob.control.cache import Cache
+from ftjob.kube.port import POD_GROUPS
 from ftjob.plan.decide import plan
 from ftjob.plan.decision import Plan, Step
 from ftjob.plan.observed import Refusal, RefusalKind
@@ -25,6 +26,8 @@ from ftjob.plan.status import derive_status
 
 SEQUENCES = int(os.environ.get("FTJOB_SEQUENCES", "300"))
 KEY = ("team", "digits")
+PODGROUPS = POD_GROUPS[0][0]
+NATIVE = (PODGROUPS.api_version, PODGROUPS.kind)
 CHOICE = st.integers(0, 4)
 PLACE = st.integers(0, 6)
 """A place among what is created: Service, Secret, pods."""
@@ -54,6 +57,9 @@ class Life(RuleBasedStateMachine):
         """The pods whose node went, by UID: their ranks live on until they miss the others."""
         self.parted: dict[str, float] = {}
         """By attempt, when the first of its agents ended or was lost: from then on the others miss it."""
+        self.gang = False
+        """Whether the cluster knows gangs."""
+        self.groups: dict[str, dict[str, Any]] = {}
 
     @initialize(
         workers=st.integers(1, 3),
@@ -64,6 +70,7 @@ class Life(RuleBasedStateMachine):
         deadline=st.none() | st.just(600),
         suspend=st.booleans(),
         in_place=st.booleans(),
+        gang=st.booleans(),
     )
     def submit(
         self,
@@ -75,6 +82,7 @@ class Life(RuleBasedStateMachine):
         deadline: int | None = None,
         suspend: bool = False,
         in_place: bool = True,
+        gang: bool = False,
     ) -> None:
         restart: dict[str, Any] = {"limit": limit, "retryExitCodes": "1,128-255", "backoffSeconds": 5}
         restart["inPlace"] = in_place
@@ -92,7 +100,8 @@ class Life(RuleBasedStateMachine):
             "spec": wanted.spec,
         }
         self.show(self.job)
-        self.cache.see_job(copy.deepcopy(self.job))
+        self.gang = gang
+        self.the_operator_is_killed()
 
     def show(self, body: dict[str, Any]) -> dict[str, Any]:
         """Give an object its next version."""
@@ -262,7 +271,10 @@ class Life(RuleBasedStateMachine):
     @rule()
     def the_operator_is_killed(self) -> None:
         self.cache = Cache(clock=lambda: self.now)
+        self.cache.served = frozenset({NATIVE} if self.gang else ())
         self.cache.see_job(copy.deepcopy(self.job))
+        for group in self.groups.values():
+            self.cache.see_group(PODGROUPS, copy.deepcopy(group))
         for pod in self.pods.values():
             self.cache.see_pod(copy.deepcopy(pod))
 
@@ -279,6 +291,7 @@ class Life(RuleBasedStateMachine):
         for pod in self.pods.values():
             mine = pod["metadata"]["labels"]["ftjob.dev/attempt"] == present
             assert mine or "deletionTimestamp" in pod["metadata"], "every pod is wanted or goes"
+        assert set(self.groups) <= {f"digits-{present}"}, "a group goes with its attempt"
 
     @rule(created=PLACE)
     def the_operator_is_killed_while_it_acts(self, created: int) -> None:
@@ -340,7 +353,26 @@ class Life(RuleBasedStateMachine):
             return {("worker", index) for index in range(spec["workers"])}
         return {("chief" if spec.get("roles", {}).get("chief", {}).get("replicas") else "worker", 0)}
 
+    def found(self, manifest: dict[str, Any]) -> None:
+        """Create a PodGroup."""
+        body = copy.deepcopy(manifest)
+        assert body["metadata"]["name"] not in self.groups, "a plan never creates a group that exists"
+        self.uids += 1
+        body["metadata"]["uid"] = f"group-{self.uids}"
+        self.groups[body["metadata"]["name"]] = body
+        self.cache.see_group(PODGROUPS, self.show(body))
+
     def delete(self, decision: Plan) -> None:
+        self.delete_pods(decision)
+        for gone in decision.remove:
+            assert self.groups.pop(gone.name)["metadata"]["uid"] == gone.uid
+            self.cache.see_object_deleted(gone.uid)
+            for pod in self.pods.values():
+                if pod["spec"].get("schedulingGroup") == {"podGroupName": gone.name}:
+                    ended = "deletionTimestamp" in pod["metadata"] or "terminated" in self.state(pod)
+                    assert ended, "no pod outlives its group"
+
+    def delete_pods(self, decision: Plan) -> None:
         for ref in decision.delete:
             self.cache.dismiss(ref.uid)
             pod = self.pods.get(ref.name)
@@ -360,12 +392,17 @@ class Life(RuleBasedStateMachine):
                 answer = Refusal(refused[0], manifest["kind"], name, "not now", self.now + 4)
                 self.cache.refuse(wanted, answer)
                 return
+            if manifest["kind"] == "PodGroup":
+                self.found(manifest)
+                continue
             if manifest["kind"] != "Pod":
                 self.cache.remember_existing(wanted, manifest["kind"], name)
                 continue
             assert name not in self.pods, "a plan never creates a pod that exists"
             attempt = manifest["metadata"]["labels"]["ftjob.dev/attempt"]
             assert not self.alive_beside(attempt), "two attempts never run at once"
+            group = manifest["spec"].get("schedulingGroup", {}).get("podGroupName")
+            assert group is None or group in self.groups, "a pod's group comes before it"
             self.uids += 1
             body = copy.deepcopy(manifest)
             body["metadata"]["uid"] = f"pod-{self.uids}"
@@ -418,14 +455,27 @@ class Life(RuleBasedStateMachine):
         clean = self.job["spec"]["cleanPods"]
         assert clean == "None" or self.living(0) is None
         assert clean != "All" or not self.pods
+        assert not self.groups, "a group goes with its attempt"
 
 
 class LifeInPlace(Life):
     """One job that may start its ranks again in place, and does at least once."""
 
-    @initialize(workers=st.integers(1, 3), limit=st.integers(1, 3), deadline=st.none() | st.just(600))
-    def submit(self, workers: int, limit: int, deadline: int | None) -> None:
-        super().submit(workers=workers, success="AllWorkers", clean="Running", limit=limit, deadline=deadline)
+    @initialize(
+        workers=st.integers(1, 3),
+        limit=st.integers(1, 3),
+        deadline=st.none() | st.just(600),
+        gang=st.booleans(),
+    )
+    def submit(self, workers: int, limit: int, deadline: int | None, *, gang: bool = False) -> None:
+        super().submit(
+            workers=workers,
+            success="AllWorkers",
+            clean="Running",
+            limit=limit,
+            deadline=deadline,
+            gang=gang,
+        )
         self.a_rank_fails_in_pods_that_live(0)
 
 

@@ -178,12 +178,34 @@ CASES = {
     "tpu-multi-host-jax": dataclasses.replace(tpu("JAX", **V5E), name=LONGEST).template(ON_TPU_NODES),
     "tpu-3-slices-jax": tpu("JAX", **V5E, slices=3),
     "tpu-endpoints": tpu("TensorFlow", endpoints=["grpc://10.0.0.2:8470", "grpc://10.0.0.3:8470"]),
+    "native-gang-2-workers": job().workers(2).with_spec(scheduling={"priorityClassName": "high"}),
+    "native-gang-elastic": job()
+    .strategy("Torchrun")
+    .workers(3)
+    .with_spec(elastic={"minWorkers": 2, "maxWorkers": 4}),
+    "volcano-gang-2x2-gpus": job()
+    .workers(2)
+    .limits(gpu=2, cpu="500m", memory="2Gi")
+    .with_spec(scheduling={"gang": "Volcano", "queue": "team-a", "priorityClassName": "high"}),
+    "coscheduling-gang-2-workers": job()
+    .workers(2)
+    .with_spec(scheduling={"gang": "Coscheduling", "timeoutSeconds": 300}),
     "plain-2-in-one-zone": job()
     .workers(2)
     .with_spec(scheduling={"topologyKey": "topology.kubernetes.io/zone"})
     .template(BESIDE_OTHERS),
     "parameter-server-without-chief": job().strategy("ParameterServer").roles(chief=0),
 }
+
+
+NATIVE = (("scheduling.k8s.io/v1beta1", "PodGroup"),)
+SERVED: dict[str, tuple[tuple[str, str], ...]] = {
+    "native-gang-2-workers": NATIVE,
+    "native-gang-elastic": NATIVE,
+    "volcano-gang-2x2-gpus": (("scheduling.volcano.sh/v1beta1", "PodGroup"), *NATIVE),
+    "coscheduling-gang-2-workers": (("scheduling.x-k8s.io/v1alpha1", "PodGroup"), *NATIVE),
+}
+"""What the API server serves beside what every one does."""
 
 
 class Readable(yaml.SafeDumper):
@@ -205,7 +227,7 @@ def legible(manifest: Manifest) -> Manifest:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_whole_plan(name: str) -> None:
-    decision = decide(CASES[name], observed(existing=frozenset()))
+    decision = decide(CASES[name], observed(existing=frozenset(), served=SERVED.get(name, ())))
     assert decision.step is Step.START, decision.message
     shown = [legible(manifest) for manifest in decision.create]
     path = GOLDEN / f"{name}.yaml"

@@ -20,6 +20,12 @@ LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_SLICE = f"{GROUP}/slice"
 LABEL_STRATEGY = f"{GROUP}/strategy"
 
+POD_GROUP = "PodGroup"
+NATIVE_GANGS = ("scheduling.k8s.io/v1beta1", "scheduling.k8s.io/v1alpha3", "scheduling.k8s.io/v1alpha2")
+"""API versions of Kubernetes' own PodGroup (KEP-4671), best first: 1.37 has the first two, 1.36 the last."""
+VOLCANO_GANGS = ("scheduling.volcano.sh/v1beta1",)
+COSCHEDULING_GANGS = ("scheduling.x-k8s.io/v1alpha1",)
+
 ANNOTATION_CAPTURE = f"{GROUP}/capture"
 
 JOB_NAME_MAX = 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ftjob.api.defaults import mapping, roles_of, template_of, tpu_hosts
 from ftjob.api.rules import Rule
-from ftjob.api.spec import JobSpec
+from ftjob.api.spec import GangMode, JobSpec
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
@@ -25,6 +25,17 @@ def _has_several_slices_of_several_hosts(spec: JobSpec) -> bool:
 
 
 SCHEDULING_RULES: tuple[Rule, ...] = (
+    Rule(
+        field="spec.scheduling.queue",
+        message="it is a queue of Volcano, and the job does not ask for Volcano",
+        remedy="set scheduling.gang to Volcano, or remove queue; for Kueue label the job with "
+        "kueue.x-k8s.io/queue-name instead",
+        at="spec.scheduling",
+        cel="!has(self.queue) || self.?gang.orValue('Auto') == 'Volcano'",
+        broken=lambda spec: (
+            spec.scheduling.queue is not None and spec.scheduling.gang is not GangMode.VOLCANO
+        ),
+    ),
     Rule(
         field="spec.scheduling.topologyKey",
         message="the template has required podAffinity terms of its own, and Kubernetes counts only pods "

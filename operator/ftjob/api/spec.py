@@ -196,7 +196,12 @@ class Scheduling(Model):
 
     gang: Annotated[GangMode, Field(description="Who places all workers together or none.")] = GangMode.AUTO
     queue: Annotated[
-        str | None, Field(max_length=253, description="Queue of Volcano; for Kueue label the job instead.")
+        str | None,
+        Field(
+            max_length=253,
+            pattern=patterns.SUBDOMAIN,
+            description="Queue of Volcano; for Kueue label the job instead.",
+        ),
     ] = None
     priority_class_name: Annotated[
         str | None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from ftjob.api.spec import Model
+from ftjob.api.spec import GangMode, Model
 
 
 class StatusModel(Model):
@@ -196,6 +196,10 @@ class JobStatus(StatusModel):
         int, Field(description="Pods of role worker that have not ended, for the scale subresource.")
     ] = 0
     selector: Annotated[str | None, Field(description="Label selector of the workers.")] = None
+    gang: Annotated[
+        GangMode | None,
+        Field(description="Who places the pods of the present attempt all together; absent: nobody does."),
+    ] = None
     replaced: Annotated[
         dict[str, int] | None,
         Field(description="By index, how often a worker of an elastic job was replaced in this attempt."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ftjob.api.rules import Rule
-from ftjob.api.spec import GangMode, JobSpec, Tool
+from ftjob.api.spec import JobSpec, Tool
 
 
 def _not_yet(
@@ -25,22 +25,6 @@ def _not_yet(
 
 
 UNSUPPORTED: tuple[Rule, ...] = (
-    _not_yet(
-        "spec.scheduling.gang",
-        "gang scheduling",
-        "remove scheduling.gang, or set it to Auto or Off",
-        at="spec.scheduling",
-        cel="self.?gang.orValue('Auto') in ['Auto', 'Off']",
-        broken=lambda spec: spec.scheduling.gang not in {GangMode.AUTO, GangMode.OFF},
-    ),
-    _not_yet(
-        "spec.scheduling.queue",
-        "queues",
-        "remove scheduling.queue",
-        at="spec.scheduling",
-        cel="!has(self.queue)",
-        broken=lambda spec: spec.scheduling.queue is not None,
-    ),
     _not_yet(
         "spec.profiling.tools",
         "the tool Stacks",

@@ -7,17 +7,17 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from ftjob.api.names import LABEL_JOB, LABEL_UID
+from ftjob.api.names import LABEL_JOB, LABEL_UID, POD_GROUP
 from ftjob.control.agents import AgentError
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from ftjob.kube.port import CLAIM, JOB, POD, SECRET, SERVICE, resource_of
+from ftjob.kube.port import CLAIM, JOB, POD, RESOURCES, SECRET, SERVICE, in_use, resource_of
 from ftjob.plan.observed import Refusal, RefusalKind
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.control.context import Context
     from ftjob.kube.port import Manifest, Resource
-    from ftjob.plan.decision import Order, Plan, PodRef
+    from ftjob.plan.decision import ObjectRef, Order, Plan, PodRef
 
 AT_ONCE = 16
 """Requests in flight for one job; more only makes other jobs wait."""
@@ -32,6 +32,8 @@ async def apply(job: Job, decision: Plan, ctx: Context) -> None:
     if decision.delete:
         slots = asyncio.Semaphore(AT_ONCE)
         await _all(_delete(job, pod, ctx, slots) for pod in decision.delete)
+    for ref in decision.remove:
+        await _remove(job, ref, ctx)
     if decision.delete_job:
         with contextlib.suppress(NotFoundError, ConflictError):  # gone, or another job has the name now
             await ctx.kube.delete(JOB, job.namespace, job.name, uid=job.uid)
@@ -79,6 +81,18 @@ async def _delete(job: Job, pod: PodRef, ctx: Context, slots: asyncio.Semaphore)
         ctx.cache.see_pod(body)
 
 
+async def _remove(job: Job, ref: ObjectRef, ctx: Context) -> None:
+    resource = RESOURCES[ref.api_version, ref.kind]
+    try:
+        body = await ctx.kube.delete(resource, job.namespace, ref.name, uid=ref.uid)
+    except (NotFoundError, ConflictError):
+        body = {}
+    if body.get("kind") == ref.kind and "deletionTimestamp" in body["metadata"]:
+        _take_in(job, resource, body, ctx)  # whatever has a finalizer there lets it go later
+    else:
+        ctx.cache.see_object_deleted(ref.uid)
+
+
 async def _create_all(job: Job, manifests: tuple[Manifest, ...], ctx: Context) -> Refusal | None:
     """Create in order; once the first pod is accepted, the others follow concurrently."""
     first_pod = next((i for i, m in enumerate(manifests) if m["kind"] == POD.kind), len(manifests))
@@ -116,6 +130,10 @@ async def _create(job: Job, manifest: Manifest, ctx: Context) -> Refusal | None:
         return _refusal(job, manifest, RefusalKind.INVALID, error.message, ctx)
     except ForbiddenError as error:
         return _refusal(job, manifest, RefusalKind.FORBIDDEN, error.message, ctx)
+    except NotFoundError:
+        if resource in in_use(ctx.discovery.served):
+            ctx.discovery.soon()  # not served any more, or the namespace is gone
+        raise
     except ConflictError as error:
         if error.reason != "AlreadyExists":  # a quota that was updated at the same time: try again
             raise
@@ -130,6 +148,8 @@ def _take_in(job: Job, resource: Resource, body: Manifest, ctx: Context) -> None
         ctx.cache.see_pod(body)
     elif resource is SERVICE:
         ctx.cache.see_object(resource, body)
+    elif resource.kind == POD_GROUP:
+        ctx.cache.see_group(resource, body)
     else:
         ctx.cache.remember_existing(job, resource.kind, body["metadata"]["name"])
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ftjob.api.job import Job, parse_job
 from ftjob.api.names import LABEL_JOB, LABEL_UID
 from ftjob.kube.port import JOB, POD, Resource
-from ftjob.plan.observed import LeaderReport, Observed, PodState, Refusal, read_pod
+from ftjob.plan.gang import read_group
+from ftjob.plan.observed import GroupState, LeaderReport, Observed, PodState, Refusal, read_pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ class _Family:
     key: Key
     pods: dict[str, PodState] = field(default_factory=dict)
     objects: set[tuple[str, str]] = field(default_factory=set)
+    groups: dict[str, GroupState] = field(default_factory=dict)
     refusal: Refusal | None = None
     refused_generation: int = 0
     refused_times: int = 0
@@ -68,6 +70,8 @@ class Cache:
         self._places: dict[str, tuple[Resource, str, str, str]] = {}
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._dismissed: set[str] = set()
+        self.served: frozenset[tuple[str, str]] = frozenset()
+        """(apiVersion, kind) of the optional kinds that the API server serves."""
 
     # -- what is seen ---------------------------------------------------------------------------------
 
@@ -161,6 +165,20 @@ class Cache:
         objects.add((resource.kind, meta["name"]))
         return None if known else key
 
+    def see_group(self, resource: Resource, body: Manifest) -> Key | None:
+        """Take in a PodGroup of ours; return its job's key if what we read of it is news."""
+        meta = body["metadata"]
+        labels = meta.get("labels") or {}
+        job_uid = labels.get(LABEL_UID)
+        if not job_uid or not self._is_news(body):
+            return None
+        key = (meta["namespace"], labels.get(LABEL_JOB, ""))
+        self._places[meta["uid"]] = (resource, meta["namespace"], meta["name"], job_uid)
+        groups, group = self._family(job_uid, key).groups, read_group(body)
+        known = groups.get(group.uid) == group
+        groups[group.uid] = group
+        return None if known else key
+
     def see_object_deleted(self, uid: str) -> Key | None:
         """Take in that an object is gone; return the key of its job, which may want it back."""
         place = self._places.pop(uid, None)
@@ -169,6 +187,7 @@ class Cache:
         if place is None or family is None:
             return None
         family.objects.discard((place[0].kind, place[2]))
+        family.groups.pop(uid, None)
         self._tidy(place[3])
         return family.key
 
@@ -231,6 +250,8 @@ class Cache:
                 )
             ),
             existing=frozenset(family.objects),
+            groups=tuple(sorted(family.groups.values(), key=lambda group: (group.name, group.uid))),
+            served=self.served,
             refusal=family.refusal,
             report=family.report,
             first_ends=dict(family.first_ends),

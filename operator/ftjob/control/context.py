@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from ftjob.control.agents import Agents
     from ftjob.control.cache import Cache
+    from ftjob.control.discovery import Discovery
     from ftjob.control.events import Events
     from ftjob.control.metrics import Metrics
     from ftjob.control.queue import Queue
@@ -29,6 +30,7 @@ class Context:
     events: Events
     agents: Agents
     metrics: Metrics
+    discovery: Discovery
     config: Config
     clock: Callable[[], float]
     """Unix time."""

@@ -14,6 +14,7 @@ from ftjob.control.agents import Agents
 from ftjob.control.cache import Cache
 from ftjob.control.clock import steady_clock
 from ftjob.control.context import Context
+from ftjob.control.discovery import Discovery
 from ftjob.control.events import Events
 from ftjob.control.leader import Leader
 from ftjob.control.metrics import Metrics
@@ -98,6 +99,9 @@ async def _lead(
     if leader is not None:
         start("lease", leader.keep())
     key = await agent_key(kube, options.pod_namespace)
+    discovery = Discovery(kube)
+    await _unless(stop, discovery.start())
+    cache.served = discovery.served
     ctx = Context(
         kube=kube,
         cache=cache,
@@ -106,6 +110,7 @@ async def _lead(
         events=Events(kube, options.pod_name),
         agents=Agents(key),
         metrics=state.metrics,
+        discovery=discovery,
         config=replace(options.config, agent_key=key),
         clock=clock,
     )
@@ -117,6 +122,7 @@ async def _lead(
             start(f"worker {number}", work(ctx))
         start("sweeper", sweeper.run())
         start("events", ctx.events.run())
+        start("discovery", discovery.run())
         start("progress", follow_jobs(ctx))
         start("watches", watch(cache, queue, namespace=options.namespace, relisted=sweeper.soon, stop=stop))
         logger.info("ready: serving %s", options.namespace or "all namespaces")

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ftjob.control.cache import is_newer
-from ftjob.control.watch import WATCHED, take_in
+from ftjob.control.watch import take_in, watched
 from ftjob.kube.errors import ApiError, NotFoundError
 from ftjob.kube.port import JOB
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 async def fill(kube: Kube, cache: Cache, queue: Queue, namespace: str | None) -> None:
     """Read everything once, so that no decision is made on half of the facts; waits for the CRD."""
-    for resource, selector in WATCHED:
+    for resource, selector in watched(cache.served):
         while True:
             try:
                 async for page in kube.list_pages(resource, namespace, selector=selector):
@@ -89,7 +89,7 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Compare once; what the watches bring while we wait is no loss."""
-        for resource, selector in WATCHED:
+        for resource, selector in watched(self._cache.served):
             listed: dict[str, tuple[str, str, str]] = {}
             pages = self._kube.list_pages(resource, self._namespace, selector=selector, metadata_only=True)
             async for page in pages:

@@ -18,7 +18,7 @@ import aiohttp
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     import kopf
     from aiohttp.connector import Connection
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 def tapped_session(
     info: kopf.ConnectionInfo,
-    resources: Mapping[str, Resource],
+    resources: Iterable[Resource],
     take: Take,
     listed: Callable[[], None],
 ) -> aiohttp.ClientSession:
@@ -45,16 +45,17 @@ def tapped_session(
     Parameters
     ----------
     resources
-        By plural name.
+        Those to take out.
     listed
         Called after each list: what vanished before it is not in it, and nobody says so.
     """
+    places = {tuple(resource.path(None).strip("/").split("/")): resource for resource in resources}
 
     class Tapped(aiohttp.ClientResponse):
         """An answer to kopf."""
 
         def _resource(self) -> Resource | None:
-            return resources.get(self.url.name) if self.method == "GET" and self.status == 200 else None
+            return _at(places, self.url.parts) if self.method == "GET" and self.status == 200 else None
 
         async def start(self, connection: Connection) -> aiohttp.ClientResponse:
             """Read the headers; of a watch, put the tap before the content."""
@@ -83,6 +84,13 @@ def tapped_session(
         response_class=Tapped,
         read_bufsize=READ_BUFFER,
     )
+
+
+def _at(places: Mapping[tuple[str, ...], Resource], parts: tuple[str, ...]) -> Resource | None:
+    """Return the resource that a path lists; a proxy may have put something before the path."""
+    if parts[-3:-2] == ("namespaces",):
+        parts = (*parts[:-3], parts[-1])
+    return places.get(parts[-3:]) or places.get(parts[-4:])
 
 
 class Watch:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import kopf
 
-from ftjob.api.names import LABEL_UID
+from ftjob.api.names import LABEL_UID, POD_GROUP
 from ftjob.control.tap import tapped_session
 from ftjob.kube.credentials import connection_info
-from ftjob.kube.port import JOB, POD, SERVICE, Resource
+from ftjob.kube.port import JOB, POD, SERVICE, Resource, in_use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 OURS = LABEL_UID
 """Label selector of what belongs to jobs: the label exists."""
 
-WATCHED = ((JOB, ""), (POD, OURS), (SERVICE, OURS))
+
+def watched(served: frozenset[tuple[str, str]]) -> tuple[tuple[Resource, str], ...]:
+    """Return what is watched, each kind with its label selector."""
+    return ((JOB, ""), (POD, OURS), (SERVICE, OURS), *((resource, OURS) for resource in in_use(served)))
 
 
 async def watch(
@@ -42,7 +45,7 @@ async def watch(
     identity: Any = "ftjob-operator"
     tasks = await kopf.spawn_tasks(
         registry=registry(cache, queue, relisted=relisted),
-        settings=settings(),
+        settings=settings(watched(cache.served)),
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],
         standalone=True,
@@ -74,15 +77,17 @@ def registry(cache: Cache, queue: Queue, *, relisted: Callable[[], None]) -> kop
         return kopf.AiohttpSession(
             server=info.server,
             default_namespace=info.default_namespace,
-            aiohttp_session=tapped_session(info, {r.plural: r for r, _ in WATCHED}, take, relisted),
+            aiohttp_session=tapped_session(info, [r for r, _ in watched(cache.served)], take, relisted),
         )
 
     def handle(resource: Resource) -> None:
-        @kopf.on.event(resource.group, resource.version, resource.plural, registry=found, id=resource.plural)
+        name = f"{resource.plural}.{resource.group}"
+
+        @kopf.on.event(resource.group, resource.version, resource.plural, registry=found, id=name)
         async def seen(event: kopf.RawEvent, **_: Any) -> None:
             take(resource, event["type"], event["object"])
 
-    for resource, _ in WATCHED:
+    for resource, _ in watched(cache.served):
         handle(resource)
     return found
 
@@ -94,10 +99,19 @@ def take_in(cache: Cache, resource: Resource, kind: str | None, body: Any) -> Ke
         return cache.see_job_deleted(body) if deleted else cache.see_job(body)
     if resource is POD:
         return cache.see_pod_deleted(body) if deleted else cache.see_pod(body)
-    return cache.see_object_deleted(body["metadata"]["uid"]) if deleted else cache.see_object(resource, body)
+    if deleted:
+        return cache.see_object_deleted(body["metadata"]["uid"])
+    if resource.kind == POD_GROUP:
+        return cache.see_group(resource, typed(resource, body))
+    return cache.see_object(resource, body)
 
 
-def settings() -> kopf.OperatorSettings:
+def typed(resource: Resource, body: Any) -> Any:
+    """Return an object with its type, which items of a list don't have."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+
+
+def settings(kinds: tuple[tuple[Resource, str], ...]) -> kopf.OperatorSettings:
     """Return kopf's settings: a host of watches that writes nothing."""
     found = kopf.OperatorSettings()
     found.posting.enabled = False
@@ -105,7 +119,7 @@ def settings() -> kopf.OperatorSettings:
     found.scanning.disabled = True
     found.watching.chunk_size = 500
     found.execution.max_workers = 1
-    for resource, selector in WATCHED:
+    for resource, selector in kinds:
         if selector:
             found.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
     return found

@@ -33,6 +33,8 @@ TRIES = 5
 LONGEST_WAIT = 10.0
 MEGABYTE = 1 << 20
 
+_DISCOVERY = Resource("", "", "APIGroupDiscoveryList", "apis")
+_AGGREGATED = "application/json;as=APIGroupDiscoveryList;g=apidiscovery.k8s.io;v=v2"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -119,6 +121,16 @@ class HttpKube:
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
                 return
+
+    async def served(self) -> frozenset[tuple[str, str]]:
+        """Ask for all groups, versions and kinds in one request (aggregated discovery, KEP-3352)."""
+        found = await self._request("list", _DISCOVERY, "/apis", headers={"Accept": _AGGREGATED})
+        return frozenset(
+            (f"{group['metadata']['name']}/{version['version']}", resource["responseKind"]["kind"])
+            for group in found.get("items") or ()
+            for version in group.get("versions") or ()
+            for resource in version.get("resources") or ()
+        )
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object, strictly."""

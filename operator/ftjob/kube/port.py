@@ -47,7 +47,30 @@ CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 EVENT = Resource("events.k8s.io", "v1", "Event", "events")
 
-RESOURCES = {(r.api_version, r.kind): r for r in (JOB, POD, SERVICE, SECRET, CLAIM, LEASE, EVENT)}
+
+def _versions(api_versions: tuple[str, ...], kind: str, plural: str) -> tuple[Resource, ...]:
+    places = (api_version.split("/") for api_version in api_versions)
+    return tuple(Resource(group, version, kind, plural) for group, version in places)
+
+
+POD_GROUPS = tuple(
+    _versions(versions, names.POD_GROUP, "podgroups")
+    for versions in (names.NATIVE_GANGS, names.VOLCANO_GANGS, names.COSCHEDULING_GANGS)
+)
+
+OPTIONAL = POD_GROUPS
+"""Kinds that not every API server serves, each in its versions, best first."""
+
+RESOURCES = {
+    (r.api_version, r.kind): r
+    for r in (JOB, POD, SERVICE, SECRET, CLAIM, LEASE, EVENT, *(r for family in OPTIONAL for r in family))
+}
+
+
+def in_use(served: frozenset[tuple[str, str]]) -> tuple[Resource, ...]:
+    """Return the optional kinds that are served, each in its best version."""
+    found = ([r for r in family if (r.api_version, r.kind) in served] for family in OPTIONAL)
+    return tuple(versions[0] for versions in found if versions)
 
 
 def resource_of(manifest: Manifest) -> Resource:
@@ -76,6 +99,10 @@ class Kube(Protocol):
         metadata_only
             Whether only ``metadata`` is wanted; saves most of the bytes.
         """
+        ...
+
+    async def served(self) -> frozenset[tuple[str, str]]:
+        """Return (apiVersion, kind) of everything that the API server serves, core kinds aside."""
         ...
 
     async def create(self, manifest: Manifest) -> Manifest:

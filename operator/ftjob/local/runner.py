@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ftjob.api.defaults import trainer_of
 from ftjob.api.job import parse_job
+from ftjob.api.spec import GangMode
 from ftjob.api.status import Phase
 from ftjob.local.agents import Agent, wait_until_ended
 from ftjob.local.ending import Ending, ended_by
@@ -37,6 +38,7 @@ from ftjob.plan.worker import build_worker
 if TYPE_CHECKING:
     from types import FrameType
 
+    from ftjob.api.job import Job
     from ftjob.api.status import JobStatus
     from ftjob.local.outputs import OutputsFolder
 
@@ -86,7 +88,7 @@ class Runner:
 
     def __init__(self, body: dict[str, Any], outputs: OutputsFolder, settings: Settings, view: View) -> None:
         self._body = _as_created(body)
-        self._job = parse_job(self._body)
+        self._job = _on_one_machine(parse_job(self._body))
         self._outputs = outputs
         self._settings = settings
         self._view = view
@@ -317,6 +319,14 @@ def _state(agent: Agent, rank: int) -> str:
     if message.failure is not None and message.failure.rank == rank:
         return "Stopped" if message.failure.kind == "Stopped" else "Failed"
     return "Succeeded" if message.state == "Succeeded" else "Stopped"
+
+
+def _on_one_machine(job: Job) -> Job:
+    """Return the job as far as one machine is concerned: no scheduler has to place it."""
+    if job.spec is None:
+        return job
+    placed = job.spec.scheduling.model_copy(update={"gang": GangMode.OFF, "queue": None})
+    return replace(job, spec=job.spec.model_copy(update={"scheduling": placed}))
 
 
 def _as_created(body: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ftjob.plan.decision import Plan, Step
 from ftjob.plan.elastic import REPLACED, counted, present_pods, replacements
 from ftjob.plan.elastic import has_succeeded as elastic_success
 from ftjob.plan.ending import after_failures, end_of_attempt, give_up, may_still_run, refs, to_clean
+from ftjob.plan.gang import arrange, gang_problem
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.objects import build_claim, build_pod, build_secret, build_service, service_name
 from ftjob.plan.observed import RefusalKind
@@ -24,7 +25,7 @@ from ftjob.plan.waiting import why_not_running
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ftjob.api.job import Job
+    from ftjob.api.job import Job, Problem
     from ftjob.api.status import JobStatus
     from ftjob.plan.decision import Config, Manifest, PodRef
     from ftjob.plan.elastic import Replacements
@@ -59,10 +60,14 @@ def plan(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
     config
         The operator's settings.
     """
+    return arrange(_decide(job, observed, now=now, config=config), job, observed)
+
+
+def _decide(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
     if _is_at_rest(job):
         return _rest(job, observed.pods, now=now)
     if job.status.start_time is None or job.spec is None:
-        problems = validate(job)
+        problems = validate(job) or impossible(job, observed)
         if problems:
             message = "; ".join(str(problem) for problem in problems[:5])
             more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
@@ -90,6 +95,12 @@ def plan(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
     if decision is None:
         decision = _go_on(job, observed, pods, now=now, config=config)
     return _with_limits(decision, job, now)
+
+
+def impossible(job: Job, observed: Observed) -> tuple[Problem, ...]:
+    """Return what a good job asks for that this cluster can't do."""
+    found = gang_problem(job.spec, observed.served) if job.spec is not None else None
+    return (found,) if found is not None else ()
 
 
 def has_begun(status: JobStatus) -> bool:
@@ -245,7 +256,7 @@ def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: flo
     left = _until_start_timeout(job, now)
     if left is not None and left <= 0:
         assert job.spec is not None
-        _, why = why_not_running(pods)
+        _, why = why_not_running(pods, observed.groups)
         limit = job.spec.scheduling.timeout_seconds
         message = f"not all workers ran within scheduling.timeoutSeconds ({limit} s): {why}"
         return replace(give_up(job, pods, START_TIMEOUT, message), delete=refs(observed.pods))

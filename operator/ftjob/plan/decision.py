@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from ftjob.api.job import Problem
+    from ftjob.api.spec import GangMode
     from ftjob.api.status import Failure
     from ftjob.plan.elastic import Replacements
     from ftjob.plan.restart import Verdict
@@ -49,6 +50,16 @@ class PodRef:
 
 
 @dataclass(frozen=True)
+class ObjectRef:
+    """Another object to delete."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
 class Order:
     """What the agents are told whose ranks are dead; to say it again changes nothing."""
 
@@ -65,12 +76,16 @@ class Plan:
     create: tuple[Manifest, ...] = ()
     """In order; a refusal of one stops the rest."""
     delete: tuple[PodRef, ...] = ()
+    remove: tuple[ObjectRef, ...] = ()
+    """What went with the pods."""
     reason: str = ""
     message: str = ""
     problems: tuple[Problem, ...] = ()
     failure: Failure | None = None
     verdict: Verdict | None = None
     """Why an attempt that has failed is or is not followed by another."""
+    gang: GangMode | None = None
+    """Who places the pods of the present attempt together, if anyone."""
     replacements: Replacements | None = None
     """Workers of an elastic job that others follow: status counts them, then the pods come."""
     in_place: bool = False

@@ -75,7 +75,8 @@ def owner_reference(job: Job) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": KIND, "name": job.name, "uid": job.uid, "controller": True}
 
 
-def _meta(job: Job, name: str) -> dict[str, Any]:
+def child_meta(job: Job, name: str) -> dict[str, Any]:
+    """Return the metadata of an object that belongs to a job."""
     return {
         "name": name,
         "namespace": job.namespace,
@@ -89,7 +90,7 @@ def build_service(job: Job) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _meta(job, service_name(job)),
+        "metadata": child_meta(job, service_name(job)),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
@@ -103,7 +104,7 @@ def build_secret(job: Job, config: Config) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": _meta(job, secret_name(job)),
+        "metadata": child_meta(job, secret_name(job)),
         "immutable": True,
         "type": "Opaque",
         "stringData": {TOKEN_KEY: bearer_token(config.agent_key, job.uid)},
@@ -119,7 +120,7 @@ def build_claim(job: Job, config: Config) -> Manifest | None:
     outputs = job.spec.outputs
     if outputs is None or outputs.claim_name:
         return None
-    meta = _meta(job, claim_name(job))
+    meta = child_meta(job, claim_name(job))
     if outputs.when_deleted is WhenDeleted.RETAIN:
         del meta["ownerReferences"]
     spec: dict[str, Any] = {
@@ -138,7 +139,7 @@ def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> 
     template = copy.deepcopy(template_of(job.spec, worker.role))
     user_meta = template.get("metadata") or {}
     spec: dict[str, Any] = template.get("spec") or {}
-    meta = _meta(job, worker.name)
+    meta = child_meta(job, worker.name)
     meta["labels"] = {
         **(user_meta.get("labels") or {}),
         **meta["labels"],

@@ -112,6 +112,18 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class GroupState:
+    """The PodGroup of an attempt."""
+
+    api_version: str
+    name: str
+    uid: str
+    deleting: bool = False
+    waiting: str | None = None
+    """Why its pods are not placed, in the scheduler's own words: ``Unschedulable: …``."""
+
+
+@dataclass(frozen=True)
 class LeaderReport:
     """What the agent of index 0 says about the whole job (``GET /v1/progress``)."""
 
@@ -139,6 +151,9 @@ class Observed:
     """Names of living pods of an earlier job of the same name."""
     existing: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     """(kind, name) of our Service, Secret and claim, as far as they are known to exist."""
+    groups: tuple[GroupState, ...] = ()
+    served: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    """(apiVersion, kind) of what the API server serves beside what every one does."""
     refusal: Refusal | None = None
     report: LeaderReport | None = None
     first_ends: Mapping[int, float] = field(default_factory=dict)

@@ -75,6 +75,7 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
         update={
             "observed_generation": job.generation,
             "selector": _selector(job),
+            "gang": decision.gang,
             "progress": progress,
             "profile": profile_status(job, observed, pods, final=final),
             "display": _display(after.roles, progress, after, final=final),
@@ -92,9 +93,10 @@ def _in_attempt(
     spec = job.spec
     runs = all(role.ready + role.succeeded >= enough_workers(spec, role.desired) for role in roles)
     phase = _phase(status, decision, runs=runs)
+    waits = why_not_running(pods, observed.groups)
     changes: dict[str, Any] = {
         "phase": phase,
-        "conditions": _conditions(job, stamp, *_life(job, observed, decision, phase, pods)),
+        "conditions": _conditions(job, stamp, *_life(job, observed, decision, phase, waits)),
         "roles": roles,
         "start_time": status.start_time or stamp,
         "next_restart_time": None,
@@ -320,7 +322,7 @@ def _conditions(job: Job, stamp: str, *found: tuple[ConditionType, str, str, str
 
 
 def _life(
-    job: Job, observed: Observed, decision: Plan, phase: Phase, pods: tuple[PodState, ...]
+    job: Job, observed: Observed, decision: Plan, phase: Phase, waits: tuple[str, str]
 ) -> list[tuple[ConditionType, str, str, str]]:
     """Return what the conditions of a started job say."""
     ended = (ConditionType.RUNNING, "False", "Finished", "the job has ended")
@@ -343,7 +345,7 @@ def _life(
     # A restart is over when all workers run again.
     old = {condition.type: condition for condition in job.status.conditions}
     restarting = old.get(ConditionType.RESTARTING)
-    found = [ADMITTED, (ConditionType.RUNNING, "False", *why_not_running(pods)), *_resumed(job.status)]
+    found = [ADMITTED, (ConditionType.RUNNING, "False", *waits), *_resumed(job.status)]
     if restarting is not None:
         found.append((ConditionType.RESTARTING, "True", restarting.reason, restarting.message))
     return found

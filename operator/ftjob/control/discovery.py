@@ -1,0 +1,75 @@
+"""What the API server serves beside what every one does: the kinds of gang schedulers.
+
+What is watched is fixed when the operator starts. So when the answer changes, which is rare (an upgrade, an
+installed or removed scheduler), the operator ends and its Deployment starts it anew: nothing is lost by that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from ftjob.kube.errors import ApiError
+from ftjob.kube.port import OPTIONAL
+
+if TYPE_CHECKING:
+    from ftjob.kube.port import Kube
+
+    Served = frozenset[tuple[str, str]]
+
+EVERY_SECONDS = 600.0
+SETTLE_SECONDS = 5.0
+RETRY_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Discovery:
+    """Looks now and then whether the API server still serves the same."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._wanted = asyncio.Event()
+        self.served: Served = frozenset()
+        """(apiVersion, kind) of the optional kinds that are there."""
+
+    def soon(self) -> None:
+        """Have a look soon: something was not there."""
+        self._wanted.set()
+
+    async def start(self) -> None:
+        """Look for the first time; waits for an answer."""
+        while True:
+            try:
+                self.served = await self._look()
+                break
+            except ApiError as error:
+                logger.warning("can't ask the API server what it serves: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+        if self.served:
+            logger.info("served: %s", ", ".join(f"{kind} {version}" for version, kind in sorted(self.served)))
+
+    async def run(self) -> None:
+        """Look every ten minutes, or soon after something was missing; return when the answer has changed."""
+        while True:
+            try:
+                async with asyncio.timeout(EVERY_SECONDS):
+                    await self._wanted.wait()
+                await asyncio.sleep(SETTLE_SECONDS)
+            except TimeoutError:
+                pass
+            self._wanted.clear()
+            try:
+                now = await self._look()
+            except ApiError as error:
+                logger.warning("can't ask the API server what it serves: %s", error)
+                continue
+            if now != self.served:
+                changed = ", ".join(f"{kind} {version}" for version, kind in sorted(now ^ self.served))
+                logger.warning("the API server has come to serve or to lack %s; starting anew", changed)
+                return
+
+    async def _look(self) -> Served:
+        known = {(resource.api_version, resource.kind) for family in OPTIONAL for resource in family}
+        return frozenset(await self._kube.served() & known)

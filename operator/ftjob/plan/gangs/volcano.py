@@ -1,0 +1,59 @@
+"""Volcano's gangs (volcano.sh/docs/podgroup): a queue of its own, and a scheduler of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ftjob.api.names import VOLCANO_GANGS
+from ftjob.api.spec import GangMode
+from ftjob.plan.gangs.base import Gang, priority_class
+from ftjob.plan.resources import requests_of
+
+if TYPE_CHECKING:
+    from ftjob.api.job import Job
+    from ftjob.plan.decision import Manifest
+
+SCHEDULER = "volcano"
+GROUP_ANNOTATION = "scheduling.k8s.io/group-name"
+REFUSED, PLACED = "Unschedulable", "Scheduled"
+
+
+class Volcano(Gang):
+    """A PodGroup of scheduling.volcano.sh; pods name it in an annotation."""
+
+    mode: ClassVar[GangMode] = GangMode.VOLCANO
+    versions: ClassVar[tuple[str, ...]] = VOLCANO_GANGS
+    missing: ClassVar[str] = "this cluster does not serve Volcano's PodGroup (scheduling.volcano.sh/v1beta1)"
+    remedy: ClassVar[str] = "install Volcano, or set scheduling.gang to Auto or Off"
+
+    def group_spec(self, job: Job, version: str, count: int, pods: tuple[Manifest, ...]) -> dict[str, Any]:
+        """Return a gang of so many pods in the job's queue, with what they ask for together."""
+        assert job.spec is not None
+        spec: dict[str, Any] = {"minMember": count}
+        if job.spec.scheduling.queue is not None:
+            spec["queue"] = job.spec.scheduling.queue
+        priority = priority_class(pods)
+        if priority:
+            spec["priorityClassName"] = priority
+        if pods:
+            spec["minResources"] = requests_of(pods[:count])
+        return spec
+
+    def join(self, pod: Manifest, group: str) -> None:
+        """Name the group, and Volcano's scheduler unless the template names another."""
+        pod["metadata"]["annotations"][GROUP_ANNOTATION] = group
+        pod["spec"].setdefault("schedulerName", SCHEDULER)
+
+    def waiting(self, group: dict[str, Any]) -> str | None:
+        """Return the words of its condition Unschedulable, or that the queue has not let it in."""
+        status = group.get("status") or {}
+        conditions = {c.get("type"): c for c in status.get("conditions") or ()}
+        refused, placed = conditions.get(REFUSED, {}), conditions.get(PLACED, {})
+        times = [str(c.get("lastTransitionTime", "")) for c in (refused, placed)]
+        phase = status.get("phase")
+        if refused.get("status") == "True" and times[0] >= times[1] and phase != "Running":
+            return f"{REFUSED}: {refused.get('message', '')}"
+        if phase == "Pending":
+            queue = (group.get("spec") or {}).get("queue") or "default"
+            return f"Pending: Volcano's queue {queue} has not let it in yet"
+        return None

@@ -1,0 +1,57 @@
+"""Gangs as Kubernetes' own scheduler places them: all pods or none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from support.cluster import CONTEXT, conditions, job
+
+if TYPE_CHECKING:
+    from support.cluster import Cluster
+
+
+def nodes() -> int:
+    """Return on how many nodes pods without tolerations may run."""
+    command = ["kubectl", "--context", CONTEXT, "get", "nodes", "-o", "json"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["items"]
+    return sum(not node["spec"].get("taints") for node in found)
+
+
+def spread(name: str, *, workers: int, seconds: int) -> dict[str, Any]:
+    """Return a job that has each pod on a node of its own."""
+    apart = {"labelSelector": {"matchLabels": {"app": name}}, "topologyKey": "kubernetes.io/hostname"}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}}
+    made = job(name, ["true"], workers=workers, affinity=affinity)
+    made["spec"]["template"]["metadata"] = {"labels": {"app": name}}
+    made["spec"]["scheduling"] = {"timeoutSeconds": seconds}
+    return made
+
+
+def test_a_gang_without_room_runs_no_pod_says_why_gives_up_and_leaves_nothing(cluster: Cluster) -> None:
+    cluster.apply(spread("crowd", workers=nodes() + 1, seconds=30))
+    cluster.until("ftj", "crowd", '{.status.conditions[?(@.type=="Running")].reason}=Unschedulable')
+    waiting = cluster.get("ftj", "crowd")
+    assert waiting["status"]["phase"] == "Starting"
+    assert waiting["status"]["gang"] == "Native"
+    assert "crowd-0" in conditions(waiting)["Running"]["message"]
+    pods = [p for p in cluster.items("pods") if p["metadata"]["labels"].get("app") == "crowd"]
+    assert len(pods) == nodes() + 1
+    assert not [p["metadata"]["name"] for p in pods if p["spec"].get("nodeName")]
+    failed = conditions(cluster.finished("crowd", seconds=120))["Failed"]
+    assert failed["reason"] == "StartTimeout"
+    assert "scheduling.timeoutSeconds (30 s)" in failed["message"]
+    mine = ("-l", "ftjob.dev/job=crowd", "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "pods,podgroups.scheduling.k8s.io", *mine)
+
+
+def test_a_gang_with_room_runs(cluster: Cluster) -> None:
+    cluster.apply(spread("fits", workers=nodes(), seconds=240))
+    done = cluster.finished("fits")
+    assert done["status"]["phase"] == "Succeeded"
+    pods = [p for p in cluster.items("pods") if p["metadata"]["labels"].get("app") == "fits"]
+    assert {p["spec"]["schedulingGroup"]["podGroupName"] for p in pods} == {"fits-0"}
+    assert len({p["spec"]["nodeName"] for p in pods}) == nodes()
+    mine = ("-l", "ftjob.dev/job=fits", "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "podgroups.scheduling.k8s.io", *mine)

@@ -1,0 +1,91 @@
+"""What the API server serves: known at the start, and a change of it ends the operator."""
+
+import asyncio
+
+import pytest
+from support.control_fake import FakeKube
+
+from ftjob.control import discovery as module
+from ftjob.control.cache import Cache
+from ftjob.control.discovery import Discovery
+from ftjob.control.watch import take_in, watched
+from ftjob.kube.errors import UnavailableError
+from ftjob.kube.port import POD_GROUPS
+
+BETA = ("scheduling.k8s.io/v1beta1", "PodGroup")
+ALPHA = ("scheduling.k8s.io/v1alpha3", "PodGroup")
+RESOURCE = POD_GROUPS[0][0]
+
+
+async def test_only_what_concerns_us_counts() -> None:
+    kube = FakeKube(kinds={BETA, ("example.com/v1", "Thing")})
+    found = Discovery(kube)
+    await found.start()
+    assert found.served == {BETA}
+
+
+async def test_the_first_look_waits_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(FakeKube):
+        async def served(self) -> frozenset[tuple[str, str]]:
+            if not self.calls:
+                self.calls.append(("list", "", ""))
+                raise UnavailableError(0, "Away", "")
+            return frozenset(self.kinds)
+
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    found = Discovery(Late(kinds={BETA}))
+    await found.start()
+    assert found.served == {BETA}
+
+
+async def test_it_ends_when_the_answer_has_changed_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.0)
+
+    class Counted(FakeKube):
+        """Says when it was asked again."""
+
+        looked: asyncio.Queue[int]
+
+        async def served(self) -> frozenset[tuple[str, str]]:
+            answer = await super().served()
+            if len(self.calls) > 1:
+                self.looked.put_nowait(len(self.calls))
+            return answer
+
+    kube = Counted(kinds={BETA})
+    kube.looked = asyncio.Queue()
+    found = Discovery(kube)
+    await found.start()
+    running = asyncio.create_task(found.run())
+    found.soon()
+    looks = await asyncio.wait_for(kube.looked.get(), timeout=60)
+    assert (looks, running.done()) == (2, False)
+    kube.kinds.clear()
+    found.soon()
+    await asyncio.wait_for(running, timeout=60)
+
+
+def test_of_several_versions_one_is_watched() -> None:
+    names = [(resource.api_version, selector) for resource, selector in watched(frozenset({ALPHA, BETA}))]
+    assert names.count((BETA[0], "ftjob.dev/uid")) == 1
+    assert ALPHA[0] not in {version for version, _ in names}
+
+
+def test_a_group_is_known_from_lists_and_watches() -> None:
+    meta = {
+        "name": "digits-0",
+        "namespace": "default",
+        "uid": "g",
+        "resourceVersion": "5",
+        "labels": {"ftjob.dev/job": "digits", "ftjob.dev/uid": "job-1"},
+    }
+    cache = Cache()
+    assert take_in(cache, RESOURCE, None, {"metadata": meta}) == ("default", "digits")
+    assert cache.known(RESOURCE) == {"g": ("default", "digits-0", "5")}
+    newer = {"metadata": {**meta, "resourceVersion": "6"}}
+    assert take_in(cache, RESOURCE, "MODIFIED", newer) is None, "nothing that we read has changed"
+    condition = {"type": "PodGroupInitiallyScheduled", "status": "False", "reason": "Unschedulable"}
+    words = {"metadata": {**meta, "resourceVersion": "7"}, "status": {"conditions": [condition]}}
+    assert take_in(cache, RESOURCE, "MODIFIED", words) == ("default", "digits")
+    assert take_in(cache, RESOURCE, "DELETED", words) == ("default", "digits")
+    assert cache.known(RESOURCE) == {}
