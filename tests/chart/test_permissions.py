@@ -19,10 +19,19 @@ JOBS = {
     ("scheduling.k8s.io", "podgroups"): "get list watch create delete",
     ("scheduling.volcano.sh", "podgroups"): "get list watch create delete",
     ("scheduling.x-k8s.io", "podgroups"): "get list watch create delete",
+    ("kueue.x-k8s.io", "workloads"): "get list watch create delete",
+    ("kueue.x-k8s.io", "workloads/status"): "patch",
     ("events.k8s.io", "events"): "create",
 }
 NEEDED = frozenset(
     Grant(group, kind, verb) for (group, kind), verbs in JOBS.items() for verb in verbs.split()
+)
+CLUSTER_WIDE = frozenset(
+    {
+        Grant("kueue.x-k8s.io", "resourceflavors", "get"),
+        Grant("kueue.x-k8s.io", "workloadpriorityclasses", "get"),
+        Grant("scheduling.k8s.io", "priorityclasses", "get"),
+    }
 )
 OWN = frozenset(
     {
@@ -49,7 +58,7 @@ def roles(objects: list[Object]) -> dict[tuple[str, str], frozenset[Grant]]:
 
 
 def test_cluster_wide_the_operator_gets_what_it_needs_and_no_more() -> None:
-    assert roles(render()) == {("ClusterRole", ""): NEEDED, ("Role", "ftjob-system"): OWN}
+    assert roles(render()) == {("ClusterRole", ""): NEEDED | CLUSTER_WIDE, ("Role", "ftjob-system"): OWN}
 
 
 def test_in_one_namespace_the_same_rights_end_at_its_border() -> None:
@@ -105,4 +114,4 @@ def test_the_documentation_explains_each_right() -> None:
         if row
         for verb in row["verbs"].split(",")
     }
-    assert explained == NEEDED | OWN
+    assert explained == NEEDED | CLUSTER_WIDE | OWN

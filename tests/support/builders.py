@@ -15,9 +15,19 @@ from ftjob.api.job import Job, parse_job
 from ftjob.api.names import API_VERSION, KIND
 from ftjob.api.status import JobStatus, Phase
 from ftjob.plan.decide import plan
-from ftjob.plan.decision import Config, Plan
+from ftjob.plan.decision import Config, Lookup, Plan
 from ftjob.plan.message import parse_termination_message
-from ftjob.plan.observed import GroupState, LeaderReport, Observed, PodState, Refusal, RefusalKind, Terminated
+from ftjob.plan.observed import (
+    Answer,
+    GroupState,
+    LeaderReport,
+    Observed,
+    PodState,
+    Refusal,
+    RefusalKind,
+    Terminated,
+    WorkloadState,
+)
 from ftjob.plan.status import derive_status
 
 if TYPE_CHECKING:
@@ -184,6 +194,7 @@ class JobBuilder:
     spec: dict[str, Any]
     generation: int = 1
     status: JobStatus = field(default_factory=JobStatus)
+    labels: dict[str, str] = field(default_factory=dict)
 
     def with_spec(self, **fields: Any) -> JobBuilder:
         """Set fields of spec by their names on the wire."""
@@ -268,6 +279,7 @@ class JobBuilder:
                 "uid": UID,
                 "generation": self.generation,
                 "resourceVersion": "1",
+                "labels": self.labels,
             },
             "spec": copy.deepcopy(self.spec),
             "status": self.status.to_wire(),
@@ -297,6 +309,8 @@ def observed(
     report: LeaderReport | None = None,
     first_ends: dict[int, float] | None = None,
     groups: tuple[GroupState, ...] = (),
+    workloads: tuple[WorkloadState, ...] = (),
+    looked_up: dict[Lookup, Answer] | None = None,
     served: Collection[tuple[str, str]] = (),
 ) -> Observed:
     """Return what is seen of a job; its Service exists unless a test says otherwise."""
@@ -308,6 +322,8 @@ def observed(
         report=report,
         first_ends=first_ends or {},
         groups=groups,
+        workloads=workloads,
+        looked_up=looked_up or {},
         served=frozenset(served),
     )
 

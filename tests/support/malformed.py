@@ -172,9 +172,6 @@ def _names() -> Iterator[Malformed]:
         body = job()
         body["metadata"]["name"] = name
         yield Malformed(f"named {name[:20]} ({len(name)} characters)", body, "metadata.name")
-    body = job()
-    body["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "team-a"}
-    yield Malformed("queued by Kueue", body, "kueue.x-k8s.io/queue-name")
 
 
 def _typos() -> Iterator[Malformed]:

@@ -145,6 +145,14 @@ def test_the_group_goes_with_its_attempt(wanted: JobBuilder) -> None:
     assert [(ref.kind, ref.uid) for ref in decision.remove] == [("PodGroup", GROUP.uid)]
 
 
+def test_the_group_stays_while_ranks_start_again_in_place() -> None:
+    wanted = gang("Auto").running().with_status(gang=GangMode.NATIVE)
+    again = wanted.with_status(attempt=1, phase=Phase.RESTARTING, running_time=None)
+    seen = observed(pod(0).running(), pod(1).running(), served=(BETA,), groups=(GROUP,))
+    decision = decide(again, seen)
+    assert (decision.gang, decision.remove, groups(decision)) == (GangMode.NATIVE, (), [])
+
+
 def test_why_a_gang_is_not_placed_is_said_in_the_scheduler_s_words() -> None:
     wanted = gang("Auto").started().with_status(gang=GangMode.NATIVE)
     short = pod(1).waiting("Unschedulable: 0/1 nodes are available: 1 Insufficient cpu")

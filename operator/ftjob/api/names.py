@@ -26,6 +26,13 @@ NATIVE_GANGS = ("scheduling.k8s.io/v1beta1", "scheduling.k8s.io/v1alpha3", "sche
 VOLCANO_GANGS = ("scheduling.volcano.sh/v1beta1",)
 COSCHEDULING_GANGS = ("scheduling.x-k8s.io/v1alpha1",)
 
+WORKLOAD = "Workload"
+KUEUE_VERSIONS = ("kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/v1beta1")
+"""API versions of Kueue's Workload, best first."""
+KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+KUEUE_GATE = "kueue.x-k8s.io/admission"
+"""Scheduling gate of pods that Kueue itself manages."""
+
 ANNOTATION_CAPTURE = f"{GROUP}/capture"
 
 JOB_NAME_MAX = 40

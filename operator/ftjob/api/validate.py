@@ -24,13 +24,6 @@ NAME_PROBLEM = Problem(
     "with a letter or digit",
 )
 
-KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-KUEUE_PROBLEM = Problem(
-    field=f"metadata.labels[{KUEUE_LABEL}]",
-    message="this version of ftjob does not support Kueue yet",
-    remedy="remove the label",
-)
-
 
 def validate(job: Job) -> tuple[Problem, ...]:
     """Return everything that keeps a job from running; nothing if it can run.
@@ -43,8 +36,6 @@ def validate(job: Job) -> tuple[Problem, ...]:
     problems = list(job.problems)
     if len(job.name) > JOB_NAME_MAX or not re.fullmatch(NAME_PATTERN, job.name):
         problems.append(NAME_PROBLEM)
-    if KUEUE_LABEL in job.labels:
-        problems.append(KUEUE_PROBLEM)
     if job.spec is not None:
         problems += [problem for rule in RULES if (problem := rule.problem(job.spec)) is not None]
     return tuple(problems)

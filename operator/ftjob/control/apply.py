@@ -7,11 +7,11 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from ftjob.api.names import LABEL_JOB, LABEL_UID, POD_GROUP
+from ftjob.api.names import LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
 from ftjob.control.agents import AgentError
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from ftjob.kube.port import CLAIM, JOB, POD, RESOURCES, SECRET, SERVICE, in_use, resource_of
-from ftjob.plan.observed import Refusal, RefusalKind
+from ftjob.plan.observed import Answer, Refusal, RefusalKind
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
@@ -93,6 +93,34 @@ async def _remove(job: Job, ref: ObjectRef, ctx: Context) -> None:
         ctx.cache.see_object_deleted(ref.uid)
 
 
+async def inform(job: Job, decision: Plan, ctx: Context) -> None:
+    """Tell others what they have to know, and read what the next decision needs.
+
+    Raises
+    ------
+    ftjob.kube.errors.ConflictError
+        They have said something in the meantime.
+    """
+    patch = decision.report
+    if patch is not None:
+        resource = RESOURCES[patch.api_version, patch.kind]
+        version = patch.resource_version
+        body = await ctx.kube.patch_status(
+            resource, job.namespace, patch.name, patch.status, resource_version=version
+        )
+        _take_in(job, resource, body, ctx)
+    for lookup in decision.look_up:
+        resource = RESOURCES[lookup.api_version, lookup.kind]
+        try:
+            answer = Answer(await ctx.kube.get(resource, "", lookup.name))
+        except NotFoundError:
+            answer = Answer(error=f"there is no {lookup.kind} {lookup.name}")
+        except ForbiddenError as error:
+            remedy = f"let the operator get {resource.plural} of {resource.group} by a ClusterRole"
+            answer = Answer(error=f"{lookup.kind} {lookup.name} can't be read: {error.message}; {remedy}")
+        ctx.cache.answer(lookup, answer)
+
+
 async def _create_all(job: Job, manifests: tuple[Manifest, ...], ctx: Context) -> Refusal | None:
     """Create in order; once the first pod is accepted, the others follow concurrently."""
     first_pod = next((i for i, m in enumerate(manifests) if m["kind"] == POD.kind), len(manifests))
@@ -148,8 +176,8 @@ def _take_in(job: Job, resource: Resource, body: Manifest, ctx: Context) -> None
         ctx.cache.see_pod(body)
     elif resource is SERVICE:
         ctx.cache.see_object(resource, body)
-    elif resource.kind == POD_GROUP:
-        ctx.cache.see_group(resource, body)
+    elif resource.kind in {POD_GROUP, WORKLOAD}:
+        ctx.cache.see_other(resource, body)
     else:
         ctx.cache.remember_existing(job, resource.kind, body["metadata"]["name"])
 

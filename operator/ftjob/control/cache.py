@@ -8,15 +8,27 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.job import Job, parse_job
-from ftjob.api.names import LABEL_JOB, LABEL_UID
+from ftjob.api.names import LABEL_JOB, LABEL_UID, POD_GROUP
 from ftjob.kube.port import JOB, POD, Resource
 from ftjob.plan.gang import read_group
-from ftjob.plan.observed import GroupState, LeaderReport, Observed, PodState, Refusal, read_pod
+from ftjob.plan.kueue import ANSWER_SECONDS
+from ftjob.plan.observed import (
+    Answer,
+    GroupState,
+    LeaderReport,
+    Observed,
+    PodState,
+    Refusal,
+    WorkloadState,
+    read_pod,
+    read_workload,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ftjob.control.queue import Key
+    from ftjob.plan.decision import Lookup
 
 Manifest = dict[str, Any]
 
@@ -36,7 +48,7 @@ class _Family:
     key: Key
     pods: dict[str, PodState] = field(default_factory=dict)
     objects: set[tuple[str, str]] = field(default_factory=set)
-    groups: dict[str, GroupState] = field(default_factory=dict)
+    others: dict[str, GroupState | WorkloadState] = field(default_factory=dict)
     refusal: Refusal | None = None
     refused_generation: int = 0
     refused_times: int = 0
@@ -70,6 +82,7 @@ class Cache:
         self._places: dict[str, tuple[Resource, str, str, str]] = {}
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._dismissed: set[str] = set()
+        self._answers: dict[Lookup, tuple[float, Answer]] = {}
         self.served: frozenset[tuple[str, str]] = frozenset()
         """(apiVersion, kind) of the optional kinds that the API server serves."""
 
@@ -165,8 +178,8 @@ class Cache:
         objects.add((resource.kind, meta["name"]))
         return None if known else key
 
-    def see_group(self, resource: Resource, body: Manifest) -> Key | None:
-        """Take in a PodGroup of ours; return its job's key if what we read of it is news."""
+    def see_other(self, resource: Resource, body: Manifest) -> Key | None:
+        """Take in a PodGroup or Workload of ours; return its job's key if what we read of it is news."""
         meta = body["metadata"]
         labels = meta.get("labels") or {}
         job_uid = labels.get(LABEL_UID)
@@ -174,10 +187,15 @@ class Cache:
             return None
         key = (meta["namespace"], labels.get(LABEL_JOB, ""))
         self._places[meta["uid"]] = (resource, meta["namespace"], meta["name"], job_uid)
-        groups, group = self._family(job_uid, key).groups, read_group(body)
-        known = groups.get(group.uid) == group
-        groups[group.uid] = group
+        others = self._family(job_uid, key).others
+        other = read_group(body) if resource.kind == POD_GROUP else read_workload(body)
+        known = others.get(other.uid) == other
+        others[other.uid] = other
         return None if known else key
+
+    def answer(self, lookup: Lookup, answer: Answer) -> None:
+        """Remember what was read at a decision's request, for a minute."""
+        self._answers[lookup] = (self._clock() + ANSWER_SECONDS, answer)
 
     def see_object_deleted(self, uid: str) -> Key | None:
         """Take in that an object is gone; return the key of its job, which may want it back."""
@@ -187,7 +205,7 @@ class Cache:
         if place is None or family is None:
             return None
         family.objects.discard((place[0].kind, place[2]))
-        family.groups.pop(uid, None)
+        family.others.pop(uid, None)
         self._tidy(place[3])
         return family.key
 
@@ -238,6 +256,7 @@ class Cache:
         """Return everything that is known of a job beside the job itself."""
         family = self._family(job.uid, job.key)
         self._drop_old_evidence(job, family)
+        others = sorted(family.others.values(), key=lambda other: (other.name, other.uid))
         return Observed(
             pods=tuple(sorted(family.pods.values(), key=lambda p: (p.attempt, p.role, p.index, p.name))),
             predecessors=tuple(
@@ -250,7 +269,11 @@ class Cache:
                 )
             ),
             existing=frozenset(family.objects),
-            groups=tuple(sorted(family.groups.values(), key=lambda group: (group.name, group.uid))),
+            groups=tuple(o for o in others if isinstance(o, GroupState)),
+            workloads=tuple(o for o in others if isinstance(o, WorkloadState)),
+            looked_up={
+                key: answer for key, (until, answer) in self._answers.items() if until > self._clock()
+            },
             served=self.served,
             refusal=family.refusal,
             report=family.report,

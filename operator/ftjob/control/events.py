@@ -37,6 +37,7 @@ NO_OUTPUTS = (
 NORMAL, WARNING = "Normal", "Warning"
 
 _CONDITION_OF_PHASE = {
+    Phase.QUEUED: ConditionType.ADMITTED,
     Phase.RUNNING: ConditionType.RUNNING,
     Phase.SUSPENDED: ConditionType.SUSPENDED,
     Phase.RESTARTING: ConditionType.RESTARTING,

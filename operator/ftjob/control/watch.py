@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import kopf
 
-from ftjob.api.names import LABEL_UID, POD_GROUP
+from ftjob.api.names import LABEL_UID, POD_GROUP, WORKLOAD
 from ftjob.control.tap import tapped_session
 from ftjob.kube.credentials import connection_info
 from ftjob.kube.port import JOB, POD, SERVICE, Resource, in_use
@@ -101,8 +101,8 @@ def take_in(cache: Cache, resource: Resource, kind: str | None, body: Any) -> Ke
         return cache.see_pod_deleted(body) if deleted else cache.see_pod(body)
     if deleted:
         return cache.see_object_deleted(body["metadata"]["uid"])
-    if resource.kind == POD_GROUP:
-        return cache.see_group(resource, typed(resource, body))
+    if resource.kind in {POD_GROUP, WORKLOAD}:
+        return cache.see_other(resource, typed(resource, body))
     return cache.see_object(resource, body)
 
 

@@ -58,12 +58,31 @@ POD_GROUPS = tuple(
     for versions in (names.NATIVE_GANGS, names.VOLCANO_GANGS, names.COSCHEDULING_GANGS)
 )
 
-OPTIONAL = POD_GROUPS
+WORKLOADS = _versions(names.KUEUE_VERSIONS, names.WORKLOAD, "workloads")
+
+OPTIONAL = (*POD_GROUPS, WORKLOADS)
 """Kinds that not every API server serves, each in its versions, best first."""
+
+CLUSTER_WIDE = (
+    *_versions(names.KUEUE_VERSIONS, "ResourceFlavor", "resourceflavors"),
+    *_versions(names.KUEUE_VERSIONS, "WorkloadPriorityClass", "workloadpriorityclasses"),
+    Resource("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses"),
+)
+"""Kinds without a namespace, which are only read."""
 
 RESOURCES = {
     (r.api_version, r.kind): r
-    for r in (JOB, POD, SERVICE, SECRET, CLAIM, LEASE, EVENT, *(r for family in OPTIONAL for r in family))
+    for r in (
+        JOB,
+        POD,
+        SERVICE,
+        SECRET,
+        CLAIM,
+        LEASE,
+        EVENT,
+        *CLUSTER_WIDE,
+        *(r for family in OPTIONAL for r in family),
+    )
 }
 
 

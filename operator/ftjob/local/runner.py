@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ftjob.api.defaults import trainer_of
 from ftjob.api.job import parse_job
+from ftjob.api.names import KUEUE_LABEL
 from ftjob.api.spec import GangMode
 from ftjob.api.status import Phase
 from ftjob.local.agents import Agent, wait_until_ended
@@ -326,7 +327,8 @@ def _on_one_machine(job: Job) -> Job:
     if job.spec is None:
         return job
     placed = job.spec.scheduling.model_copy(update={"gang": GangMode.OFF, "queue": None})
-    return replace(job, spec=job.spec.model_copy(update={"scheduling": placed}))
+    labels = {key: value for key, value in job.labels.items() if key != KUEUE_LABEL}
+    return replace(job, labels=labels, spec=job.spec.model_copy(update={"scheduling": placed}))
 
 
 def _as_created(body: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from ftjob.plan.decision import Plan, Step
 from ftjob.plan.elastic import REPLACED, counted, present_pods, replacements
 from ftjob.plan.elastic import has_succeeded as elastic_success
 from ftjob.plan.ending import after_failures, end_of_attempt, give_up, may_still_run, refs, to_clean
-from ftjob.plan.gang import arrange, gang_problem
+from ftjob.plan.gang import arrange
+from ftjob.plan.kueue import impossible, wait_in_queue, with_workload
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.objects import build_claim, build_pod, build_secret, build_service, service_name
 from ftjob.plan.observed import RefusalKind
@@ -25,7 +26,7 @@ from ftjob.plan.waiting import why_not_running
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ftjob.api.job import Job, Problem
+    from ftjob.api.job import Job
     from ftjob.api.status import JobStatus
     from ftjob.plan.decision import Config, Manifest, PodRef
     from ftjob.plan.elastic import Replacements
@@ -60,7 +61,8 @@ def plan(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
     config
         The operator's settings.
     """
-    return arrange(_decide(job, observed, now=now, config=config), job, observed)
+    decision = arrange(_decide(job, observed, now=now, config=config), job, observed)
+    return with_workload(decision, job, observed, now=now)
 
 
 def _decide(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
@@ -90,22 +92,17 @@ def _decide(job: Job, observed: Observed, *, now: float, config: Config) -> Plan
     decision = None
     if refusal is not None and not _goes_on_without(job, refusal, pods):
         decision = _after_refusal(job, refusal, pods, now=now)
-    if decision is None and not has_begun(job.status):
-        decision = _wait_to_begin(job, observed, pods, now=now, config=config)
+    if decision is None:
+        decision = wait_in_queue(job, observed, config=config)
+        decision = decision or _wait_to_begin(job, observed, pods, now=now, config=config)
     if decision is None:
         decision = _go_on(job, observed, pods, now=now, config=config)
     return _with_limits(decision, job, now)
 
 
-def impossible(job: Job, observed: Observed) -> tuple[Problem, ...]:
-    """Return what a good job asks for that this cluster can't do."""
-    found = gang_problem(job.spec, observed.served) if job.spec is not None else None
-    return (found,) if found is not None else ()
-
-
 def has_begun(status: JobStatus) -> bool:
     """Whether the present attempt has been started: its pods are wanted."""
-    waits = {Phase.RESTARTING, Phase.SUSPENDED}
+    waits = {Phase.RESTARTING, Phase.SUSPENDED, Phase.QUEUED}
     return status.start_time is not None and status.phase not in waits
 
 
@@ -201,7 +198,9 @@ def _goes_on_without(job: Job, refusal: Refusal, pods: tuple[PodState, ...]) -> 
 def _wait_to_begin(
     job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float, config: Config
 ) -> Plan | None:
-    """Decide what an attempt that has not begun waits for; None when it may."""
+    """Decide what an attempt that has not begun waits for; None when it may, or has."""
+    if has_begun(job.status):
+        return None
     if in_place.is_waited_for(job.status):
         return in_place.go_on(job, observed, pods, now=now)
     step = Step.WAIT if job.status.start_time is None else Step.HOLD

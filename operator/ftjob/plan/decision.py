@@ -31,6 +31,8 @@ class Step(StrEnum):
     """The next attempt waits: for the old one's pods to end, or for its time."""
     RECREATE = "Recreate"
     """The ranks could not be started again in place: status says so, then the old pods go."""
+    QUEUE = "Queue"
+    """No pods, until Kueue lets the job in."""
     SUSPEND = "Suspend"
     """No pods, until ``spec.suspend`` is false again."""
     SUCCEED = "Succeed"
@@ -60,6 +62,26 @@ class ObjectRef:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """Something that has to be read before the next decision."""
+
+    api_version: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class StatusPatch:
+    """What someone else's controller has to be told, in the status of an object of theirs."""
+
+    api_version: str
+    kind: str
+    name: str
+    resource_version: str
+    status: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Order:
     """What the agents are told whose ranks are dead; to say it again changes nothing."""
 
@@ -84,6 +106,8 @@ class Plan:
     failure: Failure | None = None
     verdict: Verdict | None = None
     """Why an attempt that has failed is or is not followed by another."""
+    look_up: tuple[Lookup, ...] = ()
+    report: StatusPatch | None = None
     gang: GangMode | None = None
     """Who places the pods of the present attempt together, if anyone."""
     replacements: Replacements | None = None

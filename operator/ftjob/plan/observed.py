@@ -10,11 +10,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE, LABEL_UID
+from ftjob.api.names import (
+    GROUP,
+    KIND,
+    KUEUE_GATE,
+    LABEL_ATTEMPT,
+    LABEL_INDEX,
+    LABEL_ROLE,
+    LABEL_UID,
+    VERSION,
+)
 from ftjob.plan.message import RankFailure, TerminationMessage, last_lines, parse_termination_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ftjob.plan.decision import Lookup
 
 TRAINER = "trainer"
 NODE_LOST = "DeletionByTaintManager"
@@ -124,6 +135,58 @@ class GroupState:
 
 
 @dataclass(frozen=True)
+class WorkloadState:
+    """A job's Workload of Kueue."""
+
+    api_version: str
+    name: str
+    uid: str
+    resource_version: str = field(compare=False)
+    deleting: bool = False
+    active: bool = True
+    queue: str = ""
+    status: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def conditions(self) -> dict[str, dict[str, Any]]:
+        """Its conditions by type."""
+        return {c["type"]: c for c in self.status.get("conditions") or ()}
+
+    def condition(self, kind: str) -> bool:
+        """Whether a condition is true."""
+        return self.conditions.get(kind, {}).get("status") == "True"
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether the job may run."""
+        evicted = self.condition("Evicted") or not self.active or self.deleting
+        return self.condition("Admitted") and bool(self.status.get("admission")) and not evicted
+
+
+def read_workload(raw: dict[str, Any]) -> WorkloadState:
+    """Read a Workload as the API server gives it."""
+    meta, spec = raw["metadata"], raw.get("spec") or {}
+    return WorkloadState(
+        api_version=raw["apiVersion"],
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=meta.get("resourceVersion", ""),
+        deleting="deletionTimestamp" in meta,
+        active=spec.get("active", True),
+        queue=spec.get("queueName", ""),
+        status=raw.get("status") or {},
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was read at a decision's request: an object, or why it could not be read."""
+
+    body: dict[str, Any] | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class LeaderReport:
     """What the agent of index 0 says about the whole job (``GET /v1/progress``)."""
 
@@ -152,6 +215,8 @@ class Observed:
     existing: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     """(kind, name) of our Service, Secret and claim, as far as they are known to exist."""
     groups: tuple[GroupState, ...] = ()
+    workloads: tuple[WorkloadState, ...] = ()
+    looked_up: Mapping[Lookup, Answer] = field(default_factory=dict)
     served: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     """(apiVersion, kind) of what the API server serves beside what every one does."""
     refusal: Refusal | None = None
@@ -221,7 +286,7 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
         deleting_seen=seen if "deletionTimestamp" in meta else 0.0,
         gone=gone,
         disruption=disruption.get("reason") if disruption.get("status") == "True" else None,
-        waiting=None if terminated else _waiting(status, conditions, state),
+        waiting=None if terminated else _gated(raw) or _waiting(status, conditions, state),
     )
 
 
@@ -230,6 +295,17 @@ def _number(text: str | None) -> int:
 
 
 BENIGN = frozenset({"ContainerCreating", "PodInitializing"})
+
+
+def _gated(raw: dict[str, Any]) -> str | None:
+    """Say so when Kueue manages the pod by itself, beside the job's Workload: nobody will ever let it in."""
+    gates = (raw.get("spec") or {}).get("schedulingGates") or ()
+    if all(gate.get("name") != KUEUE_GATE for gate in gates):
+        return None
+    return (
+        f"GatedByKueue: Kueue's webhook for pods holds it back; add {KIND}.{VERSION}.{GROUP} to "
+        "integrations.externalFrameworks in Kueue's configuration"
+    )
 
 
 def _waiting(

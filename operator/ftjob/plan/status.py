@@ -13,13 +13,13 @@ from ftjob.api.status import (
     Display,
     JobStatus,
     Phase,
-    Progress,
     Restarts,
     RoleStatus,
 )
 from ftjob.plan.captures import profile_status
 from ftjob.plan.decide import active_seconds, has_begun, succeeded_places
 from ftjob.plan.decision import Step
+from ftjob.plan.display import display, restarts_shown
 from ftjob.plan.elastic import counted, enough_workers, present_pods
 from ftjob.plan.ending import progressed
 from ftjob.plan.in_place import failed_ranks, is_waited_for
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ftjob.plan.decision import Plan
     from ftjob.plan.observed import Observed, PodState
 
+_WAITING = {Step.QUEUE: Phase.QUEUED}
 ADMITTED = (ConditionType.ADMITTED, "True", "Admitted", "the job may run")
 
 
@@ -57,13 +58,14 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
     """
     if decision.step is Step.REST:
         return job.status
-    if decision.step in {Step.WAIT, Step.REFUSE}:
+    never = decision.step is Step.QUEUE and job.status.start_time is None
+    if never or decision.step in {Step.WAIT, Step.REFUSE}:
         return _not_started(job, decision, rfc3339(now))
     status = job.status
     pods = tuple(pod for pod in observed.pods if pod.attempt == status.pod_attempt)
     pods = _in_rank_order(present_pods(counted(job, decision.replacements), pods))
-    if decision.step is Step.SUSPEND:
-        changes = _suspended(job, pods, now)
+    if decision.step in {Step.SUSPEND, Step.QUEUE}:
+        changes = _suspended(job, decision, pods, now)
     elif decision.step in {Step.RESTART, Step.HOLD, Step.RECREATE}:
         changes = _between_attempts(job, decision, pods, now)
     else:
@@ -78,7 +80,7 @@ def derive_status(job: Job, observed: Observed, decision: Plan, *, now: float) -
             "gang": decision.gang,
             "progress": progress,
             "profile": profile_status(job, observed, pods, final=final),
-            "display": _display(after.roles, progress, after, final=final),
+            "display": display(after.roles, progress, after, final=final),
         }
     )
 
@@ -170,15 +172,22 @@ def _between_attempts(job: Job, decision: Plan, pods: tuple[PodState, ...], now:
     }
 
 
-def _suspended(job: Job, pods: tuple[PodState, ...], now: float) -> dict[str, Any]:
-    """Return what changes when a job is suspended; an attempt that has pods ends with it."""
-    status = job.status
+def _suspended(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float) -> dict[str, Any]:
+    """Return what changes when a job is suspended or evicted; an attempt that has pods ends with it."""
+    status, queued = job.status, decision.step is Step.QUEUE
     ended = 1 if (has_begun(status) or is_waited_for(status)) and pods else 0
+    why = (decision.reason, decision.message)
     life = [(ConditionType.SUSPENDED, "True", "Suspended", "spec.suspend is true")]
-    if status.start_time is not None:
+    if queued:
+        life = [
+            (ConditionType.ADMITTED, "False", *why),
+            (ConditionType.RUNNING, "False", *why),
+            *_resumed(status),
+        ]
+    elif status.start_time is not None:
         life[:0] = [ADMITTED, (ConditionType.RUNNING, "False", "Suspended", "spec.suspend is true")]
     return {
-        "phase": Phase.SUSPENDED,
+        "phase": Phase.QUEUED if queued else Phase.SUSPENDED,
         "conditions": _conditions(job, rfc3339(now), *life),
         "roles": _fresh_roles(job),
         "attempt": status.attempt + ended,
@@ -244,14 +253,14 @@ def _not_started(job: Job, decision: Plan, stamp: str) -> JobStatus:
     workers = f"0/{sum(role.desired for role in roles)}" if roles else ""
     return JobStatus(
         observed_generation=job.generation,
-        phase=Phase.FAILED if refused else Phase.PENDING,
+        phase=Phase.FAILED if refused else _WAITING.get(decision.step, Phase.PENDING),
         conditions=_conditions(job, stamp, *found),
         attempt=job.status.attempt,
         pod_attempt=job.status.pod_attempt,
         restarts=job.status.restarts,
         selector=_selector(job),
         roles=roles,
-        display=Display(workers=workers, restarts=_restarts(job.status)),
+        display=Display(workers=workers, restarts=restarts_shown(job.status)),
     )
 
 
@@ -356,39 +365,3 @@ def _resumed(status: JobStatus) -> list[tuple[ConditionType, str, str, str]]:
     if all(condition.type is not ConditionType.SUSPENDED for condition in status.conditions):
         return []
     return [(ConditionType.SUSPENDED, "False", "Resumed", "spec.suspend is false")]
-
-
-def _display(
-    roles: list[RoleStatus], progress: Progress | None, status: JobStatus, *, final: bool
-) -> Display:
-    shown = eta = ""
-    if progress is not None and progress.percent is not None:
-        shown = f"{progress.percent:.0f}%"
-    elif progress is not None and progress.step is not None:
-        shown = f"step {progress.step}"
-    if progress is not None and progress.eta_seconds is not None and not final:
-        eta = _duration(progress.eta_seconds)
-    there = sum(role.succeeded if final else role.ready + role.succeeded for role in roles)
-    return Display(
-        workers=f"{there}/{sum(role.desired for role in roles)}",
-        progress=shown,
-        eta=eta,
-        restarts=_restarts(status),
-    )
-
-
-def _restarts(status: JobStatus) -> str:
-    return str(status.restarts.failures + status.restarts.disruptions)
-
-
-def _duration(seconds: int) -> str:
-    """Return a duration as kubectl prints ages: 45s, 3m, 2h5m, 4d."""
-    if seconds < 120:
-        return f"{seconds}s"
-    minutes = seconds // 60
-    if minutes < 120:
-        return f"{minutes}m"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours}h{minutes}m" if minutes else f"{hours}h"
-    return f"{hours // 24}d"

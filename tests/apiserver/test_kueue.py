@@ -1,0 +1,164 @@
+"""Jobs in Kueue's queues: its real CRDs; what its controllers would say, the test says."""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.apiserver import NEWEST, OLDEST, ApiServer, running_api_server
+from support.control_cluster import Namespace, plain_job, running_kubelet, running_operator
+from support.kueue import TOLERATION, Kueue, install_kueue
+
+QUEUE = {"kueue.x-k8s.io/queue-name": "team-a"}
+VERSIONS = {OLDEST: "v1beta1", NEWEST: "v1beta2"}
+WRITES = 9
+"""More than queueing and starting take, with two writes of status in between."""
+
+
+@pytest.fixture(scope="module", params=[OLDEST, NEWEST])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with running_api_server(request.param, tmp_path_factory.mktemp("kueue")) as running:
+        install_kueue(running, VERSIONS[request.param])
+        yield running
+
+
+@pytest.fixture
+def kueue(server: ApiServer) -> Iterator[Kueue]:
+    with server.client() as client:
+        name = f"kueue-{uuid.uuid4().hex[:8]}"
+        assert client.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
+        yield Kueue(Namespace(client, name), VERSIONS[server.version])
+
+
+def submit(space: Namespace, **spec: object) -> None:
+    job = plain_job("digits", space.name, **spec)  # type: ignore[arg-type]
+    job["metadata"]["labels"] = QUEUE
+    space.create("frameworktrainingjobs", job)
+
+
+def test_a_job_waits_runs_where_it_is_let_in_and_reports_its_end(
+    server: ApiServer, kueue: Kueue, tmp_path: Path
+) -> None:
+    space = kueue.space
+    with (
+        running_kubelet(server, space.name) as kubelet,
+        running_operator(server, tmp_path, namespace=space.name),
+    ):
+        submit(space, workers=2, scheduling={"priorityClassName": "high"})
+        space.await_phase("Queued")
+        kueue.tell(("QuotaReserved", "False", "Pending", "insufficient unused quota for cpu"))
+        waiting = space.await_job(lambda job: "insufficient unused quota" in str(job["status"]))
+        assert waiting["status"]["phase"] == "Queued"
+        assert "startTime" not in waiting["status"]
+        assert space.pods() == {}
+        workload = kueue.workload()
+        assert workload["spec"]["queueName"] == "team-a"
+        assert workload["spec"]["priority"] == 1000
+        assert [(p["name"], p["count"]) for p in workload["spec"]["podSets"]] == [("worker", 2)]
+        (owner,) = workload["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"]) == ("FrameworkTrainingJob", "digits")
+        kueue.admit(2)
+        space.await_phase("Running")
+        for pod in space.pods().values():
+            assert pod["spec"]["nodeSelector"] == {"pool": "spot"}
+            assert TOLERATION in pod["spec"]["tolerations"]
+        kueue.until("PodsReady", "True")
+        kubelet.finish()
+        space.await_phase("Succeeded")
+        finished = kueue.until("Finished", "True")
+        assert kueue.conditions(finished)["Finished"]["reason"] == "Succeeded"
+
+
+def test_an_evicted_job_stops_gives_its_admission_back_and_goes_on_when_let_in_again(
+    server: ApiServer, kueue: Kueue, tmp_path: Path
+) -> None:
+    space = kueue.space
+    with running_kubelet(server, space.name), running_operator(server, tmp_path, namespace=space.name):
+        submit(space, workers=2)
+        kueue.admit(2)
+        space.await_phase("Running")
+        kueue.until("PodsReady", "True")
+        kueue.evict()
+        queued = space.await_phase("Queued")
+        assert "Preempted to accommodate" in str(queued["status"]["conditions"])
+        released = kueue.until("QuotaReserved", "False")
+        assert "admission" not in released["status"]
+        assert kueue.conditions(released)["Admitted"]["status"] == "False"
+        assert kueue.conditions(released)["Requeued"]["status"] == "True"
+        assert space.pods() == {}
+        kueue.admit(2)
+        job = space.await_phase("Running")
+        assert job["status"]["podAttempt"] == 1
+        assert job["status"]["restarts"] == {"failures": 0, "disruptions": 0}
+        assert sorted(space.pods()) == ["digits-worker-1-0", "digits-worker-1-1"]
+
+
+def test_an_elastic_job_runs_with_the_workers_that_are_let_in(
+    server: ApiServer, kueue: Kueue, tmp_path: Path
+) -> None:
+    space = kueue.space
+    with running_kubelet(server, space.name), running_operator(server, tmp_path, namespace=space.name):
+        submit(space, strategy="Torchrun", workers=3, elastic={"minWorkers": 1, "maxWorkers": 4})
+        kueue.admit(2)
+        job = space.await_phase("Running")
+        assert [role["desired"] for role in job["status"]["roles"]] == [2]
+        assert sorted(space.pods()) == ["digits-worker-0-0", "digits-worker-0-1"]
+        assert kueue.workload()["spec"]["podSets"][0]["minCount"] == 1
+
+
+def test_a_suspended_job_leaves_the_queue(server: ApiServer, kueue: Kueue, tmp_path: Path) -> None:
+    space = kueue.space
+    with running_kubelet(server, space.name), running_operator(server, tmp_path, namespace=space.name):
+        submit(space, workers=2)
+        kueue.admit(2)
+        space.await_phase("Running")
+        space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": True}})
+        space.await_phase("Suspended")
+        for _ in range(300):
+            if not space.list(kueue.plural):
+                break
+            threading.Event().wait(0.1)
+        assert space.list(kueue.plural) == []
+        assert space.pods() == {}
+        space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": False}})
+        space.await_phase("Queued")
+        kueue.admit(2)
+        space.await_phase("Running")
+
+
+@pytest.mark.parametrize("server", [NEWEST], indirect=True)
+@pytest.mark.parametrize("write", range(1, WRITES + 1))
+def test_queueing_goes_on_though_the_operator_dies_after_any_of_its_writes(
+    server: ApiServer, kueue: Kueue, tmp_path: Path, write: int
+) -> None:
+    space = kueue.space
+    ended = threading.Event()
+
+    def keep_running() -> None:
+        environment = {"FTJOB_EXIT_AFTER_WRITE": str(write)}
+        while not ended.is_set():
+            with running_operator(
+                server, tmp_path, "--no-leader-election", namespace=space.name, environment=environment
+            ) as operator:
+                while operator.process.poll() is None and not ended.wait(0.05):
+                    pass
+            environment = {}
+
+    with running_kubelet(server, space.name) as kubelet:
+        submit(space, workers=2)
+        thread = threading.Thread(target=keep_running)
+        thread.start()
+        try:
+            kueue.admit(2)
+            job = space.await_phase("Running")
+            kueue.until("PodsReady", "True")
+        finally:
+            ended.set()
+            thread.join()
+    assert job["status"]["podAttempt"] == 0
+    assert {pod: len(uids) for pod, uids in kubelet.born.items()} == {
+        "digits-worker-0-0": 1,
+        "digits-worker-0-1": 1,
+    }
+    assert len(space.list(kueue.plural)) == 1

@@ -1,0 +1,115 @@
+"""What Kueue's controllers would do to a Workload, by hand: its real CRDs, and a stand-in for the rest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from support.apiserver import ApiServer
+from support.control_cluster import PLACES, Namespace, watch
+from support.crds import install, of_others
+
+Manifest = dict[str, Any]
+FLAVOR = "spot"
+TOLERATION = {"key": "spot", "operator": "Exists", "effect": "NoSchedule"}
+
+
+def install_kueue(server: ApiServer, version: str) -> None:
+    """Install Kueue's CRDs with one version served, our CRD, and a flavour."""
+    install(server)
+    documents = []
+    for path in sorted(of_others("kueue").glob("*.yaml")):
+        crd = yaml.safe_load(path.read_text())
+        for offered in crd["spec"]["versions"]:
+            if len(crd["spec"]["versions"]) > 1:
+                offered["served"] = offered["storage"] = offered["name"] == version
+        documents.append(crd)
+    text = yaml.safe_dump_all(documents)
+    for command in (("apply", "--server-side"), ("wait", "--for=condition=Established", "--timeout=30s")):
+        done = server.kubectl(*command, "-f", "-", stdin=text)
+        assert done.returncode == 0, done.stderr
+    flavor = {
+        "apiVersion": f"kueue.x-k8s.io/{version}",
+        "kind": "ResourceFlavor",
+        "metadata": {"name": FLAVOR},
+        "spec": {"nodeLabels": {"pool": "spot"}, "tolerations": [TOLERATION]},
+    }
+    priority = {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": "high"},
+        "value": 1000,
+    }
+    done = server.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([flavor, priority]))
+    assert done.returncode == 0, done.stderr
+
+
+@dataclass
+class Kueue:
+    """Kueue, as far as one namespace's Workloads are concerned."""
+
+    space: Namespace
+    version: str
+
+    @property
+    def plural(self) -> str:
+        """Where the Workloads are."""
+        plural = f"workloads.{self.version}.kueue.x-k8s.io"
+        PLACES[plural] = f"/apis/kueue.x-k8s.io/{self.version}"
+        return plural
+
+    def workload(self) -> Manifest:
+        """Return the one Workload."""
+        (found,) = self.space.list(self.plural)
+        return found
+
+    def until(self, kind: str, status: str) -> Manifest:
+        """Wait until the Workload has a condition."""
+        for _, found in watch(self.space, self.plural):
+            if self.conditions(found).get(kind, {}).get("status") == status:
+                return found
+        raise AssertionError(self.space.list(self.plural))
+
+    @staticmethod
+    def conditions(workload: Manifest) -> dict[str, Manifest]:
+        """Return its conditions by type."""
+        return {c["type"]: c for c in workload.get("status", {}).get("conditions", ())}
+
+    def tell(self, *changes: tuple[str, str, str, str], **status: Any) -> None:
+        """Set conditions (type, status, reason, message) of the Workload, when it is there."""
+        for _, _found in watch(self.space, self.plural):
+            break
+        workload = self.workload()
+        conditions = self.conditions(workload)
+        for kind, value, reason, message in changes:
+            conditions[kind] = {
+                "type": kind,
+                "status": value,
+                "reason": reason,
+                "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }
+        version = workload["metadata"]["resourceVersion"]
+        body = {
+            "metadata": {"resourceVersion": version},
+            "status": {"conditions": list(conditions.values()), **status},
+        }
+        self.space.patch(self.plural, workload["metadata"]["name"], body, "status")
+
+    def admit(self, count: int) -> None:
+        """Let the job in, or so many of its workers."""
+        assignment = {
+            "name": "worker",
+            "count": count,
+            "flavors": {"cpu": FLAVOR},
+            "resourceUsage": {"cpu": "1"},
+        }
+        self.tell(
+            ("QuotaReserved", "True", "QuotaReserved", "Quota reserved"),
+            ("Admitted", "True", "Admitted", "The workload is admitted"),
+            ("Evicted", "False", "QuotaReserved", "Previously: evicted"),
+            admission={"clusterQueue": "all", "podSetAssignments": [assignment]},
+        )
+
+    def evict(self) -> None:
+        """Preempt the job."""
+        self.tell(("Evicted", "True", "Preempted", "Preempted to accommodate another workload"))
