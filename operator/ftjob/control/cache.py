@@ -116,15 +116,10 @@ class Cache:
 
     def see_pod(self, body: Manifest) -> Key | None:
         """Take in a pod of ours; return the key of its job if decisions may depend on what changed."""
-        meta = body["metadata"]
-        labels = meta.get("labels") or {}
-        job_uid = labels.get(LABEL_UID)
-        if not job_uid or not self._is_news(body):
+        family = self._place(POD, body)
+        if family is None:
             return None
         pod = read_pod(body, trainer=trainer_name(body), seen=self._clock())
-        key = (meta["namespace"], labels.get(LABEL_JOB, ""))
-        self._places[pod.uid] = (POD, meta["namespace"], pod.name, job_uid)
-        family = self._family(job_uid, key)
         old = family.pods.get(pod.uid)
         if old is not None and old.terminated and pod.terminated:
             pod = replace(pod, terminated=replace(pod.terminated, seen=old.terminated.seen))
@@ -136,7 +131,7 @@ class Cache:
         # Where a pod runs matters when something else about it changes.
         if old is not None and replace(old, node=pod.node, ip=pod.ip) == pod:
             return None
-        return key
+        return family.key
 
     def see_pod_deleted(self, body: Manifest) -> Key | None:
         """Take in the last state of a pod: it stays as evidence, unless we ordered its end."""
@@ -166,32 +161,23 @@ class Cache:
 
     def see_object(self, resource: Resource, body: Manifest) -> Key | None:
         """Take in that a watched object of ours (a Service) exists; return its job's key if that is news."""
-        meta = body["metadata"]
-        labels = meta.get("labels") or {}
-        job_uid = labels.get(LABEL_UID)
-        if not job_uid or not self._is_news(body):
+        family = self._place(resource, body)
+        if family is None:
             return None
-        key = (meta["namespace"], labels.get(LABEL_JOB, ""))
-        self._places[meta["uid"]] = (resource, meta["namespace"], meta["name"], job_uid)
-        objects = self._family(job_uid, key).objects
-        known = (resource.kind, meta["name"]) in objects
-        objects.add((resource.kind, meta["name"]))
-        return None if known else key
+        what = (resource.kind, body["metadata"]["name"])
+        known = what in family.objects
+        family.objects.add(what)
+        return None if known else family.key
 
     def see_other(self, resource: Resource, body: Manifest) -> Key | None:
         """Take in a PodGroup or Workload of ours; return its job's key if what we read of it is news."""
-        meta = body["metadata"]
-        labels = meta.get("labels") or {}
-        job_uid = labels.get(LABEL_UID)
-        if not job_uid or not self._is_news(body):
+        family = self._place(resource, body)
+        if family is None:
             return None
-        key = (meta["namespace"], labels.get(LABEL_JOB, ""))
-        self._places[meta["uid"]] = (resource, meta["namespace"], meta["name"], job_uid)
-        others = self._family(job_uid, key).others
         other = read_group(body) if resource.kind == POD_GROUP else read_workload(body)
-        known = others.get(other.uid) == other
-        others[other.uid] = other
-        return None if known else key
+        known = family.others.get(other.uid) == other
+        family.others[other.uid] = other
+        return None if known else family.key
 
     def answer(self, lookup: Lookup, answer: Answer) -> None:
         """Remember what was read at a decision's request, for a minute."""
@@ -304,6 +290,17 @@ class Cache:
             return False
         self._versions[uid] = version
         return True
+
+    def _place(self, resource: Resource, body: Manifest) -> _Family | None:
+        """Remember where an object of a job belongs; None if it is nobody's, or this version was seen."""
+        meta = body["metadata"]
+        labels = meta.get("labels") or {}
+        job_uid = labels.get(LABEL_UID)
+        if not job_uid or not self._is_news(body):
+            return None
+        namespace = meta["namespace"]
+        self._places[meta["uid"]] = (resource, namespace, meta["name"], job_uid)
+        return self._family(job_uid, (namespace, labels.get(LABEL_JOB, "")))
 
     def _family(self, uid: str, key: Key) -> _Family:
         family = self._families.get(uid)
