@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.apiserver import NEWEST, OLDEST, ApiServer, Client, running_api_server
+from support.control_cluster import Namespace, new_namespace
 from support.crds import install
 
 
@@ -12,6 +13,11 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with running_api_server(request.param, tmp_path_factory.mktemp("apiserver")) as running:
         install(running)
         yield running
+
+
+@pytest.fixture
+def space(client: Client) -> Namespace:
+    return new_namespace(client)
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """Restarts in place, as the API server sees them; the agent of index 0 is a fake, since nothing runs here."""
 
 import threading
-import uuid
 from pathlib import Path
 
 import pytest
 from support.agent_fake import running_agent
-from support.apiserver import NEWEST, ApiServer, Client
-from support.control_cluster import Namespace, Operator, running_kubelet, running_operator
+from support.apiserver import NEWEST, ApiServer
+from support.control_cluster import Namespace, mortal_operator, running_kubelet, running_operator
 
 pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True)
 
@@ -17,31 +16,12 @@ WRITES = 5
 """More than a restart in place takes: its count, Running, Succeeded, and Events."""
 
 
-@pytest.fixture
-def space(client: Client) -> Namespace:
-    name = f"in-place-{uuid.uuid4().hex[:8]}"
-    assert client.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
-    return Namespace(client, name)
-
-
 @pytest.mark.parametrize("write", range(AT_THE_ORDER, WRITES + 1))
 def test_ranks_start_again_once_though_the_operator_dies_after_any_of_its_writes(
     server: ApiServer, space: Namespace, tmp_path: Path, write: int
 ) -> None:
     """The pods are the same, the restart is written down before the order, and counted once."""
-    ended, written = threading.Event(), []
-    running: list[Operator] = []
-
-    def keep_running() -> None:
-        environment = {"FTJOB_EXIT_AFTER_WRITE": str(write)} if write else {}
-        while not ended.is_set():
-            with running_operator(
-                server, tmp_path, "--no-leader-election", namespace=space.name, environment=environment
-            ) as operator:
-                running.append(operator)
-                while operator.process.poll() is None and not ended.wait(0.05):
-                    pass
-            environment = {}
+    written = []
 
     def look_at_status() -> None:
         with server.client() as client:
@@ -56,17 +36,12 @@ def test_ranks_start_again_once_though_the_operator_dies_after_any_of_its_writes
         with running_agent(made["metadata"]["uid"]) as agent:
             agent.on_order = look_at_status
             agent.fail(rank=1)
-            thread = threading.Thread(target=keep_running)
-            thread.start()
-            try:
+            with mortal_operator(server, tmp_path, space.name, write=write) as running:
                 again = space.await_job(
                     lambda job: job["status"]["attempt"] == 1 and job["status"]["phase"] == "Running"
                 )
                 kubelet.finish()
                 job = space.await_phase("Succeeded")
-            finally:
-                ended.set()
-                thread.join()
     assert agent.star.lives == 2
     assert set(agent.orders) == {("start", 1)}
     assert all((status["attempt"], status["restarts"]["failures"]) == (1, 1) for status in written)

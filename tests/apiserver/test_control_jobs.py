@@ -1,21 +1,13 @@
 """The operator against a real API server: what it makes of a job, and what it leaves alone."""
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.apiserver import NEWEST, OLDEST, ApiServer, Client
+from support.apiserver import NEWEST, OLDEST, ApiServer
 from support.control_cluster import Kubelet, Namespace, index_of, running_kubelet, running_operator
 
 newest_only = pytest.mark.parametrize("server", [NEWEST], indirect=True)
-
-
-@pytest.fixture
-def space(client: Client) -> Namespace:
-    name = f"control-{uuid.uuid4().hex[:8]}"
-    assert client.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
-    return Namespace(client, name)
 
 
 @pytest.fixture

@@ -1,22 +1,14 @@
 """Two operators, one Lease: one works, the other takes over; who loses the Lease leaves at once."""
 
-import uuid
 from pathlib import Path
 
 import pytest
-from support.apiserver import NEWEST, ApiServer, Client
+from support.apiserver import NEWEST, ApiServer
 from support.control_cluster import Namespace, running_kubelet, running_operator
 
 pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True)
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/ftjob-operator"
-
-
-@pytest.fixture
-def space(client: Client) -> Namespace:
-    name = f"leader-{uuid.uuid4().hex[:8]}"
-    assert client.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
-    return Namespace(client, name)
 
 
 def test_the_second_operator_stands_by_and_takes_over(

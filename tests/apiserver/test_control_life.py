@@ -1,12 +1,11 @@
 """Attempts that follow one another, as the API server sees them."""
 
 import threading
-import uuid
 from pathlib import Path
 
 import pytest
-from support.apiserver import NEWEST, ApiServer, Client
-from support.control_cluster import Namespace, running_kubelet, running_operator
+from support.apiserver import NEWEST, ApiServer
+from support.control_cluster import Namespace, mortal_operator, running_kubelet, running_operator
 
 pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True)
 
@@ -15,36 +14,15 @@ WRITES = 14
 """More than the restart takes: its count, three deletions, three pods, Running, Succeeded, and Events."""
 
 
-@pytest.fixture
-def space(client: Client) -> Namespace:
-    name = f"life-{uuid.uuid4().hex[:8]}"
-    assert client.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
-    return Namespace(client, name)
-
-
 @pytest.mark.parametrize("write", range(1, WRITES + 1))
 def test_no_restart_is_free_though_the_operator_dies_after_any_of_its_writes(
     server: ApiServer, space: Namespace, tmp_path: Path, write: int
 ) -> None:
-    ended = threading.Event()
-
-    def keep_running() -> None:
-        environment = {"FTJOB_EXIT_AFTER_WRITE": str(write)}
-        while not ended.is_set():
-            with running_operator(
-                server, tmp_path, "--no-leader-election", namespace=space.name, environment=environment
-            ) as operator:
-                while operator.process.poll() is None and not ended.wait(0.05):
-                    pass
-            environment = {}
-
     with running_kubelet(server, space.name) as kubelet:
         with running_operator(server, tmp_path, namespace=space.name):
             space.submit(workers=3, restart=RESTART)
             space.await_phase("Running")
-        thread = threading.Thread(target=keep_running)
-        thread.start()
-        try:
+        with mortal_operator(server, tmp_path, space.name, write=write):
             kubelet.finish("digits-worker-0-1", 137)
             again = space.await_job(
                 lambda job: job["status"].get("podAttempt") == 1 and job["status"]["phase"] == "Running"
@@ -52,9 +30,6 @@ def test_no_restart_is_free_though_the_operator_dies_after_any_of_its_writes(
             assert again["status"]["restarts"]["failures"] == 1
             kubelet.finish()
             job = space.await_phase("Succeeded")
-        finally:
-            ended.set()
-            thread.join()
     assert {pod: len(uids) for pod, uids in kubelet.born.items()} == {
         f"digits-worker-{attempt}-{index}": 1 for attempt in range(2) for index in range(3)
     }

@@ -1,13 +1,12 @@
 """The operator as it is installed: its own service account and nothing more than the manifests grant."""
 
 import json
-import uuid
 from pathlib import Path
 
 import pytest
 import yaml
 from support.apiserver import NEWEST, ApiServer, Client
-from support.control_cluster import Namespace, running_kubelet, running_operator
+from support.control_cluster import Namespace, new_namespace, running_kubelet, running_operator
 
 pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True)
 
@@ -20,8 +19,7 @@ def test_nothing_that_the_operator_asks_for_is_forbidden(
     server: ApiServer, client: Client, tmp_path: Path, scope: str
 ) -> None:
     cluster_wide = scope == "ftjob.yaml"
-    served = f"team-{uuid.uuid4().hex[:8]}"
-    assert client.send("POST", "/api/v1/namespaces", {"metadata": {"name": served}}).code == 201
+    served = new_namespace(client).name
     text = (INSTALL / scope).read_text().replace("ftjob-team", served)  # as its first lines say
     objects = [o for o in yaml.safe_load_all(text) if o and o["kind"] in KINDS]
     account = next(o for o in objects if o["kind"] == "ServiceAccount")["metadata"]

@@ -1,14 +1,13 @@
 """Kubernetes' own gangs on an API server that serves them; the tests say the scheduler's words."""
 
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.apiserver import GANGS, NEWEST, OLDEST, ApiServer, running_api_server
-from support.control_cluster import Namespace, running_kubelet, running_operator, watch
+from support.control_cluster import Namespace, new_namespace, running_kubelet, running_operator, watch
 from support.crds import install
 
 PODGROUPS = "podgroups.scheduling.k8s.io"
@@ -26,9 +25,7 @@ def gangs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 @pytest.fixture
 def space(gangs: ApiServer) -> Iterator[Namespace]:
     with gangs.client() as client:
-        name = f"gang-{uuid.uuid4().hex[:8]}"
-        assert client.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
-        yield Namespace(client, name)
+        yield new_namespace(client)
 
 
 def failed(job: dict[str, Any]) -> dict[str, Any]:
@@ -125,11 +122,9 @@ def test_a_start_goes_on_though_the_operator_dies_after_any_of_its_writes(
 def test_where_it_is_not_served_auto_goes_without_and_native_says_what_to_do(
     server: ApiServer, tmp_path: Path
 ) -> None:
-    name = f"gang-{uuid.uuid4().hex[:8]}"
     with server.client() as client:
-        assert client.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
-        space = Namespace(client, name)
-        with running_kubelet(server, name), running_operator(server, tmp_path, namespace=name):
+        space = new_namespace(client)
+        with running_kubelet(server, space.name), running_operator(server, tmp_path, namespace=space.name):
             space.submit("auto")
             assert "gang" not in space.await_phase("Running", "auto")["status"]
             space.submit("native", scheduling={"gang": "Native"})

@@ -1,7 +1,6 @@
 """Volcano and the coscheduling plugin: their real CRDs; what their schedulers would do, the test does."""
 
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,6 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with running_api_server(request.param, tmp_path_factory.mktemp("others"), *flags) as running:
         install(running, "volcano", "coscheduling")
         yield running
-
-
-@pytest.fixture
-def space(server: ApiServer) -> Iterator[Namespace]:
-    with server.client() as client:
-        name = f"gang-{uuid.uuid4().hex[:8]}"
-        assert client.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
-        yield Namespace(client, name)
 
 
 @pytest.mark.parametrize(

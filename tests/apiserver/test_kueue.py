@@ -1,13 +1,19 @@
 """Jobs in Kueue's queues: its real CRDs; what its controllers would say, the test says."""
 
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.apiserver import NEWEST, OLDEST, ApiServer, running_api_server
-from support.control_cluster import Namespace, plain_job, running_kubelet, running_operator
+from support.control_cluster import (
+    Namespace,
+    mortal_operator,
+    new_namespace,
+    plain_job,
+    running_kubelet,
+    running_operator,
+)
 from support.kueue import TOLERATION, Kueue, install_kueue
 
 QUEUE = {"kueue.x-k8s.io/queue-name": "team-a"}
@@ -26,9 +32,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def kueue(server: ApiServer) -> Iterator[Kueue]:
     with server.client() as client:
-        name = f"kueue-{uuid.uuid4().hex[:8]}"
-        assert client.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).code == 201
-        yield Kueue(Namespace(client, name), VERSIONS[server.version])
+        yield Kueue(new_namespace(client), VERSIONS[server.version])
 
 
 def submit(space: Namespace, **spec: object) -> None:
@@ -133,29 +137,12 @@ def test_queueing_goes_on_though_the_operator_dies_after_any_of_its_writes(
     server: ApiServer, kueue: Kueue, tmp_path: Path, write: int
 ) -> None:
     space = kueue.space
-    ended = threading.Event()
-
-    def keep_running() -> None:
-        environment = {"FTJOB_EXIT_AFTER_WRITE": str(write)}
-        while not ended.is_set():
-            with running_operator(
-                server, tmp_path, "--no-leader-election", namespace=space.name, environment=environment
-            ) as operator:
-                while operator.process.poll() is None and not ended.wait(0.05):
-                    pass
-            environment = {}
-
     with running_kubelet(server, space.name) as kubelet:
         submit(space, workers=2)
-        thread = threading.Thread(target=keep_running)
-        thread.start()
-        try:
+        with mortal_operator(server, tmp_path, space.name, write=write):
             kueue.admit(2)
             job = space.await_phase("Running")
             kueue.until("PodsReady", "True")
-        finally:
-            ended.set()
-            thread.join()
     assert job["status"]["podAttempt"] == 0
     assert {pod: len(uids) for pod, uids in kubelet.born.items()} == {
         "digits-worker-0-0": 1,

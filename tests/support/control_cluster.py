@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from support.apiserver import ApiServer, Client
 from ftjob.api.names import API_VERSION, GROUP, KIND, LABEL_INDEX, LABEL_JOB, PLURAL, VERSION
 
 WAIT_SECONDS = 60
+KILLED = 137
+"""Exit code of an operator that has died after one of its writes."""
 PLACES = {
     PLURAL: f"/apis/{GROUP}/{VERSION}",
     "podgroups.scheduling.k8s.io": "/apis/scheduling.k8s.io/v1beta1",
@@ -120,6 +123,14 @@ class Namespace:
     def await_phase(self, phase: str, name: str = "digits") -> Manifest:
         """Watch a job until it is in a phase."""
         return self.await_job(lambda job: job.get("status", {}).get("phase") == phase, name)
+
+
+def new_namespace(client: Client) -> Namespace:
+    """Make a namespace that no other test uses."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    answer = client.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    assert answer.code == 201, answer.message
+    return Namespace(client, name)
 
 
 def watch(
@@ -330,6 +341,47 @@ def running_operator(
             process.wait(timeout=15)
         process.kill()
         process.wait()
+
+
+@contextmanager
+def mortal_operator(
+    server: ApiServer, folder: Path, namespace: str, *, write: int
+) -> Iterator[list[Operator]]:
+    """Keep an operator running while the block does: the first dies after so many of its writes.
+
+    Parameters
+    ----------
+    write
+        After which of its writes the first one dies; 0 for none, so that the block may kill it.
+
+    Yields
+    ------
+    list of Operator
+        All that there have been so far.
+    """
+    lives: list[Operator] = []
+    ended = threading.Event()
+
+    def keep_running() -> None:
+        environment = {"FTJOB_EXIT_AFTER_WRITE": str(write)} if write else {}
+        while not ended.is_set():
+            with running_operator(
+                server, folder, "--no-leader-election", namespace=namespace, environment=environment
+            ) as operator:
+                lives.append(operator)
+                while operator.process.poll() is None and not ended.wait(0.05):
+                    pass
+                if write and not ended.is_set():
+                    assert operator.process.returncode == KILLED, operator.log.read_text()
+            environment = {}
+
+    thread = threading.Thread(target=keep_running)
+    thread.start()
+    try:
+        yield lives
+    finally:
+        ended.set()
+        thread.join()
 
 
 def index_of(pod: Manifest) -> int:
