@@ -48,6 +48,7 @@ ROLES = [{"name": "worker", "ready": 1, "succeededIndexes": ""}]
         ({"progress": {"step": 2}}, False, Urgency.PROGRESS),
         ({"progress": {"step": 2}}, True, Urgency.PROGRESS),
         ({"progress": {"step": 2}, "display": {"eta": "3m"}}, False, Urgency.PROGRESS),
+        ({"progress": {"step": 2, "totalSteps": 9}}, False, Urgency.COUNTS),
         ({"phase": "Running", "progress": {"step": 2}}, False, Urgency.NOW),
         ({"roles": [ROLES[0] | {"ready": 2}]}, True, Urgency.COUNTS),
         (

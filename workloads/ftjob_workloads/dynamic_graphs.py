@@ -388,6 +388,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     trainer = Trainer(args)
     start = trainer.step
     print(f"starting at step {start} of {args.steps}")
+    life.expect(args.steps)
     losses: list[float] = []
     while trainer.step < args.steps:
         loss, rounds = trainer.go()

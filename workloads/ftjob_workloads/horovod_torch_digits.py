@@ -156,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = trainer.step
     rank_sum = int(hvd.allreduce(torch.tensor(rank + 1), op=hvd.Sum, name="rank_sum"))
     print(f"rank {rank} of {size}: {len(shard.rows)} samples, starting at step {start} of {args.steps}")
+    life.expect(args.steps)
 
     ranks = 1 if args.lr_schedule == "constant" else size
     losses: list[float] = []

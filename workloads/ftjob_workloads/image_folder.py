@@ -316,6 +316,7 @@ def run(args: argparse.Namespace, ranks: Ranks, stop: life.StopSignal) -> int:
     model = ranks.wrap(trainer.model)
     start = trainer.step
     print(f"rank {ranks.rank} of {ranks.size}: {len(learn)} files, starting at step {start} of {steps}")
+    life.expect(steps)
 
     augment, plain = transforms(args.image_size)
     shares = [order.here(step) for step in range(start, steps)]

@@ -211,6 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     state = devices.replicate(state)
     start = int(state.step)
     print(f"process {rank} of {size}: {len(shard.rows)} samples, starting at step {start} of {args.steps}")
+    life.expect(args.steps)
 
     step = jax.jit(
         partial(learn, args.learning_rate), out_shardings=devices.replicated, donate_argnames="state"

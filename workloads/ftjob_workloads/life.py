@@ -59,13 +59,21 @@ def parser(prog: str, doc: str | None) -> argparse.ArgumentParser:
     return p
 
 
+def expect(steps: int) -> None:
+    """Tell ftjob how many steps there will be: it finds an optimizer's step by itself, but not their number."""
+    _tell({"totalSteps": steps})
+
+
 def report(step: int, steps: int, metrics: Mapping[str, float] | None = None) -> None:
-    """Tell ftjob how far we are: it finds an optimizer's step by itself, but not how many there will be."""
+    """Tell ftjob how far we are."""
+    _tell({"step": step, "totalSteps": steps, "metrics": dict(metrics or {})})
+
+
+def _tell(what: Mapping[str, Any]) -> None:
     file = os.environ.get("FTJOB_PROGRESS_FILE")
     if file:
-        line = json.dumps({"step": step, "totalSteps": steps, "metrics": dict(metrics or {})})
         with Path(file).open("a", encoding="utf-8") as lines:
-            lines.write(line + "\n")
+            lines.write(json.dumps(what) + "\n")
 
 
 def replace(path: Path, write: Callable[[Path], None]) -> None:

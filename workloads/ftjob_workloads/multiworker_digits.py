@@ -200,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = trainer.step
     print(f"num_replicas_in_sync={strategy.num_replicas_in_sync}")
     print(f"worker {rank} of {workers}: {len(shard.rows)} samples, starting at step {start} of {args.steps}")
+    life.expect(args.steps)
 
     losses: list[float] = []
     for batch in batches(strategy, data, shard, start, args.steps):

@@ -138,6 +138,7 @@ def coordinate(resolver: tf.distribute.cluster_resolver.ClusterResolver, args: a
         state.checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
     start = step = state.step
     print(f"chief: starting at step {start} of {args.steps}")
+    life.expect(args.steps)
     iterator = trainer.batches(data, args, start)
 
     losses = []

@@ -218,6 +218,7 @@ def train(args: argparse.Namespace, device: str, strategy: tf.distribute.Strateg
         checkpoint.restore(manager.latest_checkpoint, options=here).assert_existing_objects_matched()
     start = trainer.step
     print(f"{device}: {replicas} replicas, {args.precision}, starting at step {start} of {args.steps}")
+    life.expect(args.steps)
 
     losses: list[float] = []
     dataset = learn.learn(start, max(args.steps, start + 1), args.seed)

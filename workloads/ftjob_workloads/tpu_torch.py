@@ -259,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{devices.kind}: {devices.count} devices of {devices.hosts} hosts, {args.precision}, "
         f"starting at step {start} of {args.steps}"
     )
+    life.expect(args.steps)
 
     batches = Batches(
         len(learn.labels), args.batch_size, args.seed, start, args.steps, devices.host, devices.hosts

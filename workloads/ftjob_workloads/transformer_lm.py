@@ -287,6 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = trainer.step
     (rank_sum,) = group.sum(group.rank + 1)
     print(f"rank {group.rank} of {group.size}: {len(shard.rows)} lines, step {start} of {args.steps}")
+    life.expect(args.steps)
 
     losses: list[float] = []
     while trainer.step < args.steps:

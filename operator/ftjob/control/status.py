@@ -26,7 +26,7 @@ class Urgency(IntEnum):
 
     NOW = 0
     COUNTS = 1
-    """How many pods are ready: soon, but a pod each is too often."""
+    """How many pods are ready, and how many steps there will be: soon, but a pod each is too often."""
     PROGRESS = 2
     """Numbers that are out of date as soon as they are written."""
 
@@ -125,6 +125,8 @@ def urgency_of(patch: dict[str, Any], old: dict[str, Any], *, effects: bool) -> 
         return Urgency.NOW
     if "roles" in patch:
         return Urgency.NOW if effects and not _only_ready_differs(patch["roles"], old) else Urgency.COUNTS
+    if "totalSteps" in (patch.get("progress") or {}) and "totalSteps" not in (old.get("progress") or {}):
+        return Urgency.COUNTS  # from now on there is a percentage, and a time when it will be done
     return urgency
 
 
