@@ -147,6 +147,30 @@ def test_only_the_first_failing_rank_is_judged() -> None:
     assert Life(retrying()).see(culprit, victim).step is Step.RESTART
 
 
+def test_a_victim_is_not_judged_while_the_culprit_has_not_been_seen_to_end() -> None:
+    """An exit with 143 would be tried again, and one with 1 would not: both are the culprit's to decide."""
+    victim, culprit = pod(1).running().failed(143, kind="Stopped"), pod(0).running()
+    life = Life(retrying())
+    waits = life.see(culprit, victim, after=10)
+    assert (waits.step, waits.next_look) == (Step.CONTINUE, 50)
+    decision = life.see(culprit.failed(1, kind="Exit", seen=NOW + 20), victim, after=10)
+    assert decision.step is Step.FAIL
+    assert "exit code 1 is not in restart.retryExitCodes" in decision.message
+
+
+def test_a_victim_of_a_node_that_is_marked_as_lost_later_spends_no_restart() -> None:
+    victim = pod(0).running().failed(143, kind="Stopped")
+    life = Life(TWO.running())
+    assert life.see(victim, pod(1).running(), after=30).step is Step.CONTINUE
+    assert life.see(victim, pod(1).running().lost(NOW + 50), after=22).step is Step.RESTART
+    assert (life.job.status.restarts.failures, life.job.status.restarts.disruptions) == (0, 1)
+
+
+def test_a_victim_is_judged_at_last_if_nobody_else_ends() -> None:
+    decision = Life(TWO.running()).see(pod(0).running(), pod(1).failed(kind="PeerLost"), after=60)
+    assert decision.step is Step.FAIL
+
+
 def test_quota_that_refuses_a_later_attempt_takes_it_back_and_waits() -> None:
     life = Life(retrying(backoffSeconds=0))
     life.see(failed(0), failed(1))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ftjob.api.spec import CleanPods
 from ftjob.plan.decision import Plan, PodRef, Step
-from ftjob.plan.outcome import EVIDENCE_SECONDS, End, first_failure, sentence
+from ftjob.plan.outcome import CULPRIT_SECONDS, EVIDENCE_SECONDS, End, first_failure, sentence
 from ftjob.plan.restart import judge
 from ftjob.plan.times import unix
 
@@ -27,11 +27,12 @@ def after_failures(job: Job, pods: tuple[PodState, ...], failed: list[PodState],
     """End the attempt, once the other workers have had the time to say what happened to them."""
     seen = [pod.terminated.seen for pod in failed if pod.terminated is not None]
     seen += [pod.deleting_seen for pod in failed if pod.is_lost]
-    left = min(seen, default=0.0) + EVIDENCE_SECONDS - now
-    if left > 0 and not all(pod.is_over for pod in pods):
-        return Plan(Step.CONTINUE, next_look=left)
     end = first_failure(failed)
     assert end is not None
+    patience = CULPRIT_SECONDS if end.is_consequence else EVIDENCE_SECONDS
+    left = min(seen, default=0.0) + patience - now
+    if left > 0 and not all(pod.is_over for pod in pods):
+        return Plan(Step.CONTINUE, next_look=left)
     return end_of_attempt(job, end, pods, now=now)
 
 

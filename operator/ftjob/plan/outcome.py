@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 EVIDENCE_SECONDS = 2.0
 """How long to wait for the other workers' messages once one has failed: the victim of a lost peer often
 exits before the rank that failed."""
+CULPRIT_SECONDS = 60.0
+"""How long to wait for it while all that have ended are such victims: the kubelet of a busy node is late with
+its word, and a node that was lost is marked as such after 50 s. Nothing is kept from going on: the ranks are
+dead."""
 
 _BLAME = {"PeerLost": 1, "Stopped": 2}
 """Rank failures of these classes are consequences; all other classes come before them."""
@@ -35,6 +39,8 @@ class End:
     failure: Failure
     disruption: bool
     """Whether the cluster did it, not the program: an eviction, a preemption, a lost node, a deleted pod."""
+    is_consequence: bool = False
+    """Whether something else must have come first: what it was is not known."""
 
 
 def first_failure(pods: Iterable[PodState]) -> End | None:
@@ -98,7 +104,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         message=text,
         log_tail=log_tail or None,
     )
-    return (blame, time_ns, rank_order(pod.place)), End(failure, disruption)
+    return (blame, time_ns, rank_order(pod.place)), End(failure, disruption, blame > 0)
 
 
 def reason_of(told: RankFailure) -> str:
