@@ -8,7 +8,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.agent_runs import free_port, plan, wait_for
+from support.agent_runs import plan, wait_for
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from support.agent_runs import AgentRun, Agents

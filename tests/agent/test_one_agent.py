@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.agent_runs import free_port, is_alive, plan, wait_for
+from support.agent_runs import is_alive, plan, wait_for
 from support.agent_zipapp import build_agent
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from support.agent_runs import Agents

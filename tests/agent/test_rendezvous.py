@@ -6,7 +6,8 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from support.agent_runs import free_port, plan, star_plans
+from support.agent_runs import plan, star_plans
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

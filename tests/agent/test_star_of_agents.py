@@ -9,7 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.agent_runs import TOKEN, free_port, is_alive, plan, star_plans, wait_for
+from support.agent_runs import TOKEN, is_alive, plan, star_plans, wait_for
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -25,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
+
+from support.ports import free_port
 
 OLDEST = "v1.32"
 NEWEST = "v1.37"
@@ -141,7 +142,7 @@ def running_api_server(version: str, folder: Path, *flags: str) -> Iterator[ApiS
     certificate, key = _certificate(folder)
     tokens = folder / "tokens.csv"
     tokens.write_text(f'{TOKEN},admin,admin,"system:masters"\n')
-    client_port, peer_port, port = _free_ports(3)
+    client_port, peer_port, port = (free_port() for _ in range(3))
     etcd = f"http://127.0.0.1:{client_port}"
     with ExitStack() as stack:
         stack.enter_context(
@@ -247,14 +248,6 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
         timeout=60,
     )
     return certificate, key
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [int(free.getsockname()[1]) for free in sockets]
 
 
 def _numbers(name: str) -> list[int]:

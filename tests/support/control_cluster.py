@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from support.apiserver import ApiServer, Client
+from support.ports import free_port
 
 from ftjob.api.names import API_VERSION, GROUP, KIND, LABEL_INDEX, LABEL_JOB, PLURAL, VERSION
 
@@ -313,9 +313,7 @@ def running_operator(
     leading
         Whether to wait until it works; else only until it stands by.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     log = folder / f"operator-{port}.log"
     command = [sys.executable, "-m", "ftjob.control", f"--metrics-port={port}", f"--health-port={port}"]
     if not cluster_wide:

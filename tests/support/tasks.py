@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
-from contextlib import ExitStack
 
-
-def free_ports(count: int) -> list[int]:
-    """Return so many different ports that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+from support.ports import free_port
 
 
 def tensorflow_tasks(**replicas: int) -> dict[str, dict[str, str]]:
     """Return each task's variables by its name, such as ``worker-1``; ranks follow the order of the roles."""
-    ports = iter(free_ports(sum(replicas.values())))
-    cluster = {role: [f"127.0.0.1:{next(ports)}" for _ in range(n)] for role, n in replicas.items()}
+    cluster = {role: [f"127.0.0.1:{free_port()}" for _ in range(n)] for role, n in replicas.items()}
     names = [(role, index) for role, n in replicas.items() for index in range(n)]
     served = {role: servers for role, servers in cluster.items() if role != "evaluator"}
     return {
@@ -37,7 +27,7 @@ def tensorflow_tasks(**replicas: int) -> dict[str, dict[str, str]]:
 
 def jax_processes(count: int) -> list[dict[str, str]]:
     """Return each process's variables."""
-    (port,) = free_ports(1)
+    port = free_port()
     return [
         {
             "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",

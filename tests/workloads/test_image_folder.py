@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from support.ports import free_port
 
 from ftjob_workloads import pictures
 
@@ -40,10 +40,12 @@ def programs(
 ) -> dict[str, Program]:
     """Start all of them at once: most of their time goes into importing torch."""
     folder = tmp_path_factory.mktemp("image_folder")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    job = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "OMP_NUM_THREADS": "1",
+    }
     return {
         "full": start(folder / "full", *MODULE, "--smoke"),
         "one": start(folder / "one", *MODULE, *short),

@@ -60,7 +60,7 @@ def parser(prog: str, doc: str | None) -> argparse.ArgumentParser:
 
 
 def expect(steps: int) -> None:
-    """Tell ftjob how many steps there will be: it finds an optimizer's step by itself, but not their number."""
+    """Tell ftjob how many steps there will be; how many are done it finds at the optimizer by itself."""
     _tell({"totalSteps": steps})
 
 
