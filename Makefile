@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
-PYTEST := $(PYTHON) -m pytest --maxfail=1
+PYTEST := $(PYTHON) -m pytest --maxfail=1 --durations=12 --durations-min=5
 JOB ?= manifests/samples/horovod-digits.yaml
 QUICK := horovod_digits mirrored_digits
 SCENARIOS := $(patsubst %,tests/cluster/test_%.py,scenarios lost_nodes elastic in_place watchdog)
@@ -34,7 +34,7 @@ test: lint test-unit test-apiserver test-quick test-cluster  ## lint, then tests
 
 test-unit: setup agent  ## Tests that need no cluster
 	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
-	  $(PYTEST) $(wildcard $(UNIT))
+	  FTJOB_SEQUENCES=10000 $(PYTEST) -n 2 --dist loadfile $(UNIT)
 
 test-apiserver: setup  ## Tests against the API servers of the oldest and the newest supported Kubernetes
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
