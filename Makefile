@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run lint test test-unit test-apiserver test-quick test-workloads test-cluster test-scenarios test-samples test-failures generate \
+.PHONY: help setup run lint test test-unit test-apiserver test-quick test-workloads test-cluster test-samples test-failures generate \
 	kind kind-down images images-all agent bench lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --maxfail=1 --durations=12 --durations-min=5
 JOB ?= manifests/samples/horovod-digits.yaml
 QUICK := horovod_digits mirrored_digits
-SCENARIOS := $(patsubst %,tests/cluster/test_%.py,scenarios lost_nodes elastic in_place watchdog)
+ALONE := tests/cluster/alone
 UNIT := tests/unit tests/golden tests/agent tests/local tests/chart
 
 help:  ## Say what there is
@@ -29,7 +29,7 @@ lint: setup  ## ruff, mypy, import layers
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
 
 test: lint test-unit test-apiserver test-quick test-cluster  ## lint, then tests from fast to slow; stops at the first failure
-	@echo "not run: the other programs (make test-workloads), samples of one pod in the cluster (make test-samples), scenarios (make test-scenarios)," \
+	@echo "not run: the other programs (make test-workloads), samples of one pod in the cluster (make test-samples)," \
 	  "the whole matrix of failing ranks (make test-failures)"
 
 test-unit: setup agent  ## Tests that need no cluster
@@ -46,11 +46,9 @@ test-quick: setup  ## Tests of some training programs
 test-workloads: setup  ## Tests of all training programs (half an hour)
 	@tests/setup/python-tpu.sh && $(PYTEST) -n 2 --dist loadfile tests/workloads
 
-test-cluster: setup kind  ## Tests in the kind cluster
-	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" $(PYTEST) tests/cluster $(SCENARIOS:%=--ignore=%)
-
-test-scenarios: setup kind  ## What befalls jobs: exit codes, evictions, lost nodes, elasticity, hangs
-	@tests/kind/test-env.sh && PATH="$(CACHE)/bin:$$PATH" $(PYTEST) $(SCENARIOS)
+test-cluster: setup kind  ## Tests in the kind cluster: beside each other, then those that need it for themselves
+	@tests/kind/test-env.sh && export PATH="$(CACHE)/bin:$$PATH" && \
+	  $(PYTEST) -n 3 --dist loadfile tests/cluster --ignore=$(ALONE) && $(PYTEST) $(ALONE)
 
 test-samples: setup kind  ## Every sample in the cluster, also those of one pod
 	@tests/kind/test-env.sh tpu && PATH="$(CACHE)/bin:$$PATH" FTJOB_ALL_SAMPLES=1 $(PYTEST) tests/cluster/test_samples.py

@@ -1,6 +1,5 @@
 """Jobs in Kueue's queues: its real CRDs; what its controllers would say, the test says."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from support.control_cluster import (
     running_kubelet,
     running_operator,
 )
-from support.kueue import TOLERATION, Kueue, install_kueue
+from support.kueue import RIGHTS, TOLERATION, URGENT, Kueue, install_kueue
 
 QUEUE = {"kueue.x-k8s.io/queue-name": "team-a"}
 VERSIONS = {OLDEST: "v1beta1", NEWEST: "v1beta2"}
@@ -35,9 +34,9 @@ def kueue(server: ApiServer) -> Iterator[Kueue]:
         yield Kueue(new_namespace(client), VERSIONS[server.version])
 
 
-def submit(space: Namespace, **spec: object) -> None:
-    job = plain_job("digits", space.name, **spec)  # type: ignore[arg-type]
-    job["metadata"]["labels"] = QUEUE
+def submit(space: Namespace, *, name: str = "digits", labels: dict[str, str] = QUEUE, **spec: object) -> None:
+    job = plain_job(name, space.name, **spec)  # type: ignore[arg-type]
+    job["metadata"]["labels"] = labels
     space.create("frameworktrainingjobs", job)
 
 
@@ -119,16 +118,32 @@ def test_a_suspended_job_leaves_the_queue(server: ApiServer, kueue: Kueue, tmp_p
         space.await_phase("Running")
         space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": True}})
         space.await_phase("Suspended")
-        for _ in range(300):
-            if not space.list(kueue.plural):
-                break
-            threading.Event().wait(0.1)
-        assert space.list(kueue.plural) == []
+        kueue.until_gone()
         assert space.pods() == {}
         space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": False}})
         space.await_phase("Queued")
         kueue.admit(2)
         space.await_phase("Running")
+
+
+def test_every_right_in_kueue_is_used(server: ApiServer, kueue: Kueue, tmp_path: Path) -> None:
+    space = kueue.space
+    with (
+        running_kubelet(server, space.name),
+        running_operator(server, tmp_path, namespace=space.name, cluster_wide=True) as operator,
+    ):
+        submit(space, scheduling={"priorityClassName": "high"})
+        kueue.admit(1)
+        space.await_phase("Running")
+        space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": True}})
+        space.await_phase("Suspended")
+        kueue.until_gone()
+        submit(space, name="soon", labels=QUEUE | URGENT, scheduling={"priorityClassName": "high"})
+        kueue.admit(1)
+        assert kueue.workload()["spec"]["priority"] == 2000, "of its own class, whatever its pods have"
+        space.await_phase("Running", "soon")
+        used = {(resource, verb) for verb, resource, code in operator.requests() if code.startswith("2")}
+    assert used >= RIGHTS
 
 
 @pytest.mark.parametrize("server", [NEWEST], indirect=True)

@@ -5,25 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.chart import granted, render
-from support.cluster import Cluster, conditions, job, operator_requests
+from support.cluster import Cluster, conditions, job
 
-RARELY_USED = {
-    (what, "get")
-    for what in (
-        "pods",
-        "services",
-        "persistentvolumeclaims",
-        "secrets",
-        "frameworktrainingjobs",
-        "podgroups",
-    )
-} | {("leases", "create"), ("secrets", "create"), ("persistentvolumeclaims", "create")}
-"""Used at a name conflict, at the very first start, or by jobs with outputs."""
-OF_KUEUE = {("workloads", verb) for verb in ("get", "list", "watch", "create", "delete", "patch")} | {
-    (what, "get") for what in ("resourceflavors", "workloadpriorityclasses", "priorityclasses")
-}
-"""Which is not in this cluster."""
 LATE_LEADER = "case $(hostname) in *-0) sleep 60 ;; esac"
 ALL_REDUCE = (
     "import torch, horovod.torch as hvd; hvd.init(); "
@@ -111,22 +94,3 @@ def test_a_finished_job_leaves_nothing_that_outlives_it(cluster: Cluster) -> Non
     assert cluster.kubectl("get", *mine, "-o", "name")
     cluster.kubectl("delete", "ftj", "gone")
     cluster.kubectl("wait", "--for=delete", *mine, "--timeout=60s")
-
-
-def test_the_operator_has_the_rights_that_it_uses_and_no_others(cluster: Cluster) -> None:
-    ended = job("rights", ["true"])
-    ended["spec"] |= {"cleanPods": "All", "ttlSecondsAfterFinished": 1}
-    cluster.apply(ended)
-    cluster.kubectl("wait", "--for=delete", "ftj/rights", "--timeout=120s")
-    used = set()
-    for entry in operator_requests():
-        # A 403 of admission (the namespace is going) is no lack of rights.
-        assert entry["annotations"]["authorization.k8s.io/decision"] == "allow", entry
-        used.add((entry["objectRef"]["resource"], entry["verb"]))
-    assert ("pods", "create") in used
-    roles = [found for found in render() if found["kind"] in {"Role", "ClusterRole"} and "rules" in found]
-    mine = [role for role in roles if role["metadata"]["name"] in {"ftjob-operator", "ftjob-operator-own"}]
-    allowed = {(g.resource.split("/")[0], g.verb) for role in mine for g in granted(role)}
-    assert allowed
-    assert used <= allowed
-    assert allowed - used <= RARELY_USED | OF_KUEUE

@@ -12,10 +12,13 @@ import pytest
 from support.cluster import RESTRICTED_CONTAINER, Cluster, conditions, pods_of
 from support.scenario import (
     FAIL_ONCE,
+    HELD,
     UNTIL_RESTARTED,
     delete_and_look,
+    finished_pod_deleted,
     history,
-    no_operator,
+    let_go,
+    restarts,
     scenario,
 )
 
@@ -31,17 +34,6 @@ if os.environ["FTJOB_ATTEMPT"] == "0":
     while True:
         hoard.append(bytearray(1 << 24))
 """
-HELD = "import os, time\nwhile not os.path.exists('/tmp/go'): time.sleep(0.2)"
-
-
-def let_go(cluster: Cluster, pod: str) -> None:
-    cluster.kubectl("exec", pod, "-c", "trainer", "--", "touch", "/tmp/go")
-
-
-def restarts(job: dict[str, Any]) -> tuple[int, int, int]:
-    """Return attempt, failures and disruptions."""
-    status = job["status"]
-    return status["attempt"], status["restarts"]["failures"], status["restarts"]["disruptions"]
 
 
 @pytest.mark.parametrize("in_place", [True, False], ids=["in-place", "new-pods"])
@@ -106,25 +98,8 @@ def test_a_pod_that_the_cluster_takes_is_a_disruption_and_costs_nothing(cluster:
     delete_and_look(cluster, name)
 
 
-@pytest.mark.parametrize("operator", ["runs", "is-down"])
-def test_a_finished_workers_pod_may_be_deleted(cluster: Cluster, operator: str) -> None:
-    name = f"early-operator-{operator}"
-    program = f"import os\nif os.environ['FTJOB_INDEX'] == '1': raise SystemExit\n{HELD}"
-    cluster.apply(scenario(name, program))
-    cluster.until("ftj", name, "{.status.roles[0].succeededIndexes}=1")
-    with history(cluster, name) as seen:
-        with no_operator() if operator == "is-down" else nullcontext():
-            cluster.kubectl("delete", "pod", f"{name}-worker-0-1")
-            let_go(cluster, f"{name}-worker-0-0")
-            if operator == "is-down":
-                cluster.until("pod", f"{name}-worker-0-0", "{.status.phase}=Succeeded")
-        ended = cluster.finished(name)
-    seen.check()
-    assert ended["status"]["phase"] == "Succeeded", ended["status"]
-    assert restarts(ended) == (0, 0, 0)
-    assert ended["status"]["roles"][0]["succeededIndexes"] == "0-1"
-    assert not any(pod["metadata"]["name"].endswith("-1") for pod in pods_of(cluster, name))
-    delete_and_look(cluster, name)
+def test_a_finished_workers_pod_may_be_deleted(cluster: Cluster) -> None:
+    finished_pod_deleted(cluster, "early", nullcontext())
 
 
 def test_a_deleted_service_comes_back_and_the_job_goes_on(cluster: Cluster) -> None:
@@ -249,44 +224,3 @@ def test_a_job_may_be_suspended_in_each_phase_and_goes_on(cluster: Cluster) -> N
         assert after[1:] == before[1:], "a suspension is no restart"
     for phase in phases:
         delete_and_look(cluster, f"susp-{phase.lower()}")
-
-
-ASK = (
-    "import socket, sys\ntry:\n    print(socket.gethostbyname(sys.argv[1]))\nexcept OSError:\n    print('no')"
-)
-
-
-def test_agents_ask_again_for_names_that_dns_says_do_not_exist(cluster: Cluster) -> None:
-    """Without its Service no worker has a name; it comes back while the agents look for each other."""
-    made = scenario("unheard", "print('done')")
-    made["spec"]["template"]["spec"]["initContainers"] = [
-        {
-            "name": "wait",
-            "image": "ftjob-test-base:dev",
-            "command": ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.2; done"],
-            "securityContext": RESTRICTED_CONTAINER,
-        }
-    ]
-    cluster.apply(made)
-    pods = [f"unheard-worker-0-{index}" for index in range(2)]
-    for pod in pods:
-        started = '{.status.initContainerStatuses[?(@.name=="wait")].state.running.startedAt}'
-        cluster.until("pod", pod, started)
-    with no_operator():
-        cluster.kubectl("delete", "service", "unheard")
-        for pod in pods:
-            deadline = time.monotonic() + 60
-            while ask(cluster, pod, "unheard-worker-0-0.unheard") != "no":
-                assert time.monotonic() < deadline, "the name stays known"
-                time.sleep(1)
-            cluster.kubectl("exec", pod, "-c", "wait", "--", "touch", "/tmp/go")
-        time.sleep(10)
-    ended = cluster.finished("unheard", seconds=120)
-    assert ended["status"]["phase"] == "Succeeded"
-    assert restarts(ended) == (0, 0, 0)
-    delete_and_look(cluster, "unheard")
-
-
-def ask(cluster: Cluster, pod: str, name: str) -> str:
-    """Return the address of a name as a pod is told it, or ``no``."""
-    return cluster.kubectl("exec", pod, "-c", "wait", "--", "python3", "-c", ASK, name).strip()

@@ -1,5 +1,6 @@
 """What Kueue's controllers would do to a Workload, by hand: its real CRDs, and a stand-in for the rest."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,13 @@ from support.crds import install, of_others
 
 Manifest = dict[str, Any]
 FLAVOR = "spot"
+WAIT_SECONDS = 30
+RIGHTS = {("workloads", verb) for verb in ("list", "create", "delete", "patch")} | {
+    (kind, "get") for kind in ("resourceflavors", "workloadpriorityclasses", "priorityclasses")
+}
+"""What the operator does there, by resource and verb; watches aside."""
+URGENT = {"kueue.x-k8s.io/priority-class": "urgent"}
+"""Label of a job whose WorkloadPriorityClass is there."""
 TOLERATION = {"key": "spot", "operator": "Exists", "effect": "NoSchedule"}
 
 
@@ -39,7 +47,13 @@ def install_kueue(server: ApiServer, version: str) -> None:
         "metadata": {"name": "high"},
         "value": 1000,
     }
-    done = server.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([flavor, priority]))
+    urgent = {
+        "apiVersion": f"kueue.x-k8s.io/{version}",
+        "kind": "WorkloadPriorityClass",
+        "metadata": {"name": "urgent"},
+        "value": 2000,
+    }
+    done = server.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([flavor, priority, urgent]))
     assert done.returncode == 0, done.stderr
 
 
@@ -68,6 +82,13 @@ class Kueue:
             if self.conditions(found).get(kind, {}).get("status") == status:
                 return found
         raise AssertionError(self.space.list(self.plural))
+
+    def until_gone(self) -> None:
+        """Wait until there is no Workload."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while found := self.space.list(self.plural):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
 
     @staticmethod
     def conditions(workload: Manifest) -> dict[str, Manifest]:

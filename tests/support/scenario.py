@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from support.cluster import CONTEXT, Cluster, job
+from support.cluster import CONTEXT, Cluster, job, pods_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,9 @@ import os, time
 time.sleep(3 if int(os.environ["FTJOB_ATTEMPT"]) else 600)
 """
 """Attempt 0 goes on until something ends it; attempt 1 ends well."""
+
+HELD = "import os, time\nwhile not os.path.exists('/tmp/go'): time.sleep(0.2)"
+"""Goes on until `let_go`."""
 
 HEARTBEATS = """
 import os, socket, time
@@ -117,14 +120,15 @@ def history(cluster: Cluster, name: str) -> Iterator[History]:
 
 
 @contextmanager
-def no_operator() -> Iterator[None]:
-    """Have no operator while the block runs."""
+def no_operator() -> Iterator[dict[str, Any]]:
+    """Have no operator while the block runs; yields its pod template."""
+    deployment = SYSTEM.get("deployment", "ftjob-operator")
     SYSTEM.kubectl("scale", "deployment/ftjob-operator", "--replicas=0")
     SYSTEM.kubectl("wait", "--for=delete", "pods", "-l", "app.kubernetes.io/name=ftjob", "--timeout=60s")
     try:
-        yield
+        yield deployment["spec"]["template"]
     finally:
-        SYSTEM.kubectl("scale", "deployment/ftjob-operator", "--replicas=1")
+        SYSTEM.kubectl("scale", "deployment/ftjob-operator", f"--replicas={deployment['spec']['replicas']}")
         SYSTEM.kubectl("rollout", "status", "deployment/ftjob-operator", "--timeout=90s")
 
 
@@ -135,3 +139,39 @@ def delete_and_look(cluster: Cluster, name: str) -> None:
     mine = ("pods,services,secrets", "-l", f"ftjob.dev/uid={uid}")
     if cluster.kubectl("get", *mine, "-o", "name"):
         cluster.kubectl("wait", "--for=delete", *mine, "--timeout=60s")
+
+
+def let_go(cluster: Cluster, pod: str) -> None:
+    """Have the ranks of a pod that runs `HELD` end."""
+    cluster.kubectl("exec", pod, "-c", "trainer", "--", "touch", "/tmp/go")
+
+
+def restarts(job: dict[str, Any]) -> tuple[int, int, int]:
+    """Return attempt, failures and disruptions."""
+    status = job["status"]
+    return status["attempt"], status["restarts"]["failures"], status["restarts"]["disruptions"]
+
+
+def finished_pod_deleted(cluster: Cluster, name: str, meanwhile: AbstractContextManager[object]) -> None:
+    """Delete the pod of a worker that has succeeded while the other still runs: its success counts.
+
+    Parameters
+    ----------
+    meanwhile
+        What holds while the pod is deleted and the other worker succeeds.
+    """
+    program = f"import os\nif os.environ['FTJOB_INDEX'] == '1': raise SystemExit\n{HELD}"
+    cluster.apply(scenario(name, program))
+    cluster.until("ftj", name, "{.status.roles[0].succeededIndexes}=1")
+    with history(cluster, name) as seen:
+        with meanwhile:
+            cluster.kubectl("delete", "pod", f"{name}-worker-0-1")
+            let_go(cluster, f"{name}-worker-0-0")
+            cluster.until("pod", f"{name}-worker-0-0", "{.status.phase}=Succeeded")
+        ended = cluster.finished(name)
+    seen.check()
+    assert ended["status"]["phase"] == "Succeeded", ended["status"]
+    assert restarts(ended) == (0, 0, 0)
+    assert ended["status"]["roles"][0]["succeededIndexes"] == "0-1"
+    assert not any(pod["metadata"]["name"].endswith("-1") for pod in pods_of(cluster, name))
+    delete_and_look(cluster, name)

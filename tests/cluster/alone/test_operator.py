@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.cluster import CONTEXT, Cluster, conditions, job, operator_requests
-from support.scenario import SYSTEM
+from support.scenario import HELD, SYSTEM, let_go, no_operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,6 @@ LIVES = 40
 """More than a job takes: an operator that never gets anywhere is found out."""
 FINISHED, RUNNING = 20, 5
 QUIET_SECONDS = 60
-HELD = "import os, time\nwhile not os.path.exists('/tmp/go'): time.sleep(0.2)"
 STEPS = (
     "import json, os, time\n"
     "for step in range(10_000):\n"
@@ -30,17 +29,11 @@ STEPS = (
 
 
 @pytest.fixture
-def no_operator() -> Iterator[dict[str, Any]]:
+def template() -> Iterator[dict[str, Any]]:
     """The operator's pod template, while none runs."""
-    deployment = SYSTEM.get("deployment", "ftjob-operator")
-    SYSTEM.kubectl("scale", "deployment/ftjob-operator", "--replicas=0")
-    SYSTEM.kubectl("wait", "--for=delete", "pods", "-l", "app.kubernetes.io/name=ftjob", "--timeout=60s")
-    try:
-        yield deployment["spec"]["template"]
-    finally:
+    with no_operator() as found:
+        yield found
         SYSTEM.kubectl("delete", "pods", "-l", "test=one-write", "--ignore-not-found", "--grace-period=1")
-        SYSTEM.kubectl("scale", "deployment/ftjob-operator", f"--replicas={deployment['spec']['replicas']}")
-        SYSTEM.kubectl("rollout", "status", "deployment/ftjob-operator", "--timeout=90s")
 
 
 def one_write(template: dict[str, Any], life: int) -> dict[str, Any]:
@@ -55,7 +48,7 @@ def one_write(template: dict[str, Any], life: int) -> dict[str, Any]:
 
 
 def test_a_job_ends_the_same_though_the_operator_dies_after_every_write(
-    cluster: Cluster, no_operator: dict[str, Any]
+    cluster: Cluster, template: dict[str, Any]
 ) -> None:
     cluster.apply(job("lives", ["python3", "-c", HELD], workers=2))
     ended: dict[str, Any] = {}
@@ -63,7 +56,7 @@ def test_a_job_ends_the_same_though_the_operator_dies_after_every_write(
     released = False
     for life in range(LIVES):
         name = f"operator-life-{life}"
-        SYSTEM.apply(one_write(no_operator, life))
+        SYSTEM.apply(one_write(template, life))
         while not ended:
             pod = SYSTEM.get("pod", name)
             if pod["status"]["phase"] == "Failed":
@@ -74,9 +67,7 @@ def test_a_job_ends_the_same_though_the_operator_dies_after_every_write(
             if not released and found.get("status", {}).get("phase") == "Running":
                 released = True
                 for index in range(2):
-                    cluster.kubectl(
-                        "exec", f"lives-worker-0-{index}", "-c", "trainer", "--", "touch", "/tmp/go"
-                    )
+                    let_go(cluster, f"lives-worker-0-{index}")
             if found.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
                 ended = found
             time.sleep(0.2)
