@@ -13,6 +13,7 @@ install() {
   rm -f "$VENV/.ftjob-setup"
   "$VENV/bin/python" -c '' 2>/dev/null || "$UV" venv -q --clear --python "$PYTHON_VERSION" "$VENV"
   timed "install torch-xla's Python packages" "$UV" pip sync --python "$VENV/bin/python" --require-hashes "$LOCK"
+  timed "compile torch-xla's Python packages" compile_packages "$VENV/bin/python"
   # What does not fit must not wait for a test.
   timed "import torch-xla" env PJRT_DEVICE=CPU "$VENV/bin/python" -c 'import torch_xla.runtime'
   echo "$inputs" >"$VENV/.ftjob-setup"

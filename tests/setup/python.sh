@@ -42,6 +42,7 @@ install() {
   wheels=$(wheel_folder)
   locked horovod build_horovod "$wheels"
   timed "install Horovod" "$UV" pip install --python "$PYTHON" --no-deps "$wheels"/horovod-*.whl
+  timed "compile Python packages" compile_packages "$PYTHON"
   if ! grep -q '+ horovod' "$CACHE/log/install-Horovod.log"; then echo "$inputs" >"$STAMP"; return; fi
   # A wheel that does not fit must not wait for a test. torch first: the other way round LLVM's options clash.
   timed "import the frameworks" "$PYTHON" -c 'import torch, horovod.torch, tensorflow, horovod.tensorflow'
