@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api import PATHS, in_words, measured_cluster, runs
 from bench.control_plane import NODES
+from bench.cpu import cpu_seconds, used_since
 from support.control_cluster import plain_job
 
 from ftjob.api.names import PLURAL
@@ -122,12 +123,6 @@ def memory_megabytes(operator: Operator) -> float:
     raise RuntimeError("no VmRSS")
 
 
-def cpu_seconds(operator: Operator) -> float:
-    """Return the processor time that the operator has used."""
-    fields = Path(f"/proc/{operator.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
 def requests(operator: Operator) -> int:
     """Return the operator's requests, those that the target leaves out aside."""
     aside = {("create", "pods"), ("create", "events"), ("create", "persistentvolumeclaims")}
@@ -149,16 +144,15 @@ async def measure(jobs: int, repetitions: int) -> None:
         per_job = []
         for repetition in range(repetitions):
             for arm in (PLAIN, OURS) if repetition % 2 == 0 else (OURS, PLAIN):
-                before, cpu = requests(operator), cpu_seconds(operator)
+                before, cpu = requests(operator), cpu_seconds()
                 found = await burst(api, f"{arm.plural}-{repetition}", arm, jobs)
                 times[arm.name].append(found)
-                note = ""
                 await asyncio.sleep(1)  # what the operator may still write belongs to the jobs
                 if arm is OURS:
                     per_job.append((requests(operator) - before) / jobs)
-                    note = f", {cpu_seconds(operator) - cpu:.1f} CPU seconds of the operator"
                 print(
-                    f"  {arm.name:10} all pods run {found[0]:.2f} s, every status {found[1]:.2f} s{note}",
+                    f"  {arm.name:10} all pods run {found[0]:.2f} s, every status {found[1]:.2f} s; "
+                    f"{used_since(cpu)}",
                     flush=True,
                 )
                 await clear(api, f"{arm.plural}-{repetition}", arm.plural)
