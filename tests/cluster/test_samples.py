@@ -30,6 +30,11 @@ TOGETHER = {
     "transformer-lm": 4,
 }
 """Samples whose ranks are one training, and how many ranks they have."""
+SHORT = {
+    **dict.fromkeys(TOGETHER, ("--steps=3", "--min-accuracy=0")),
+    "image-folder": ("--epochs=1", "--min-accuracy=0"),
+}
+"""Options with which each rank of them ends well by itself, and soon."""
 TPU = {"tpu-tensorflow": 1, "tpu-torch": 2}
 PARAMETER_SERVER = "parameter-server-digits"
 ALONE = sorted(
@@ -53,21 +58,55 @@ def succeeded(cluster: Cluster, name: str) -> list[dict[str, Any]]:
     """Wait for a job's success; return what its ranks have written, in their order."""
     job = cluster.finished(name, seconds=900)
     assert job["status"]["phase"] == "Succeeded", (name, job["status"].get("failure"))
-    files = sorted((cluster.outputs_of(job) / "results").glob("result-rank-*.json"))
+    files = sorted((cluster.outputs_of(job) / "results").rglob("result-rank-*.json"))
     return [json.loads(file.read_text()) for file in files]
+
+
+def check_one_training(results: list[dict[str, Any]], ranks: int) -> None:
+    """See that the ranks have worked together: each has heard of all, and all have the same weights."""
+    assert len(results) == ranks
+    assert {result["rankSum"] for result in results} == {ranks * (ranks + 1) / 2}
+    weights = [result["finalWeights"] for result in results]  # a rank's own, or what it has gathered of all
+    assert len({each for told in weights for each in (told if isinstance(told, list) else [told])}) == 1
 
 
 @pytest.mark.parametrize("name", TOGETHER)
 def test_the_ranks_of_a_sample_are_one_training_on_two_nodes(frameworks: Cluster, name: str) -> None:
     submit(frameworks, name)
-    ranks = TOGETHER[name]
-    results = succeeded(frameworks, name)
-    assert len(results) == ranks
-    assert {result["rankSum"] for result in results} == {ranks * (ranks + 1) / 2}
-    weights = [result["finalWeights"] for result in results]  # a rank's own, or what it has gathered of all
-    assert len({each for told in weights for each in (told if isinstance(told, list) else [told])}) == 1
+    check_one_training(succeeded(frameworks, name), TOGETHER[name])
     assert {pod["spec"]["nodeName"] for pod in pods_of(frameworks, name)} == set(NODES)
     frameworks.kubectl("delete", "ftj", name, "--wait=false")
+
+
+def alone(name: str) -> dict[str, Any]:
+    """Return a mutant of a sample: every rank alone, as where an operator's variables got lost."""
+    mutant = in_test_environment(sample(f"{name}.yaml"))
+    mutant["metadata"]["name"] = f"{name}-alone"
+    spec = mutant["spec"]
+    for key in ("profiling", "processesPerWorker", "roles"):
+        spec.pop(key, None)
+    spec["strategy"] = "Plain"
+    pod = spec["template"]["spec"]
+    pod.pop("topologySpreadConstraints", None)
+    # Each takes itself for rank 0.
+    folders = ["--checkpoint-dir=/tmp", "--results-dir=/ftjob/outputs/results/$(FTJOB_INDEX)"]
+    pod["containers"][0]["command"] += [*SHORT.get(name, ()), *folders]
+    return mutant
+
+
+def test_ranks_that_are_alone_fail_that_check(frameworks: Cluster) -> None:
+    frameworks.apply(*map(alone, (*SHORT, PARAMETER_SERVER)))
+    for name in SHORT:
+        results = succeeded(frameworks, f"{name}-alone")
+        for result in results:
+            check_one_training([result], 1)
+        with pytest.raises(AssertionError, match=r"^assert \{1"):
+            check_one_training(results, 2)
+        frameworks.kubectl("delete", "ftj", f"{name}-alone", "--wait=false")
+    # Its workers and servers are nothing without each other.
+    failed = frameworks.finished(f"{PARAMETER_SERVER}-alone")
+    assert failed["status"]["phase"] == "Failed"
+    assert "TF_CONFIG names no chief" in failed["status"]["failure"]["message"]
 
 
 def test_parameter_servers_hold_what_every_worker_changes(frameworks: Cluster) -> None:

@@ -101,10 +101,10 @@ def in_test_environment(manifest: dict[str, Any]) -> dict[str, Any]:
     pod = changed["spec"]["template"]["spec"]
     [trainer] = pod["containers"]
     if trainer["image"] not in LOADED:
-        is_tpu = trainer["image"] == "ftjob-workload-tpu:dev"
+        needs_xla = changed["spec"].get("tpu", {}).get("library") == "TorchXLA"
         trainer["image"] = "ftjob-test-base:dev"
         mount: dict[str, Any] = {"name": "test-env", "mountPath": "/test-env", "readOnly": True}
-        if is_tpu:
+        if needs_xla:
             mount["subPath"] = "tpu"  # torch-xla needs another torch
         trainer.setdefault("volumeMounts", []).append(mount)
         claim = {"claimName": "test-env", "readOnly": True}
