@@ -98,6 +98,8 @@ class _Samples:
 
     def _append(self, spec: RankSpec, tree: list[int], pod: dict[str, object]) -> None:
         used = procfs.usage(tree)
+        if not used.rss_bytes:
+            return  # caught between two programs, or dead and not reaped yet
         line = {
             "timeNs": time.time_ns(),
             "cpuSeconds": round(used.cpu_seconds, 3),
