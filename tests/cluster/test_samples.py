@@ -45,6 +45,8 @@ ALONE = sorted(
     - set(TPU)
     - {PARAMETER_SERVER}
 )
+SMOKE = ("hybrid-vision", "mirrored-digits")
+"""Those of an image, and of a strategy, that no sample of several pods has."""
 FULL = bool(os.environ.get("FTJOB_ALL_SAMPLES"))
 NODES = ("ftjob-worker", "ftjob-worker2")
 CHIPS = 4
@@ -188,6 +190,15 @@ def said_no_tpu(cluster: Cluster, pod: str) -> int:
     """Return how many lines of a pod's log say that there is no TPU."""
     log = cluster.kubectl("logs", pod, "-c", "trainer")
     return len([line for line in log.splitlines() if "no TPU" in line])
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_a_sample_of_one_pod_ends_well_in_smoke_size(frameworks: Cluster, name: str) -> None:
+    small = in_test_environment(sample(f"{name}.yaml"))
+    small["spec"]["template"]["spec"]["containers"][0]["command"].append("--smoke")
+    frameworks.apply(small)
+    assert succeeded(frameworks, name)
+    frameworks.kubectl("delete", "ftj", name, "--wait=false")
 
 
 @pytest.mark.skipif(
