@@ -9,10 +9,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from support.cluster import Cluster, in_test_environment, pods_of, sample
+from support.cluster import BOTH_CORES, Cluster, in_test_environment, pods_of, sample
 from support.scenario import delete_and_look, history
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [BOTH_CORES, pytest.mark.timeout(900)]
 
 NAME = "horovod-elastic-digits"
 
