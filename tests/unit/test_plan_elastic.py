@@ -54,6 +54,12 @@ def test_it_starts_with_the_workers_that_are_wanted() -> None:
     assert (decision.step, created(decision)) == (Step.START, P[:3])
 
 
+def test_without_index_0_it_does_not_run_yet_however_many_others_do() -> None:
+    seen = observed(pod(0), *running(1, 2))
+    status = elastic().started().after(decide(elastic().started(), seen), seen).status
+    assert status.phase is Phase.STARTING
+
+
 def test_it_runs_as_soon_as_enough_run() -> None:
     seen = observed(pod(0).running(), pod(1).running(), pod(2))
     status = elastic().started().after(decide(elastic().started(), seen), seen).status

@@ -16,11 +16,11 @@ from ftjob.plan.outcome import OOM_KILLED, first_failure, sentence
 from ftjob.plan.restart import backoff, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ftjob.api.job import Job
     from ftjob.api.spec import JobSpec
-    from ftjob.api.status import Failure
+    from ftjob.api.status import Failure, RoleStatus
     from ftjob.plan.layout import Layout, Place
     from ftjob.plan.observed import PodState
 
@@ -65,9 +65,16 @@ def present_pods(job: Job, pods: tuple[PodState, ...]) -> tuple[PodState, ...]:
     return tuple(pod for pod in pods if pod.name in names)
 
 
-def enough_workers(spec: JobSpec, desired: int) -> int:
-    """Return how many workers have to run for the job to run."""
-    return desired if spec.elastic is None else min(desired, spec.elastic.min_workers)
+def enough_run(spec: JobSpec, roles: Iterable[RoleStatus], pods: Iterable[PodState]) -> bool:
+    """Return whether so many workers run, or have succeeded, that the job does.
+
+    An elastic job does with few, but not without index 0, where its workers meet.
+    """
+    if spec.elastic is None:
+        return all(role.ready + role.succeeded >= role.desired for role in roles)
+    least = spec.elastic.min_workers
+    has_leader = any(pod.index == 0 and (pod.running or pod.succeeded) for pod in pods)
+    return has_leader and all(role.ready + role.succeeded >= min(role.desired, least) for role in roles)
 
 
 def failed_by_itself(pod: PodState) -> bool:

@@ -20,7 +20,7 @@ from ftjob.plan.captures import profile_status
 from ftjob.plan.decide import active_seconds, has_begun, succeeded_places
 from ftjob.plan.decision import Step
 from ftjob.plan.display import display, restarts_shown
-from ftjob.plan.elastic import counted, enough_workers, present_pods
+from ftjob.plan.elastic import counted, enough_run, present_pods
 from ftjob.plan.ending import progressed
 from ftjob.plan.in_place import failed_ranks, is_waited_for
 from ftjob.plan.layout import rank_order
@@ -93,7 +93,7 @@ def _in_attempt(
     roles = _roles(job, pods)
     assert job.spec is not None
     spec = job.spec
-    runs = all(role.ready + role.succeeded >= enough_workers(spec, role.desired) for role in roles)
+    runs = enough_run(spec, roles, pods)
     phase = _phase(status, decision, runs=runs)
     waits = why_not_running(pods, observed.groups)
     changes: dict[str, Any] = {
