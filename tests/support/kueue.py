@@ -12,8 +12,10 @@ from support.crds import install, of_others
 Manifest = dict[str, Any]
 FLAVOR = "spot"
 WAIT_SECONDS = 30
-RIGHTS = {("workloads", verb) for verb in ("list", "create", "delete", "patch")} | {
-    (kind, "get") for kind in ("resourceflavors", "workloadpriorityclasses", "priorityclasses")
+RIGHTS = {
+    *(("workloads", verb) for verb in ("list", "create", "delete")),
+    ("workloads/status", "patch"),
+    *((kind, "get") for kind in ("resourceflavors", "workloadpriorityclasses", "priorityclasses")),
 }
 """What the operator does there, by resource and verb; watches aside."""
 URGENT = {"kueue.x-k8s.io/priority-class": "urgent"}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 UNSEEN = {("frameworktrainingjobs", "get"), ("workloads", "get")}
 """What a watch that has missed an event leads to: tests/unit/test_control_sync.py."""
 GANG_OF_ONE = {"schedulingPolicy": {"gang": {"minCount": 1}}}
-KUEUE = OF_KUEUE | {("workloads", "watch")}
+KUEUE = {(kind.split("/")[0], verb) for kind, verb in OF_KUEUE} | {("workloads", "watch")}
 """Which is not in this cluster: tests/apiserver/test_kueue.py."""
 
 
