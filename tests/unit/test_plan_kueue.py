@@ -5,48 +5,12 @@ from typing import Any
 
 import pytest
 from support.builders import NOW, JobBuilder, created, decide, deleted, job, observed, pod, stamp
+from support.workloads import FLAVOR, NAME, READ, SERVED, SPOT, V1, V2, WAITING, condition, queued, workload
 
 from ftjob.api.status import ConditionType, Phase
 from ftjob.plan.decision import Lookup, Plan, Step
-from ftjob.plan.kueue import as_admitted, workload_name
+from ftjob.plan.kueue import as_admitted
 from ftjob.plan.observed import Answer, WorkloadState, read_pod, read_workload
-
-V2, V1 = "kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/v1beta1"
-SERVED: tuple[tuple[str, str], ...] = ((V2, "Workload"), (V1, "Workload"))
-FLAVOR = Lookup(V2, "ResourceFlavor", "spot")
-SPOT: dict[str, Any] = {
-    "spec": {
-        "nodeLabels": {"pool": "spot"},
-        "tolerations": [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}],
-    }
-}
-READ = {FLAVOR: Answer(SPOT)}
-
-
-def queued(**spec: Any) -> JobBuilder:
-    return replace(job().workers(2).with_spec(**spec), labels={"kueue.x-k8s.io/queue-name": "team-a"})
-
-
-NAME = workload_name(queued().build())
-
-
-def condition(kind: str, status: str = "True", reason: str = "", message: str = "") -> dict[str, str]:
-    return {"type": kind, "status": status, "reason": reason or kind, "message": message}
-
-
-def workload(*conditions: dict[str, str], count: int = 2, **fields: Any) -> WorkloadState:
-    """Return an admitted Workload, with further conditions."""
-    base = [condition("QuotaReserved"), condition("Admitted")]
-    found = {c["type"]: c for c in (*base, *conditions)}
-    assignment = {"name": "worker", "count": count, "flavors": {"cpu": "spot", "memory": "spot"}}
-    status = {"conditions": list(found.values()), "admission": {"podSetAssignments": [assignment]}}
-    state = WorkloadState(V2, NAME, "uid-of-workload", "7", queue="team-a", status=status)
-    return replace(state, **fields)
-
-
-WAITING = replace(
-    workload(), status={"conditions": [condition("QuotaReserved", "False", "Pending", "insufficient quota")]}
-)
 
 
 def workloads(decision: Plan) -> list[dict[str, Any]]:
@@ -288,6 +252,39 @@ def test_a_suspended_job_leaves_the_queue_when_its_pods_are_gone() -> None:
 def test_another_queue_before_admission_is_another_workload() -> None:
     decision = decide(queued(), observed(served=SERVED, workloads=(replace(WAITING, queue="team-b"),)))
     assert [ref.kind for ref in decision.remove] == ["Workload"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "other"),
+    [
+        (queued(workers=3), True),
+        (queued().limits(cpu="2"), True),
+        (queued().env(A="b"), False),
+        (queued(), False),
+    ],
+    ids=["more workers", "more of each", "nothing that counts", "nothing"],
+)
+def test_a_job_that_is_edited_while_it_waits_asks_for_something_else(
+    wanted: JobBuilder, *, other: bool
+) -> None:
+    decision = decide(wanted, observed(served=SERVED, workloads=(WAITING,)))
+    assert bool(decision.remove) is other
+    going = observed(served=SERVED, workloads=(replace(WAITING, deleting=True),))
+    assert workloads(decide(wanted, going)) == [], "the next one has the same name"
+    admitted = observed(pod(0), pod(1), served=SERVED, workloads=(workload(),), looked_up=READ)
+    assert decide(wanted.started(), admitted).remove == ()
+
+
+def test_a_workload_that_is_made_fits_the_job_it_was_made_for() -> None:
+    """Else it would be deleted and made again for ever."""
+    for wanted in (
+        queued().limits(cpu="1500m", memory="1.5Gi"),
+        replace(job().strategy("ParameterServer").workers(3), labels=queued().labels),
+        queued(strategy="Torchrun", elastic={"minWorkers": 1, "maxWorkers": 4}),
+    ):
+        (made,) = workloads(decide(wanted, observed(served=SERVED)))
+        raw = {**made, "metadata": {**made["metadata"], "uid": "w"}}
+        assert decide(wanted, observed(served=SERVED, workloads=(read_workload(raw),))).remove == ()
 
 
 def test_without_kueue_the_label_is_refused_with_a_remedy() -> None:

@@ -89,8 +89,10 @@ async def _remove(job: Job, ref: ObjectRef, ctx: Context) -> None:
         body = {}
     if body.get("kind") == ref.kind and "deletionTimestamp" in body["metadata"]:
         _take_in(job, resource, body, ctx)  # whatever has a finalizer there lets it go later
-    else:
-        ctx.cache.see_object_deleted(ref.uid)
+        return
+    key = ctx.cache.see_object_deleted(ref.uid)
+    if key is not None:  # its event will be no news; the job may want another
+        ctx.queue.add(key)
 
 
 async def inform(job: Job, decision: Plan, ctx: Context) -> None:

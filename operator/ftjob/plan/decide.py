@@ -62,7 +62,7 @@ def plan(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
         The operator's settings.
     """
     decision = arrange(_decide(job, observed, now=now, config=config), job, observed)
-    return with_workload(decision, job, observed, now=now)
+    return with_workload(decision, job, observed, now=now, config=config)
 
 
 def _decide(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ftjob.api.defaults import items, mapping
 from ftjob.api.names import (
     GROUP,
     KIND,
@@ -20,7 +21,9 @@ from ftjob.api.names import (
     LABEL_UID,
     VERSION,
 )
+from ftjob.api.template import AGENT_NAME
 from ftjob.plan.message import RankFailure, TerminationMessage, last_lines, parse_termination_message
+from ftjob.plan.resources import amounts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,6 +138,26 @@ class GroupState:
 
 
 @dataclass(frozen=True)
+class PodSet:
+    """A pod set of a Workload: so many pods, and what each asks for in all, in thousandths.
+
+    Without the agent's part, which the operators of two clusters may see differently.
+    """
+
+    name: str
+    count: int
+    requests: tuple[tuple[str, int], ...] = ()
+
+
+def read_pod_set(raw: dict[str, Any]) -> PodSet:
+    """Read a pod set as it is in a Workload."""
+    spec = mapping(raw, "template", "spec")
+    before = [c for c in items(spec, "initContainers") if c.get("name") != AGENT_NAME]
+    amounts = amounts_of({**spec, "initContainers": before})
+    return PodSet(str(raw.get("name")), int(raw.get("count", 1)), tuple(sorted(amounts.items())))
+
+
+@dataclass(frozen=True)
 class WorkloadState:
     """A job's Workload of Kueue."""
 
@@ -145,6 +168,7 @@ class WorkloadState:
     deleting: bool = False
     active: bool = True
     queue: str = ""
+    pod_sets: tuple[PodSet, ...] = ()
     status: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -159,8 +183,8 @@ class WorkloadState:
     @property
     def is_admitted(self) -> bool:
         """Whether the job may run."""
-        evicted = self.condition("Evicted") or not self.active or self.deleting
-        return self.condition("Admitted") and bool(self.status.get("admission")) and not evicted
+        over = self.condition("Evicted") or self.condition("Finished") or not self.active or self.deleting
+        return self.condition("Admitted") and bool(self.status.get("admission")) and not over
 
 
 def read_workload(raw: dict[str, Any]) -> WorkloadState:
@@ -174,6 +198,7 @@ def read_workload(raw: dict[str, Any]) -> WorkloadState:
         deleting="deletionTimestamp" in meta,
         active=spec.get("active", True),
         queue=spec.get("queueName", ""),
+        pod_sets=tuple(read_pod_set(found) for found in items(spec, "podSets")),
         status=raw.get("status") or {},
     )
 

@@ -47,12 +47,12 @@ def requests_of(pods: Iterable[Manifest]) -> dict[str, str]:
     """Return what pods request together."""
     total: Amounts = Counter()
     for pod in pods:
-        total.update(_of_pod(mapping(pod, "spec")))
+        total.update(amounts_of(mapping(pod, "spec")))
     return {name: shown(amount) for name, amount in sorted(total.items())}
 
 
-def _of_pod(spec: dict[str, Any]) -> Amounts:
-    """Return what a pod requests: its containers at once, or more for one that runs before them."""
+def amounts_of(spec: dict[str, Any]) -> Amounts:
+    """Return what a pod requests in thousandths: its containers at once, or more for one that runs before."""
     beside: Amounts = Counter()
     before: Amounts = Counter()
     for container in items(spec, "initContainers"):
