@@ -19,7 +19,7 @@ JOBS = {
     ("scheduling.k8s.io", "podgroups"): "get list watch create delete",
     ("scheduling.volcano.sh", "podgroups"): "get list watch create delete",
     ("scheduling.x-k8s.io", "podgroups"): "get list watch create delete",
-    ("kueue.x-k8s.io", "workloads"): "get list watch create delete",
+    ("kueue.x-k8s.io", "workloads"): "get list watch create patch delete",
     ("kueue.x-k8s.io", "workloads/status"): "patch",
     ("events.k8s.io", "events"): "create",
 }

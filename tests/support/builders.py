@@ -195,6 +195,7 @@ class JobBuilder:
     generation: int = 1
     status: JobStatus = field(default_factory=JobStatus)
     labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
 
     def with_spec(self, **fields: Any) -> JobBuilder:
         """Set fields of spec by their names on the wire."""
@@ -280,6 +281,7 @@ class JobBuilder:
                 "generation": self.generation,
                 "resourceVersion": "1",
                 "labels": self.labels,
+                "annotations": self.annotations,
             },
             "spec": copy.deepcopy(self.spec),
             "status": self.status.to_wire(),

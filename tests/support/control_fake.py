@@ -6,9 +6,19 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ftjob.api.job import Job
 from ftjob.api.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_ROLE, LABEL_UID
+from ftjob.control.agents import Agents
+from ftjob.control.cache import Cache
+from ftjob.control.context import Context
+from ftjob.control.discovery import Discovery
+from ftjob.control.events import Events
+from ftjob.control.metrics import Metrics
+from ftjob.control.queue import Queue
+from ftjob.control.status import Pace
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
 from ftjob.kube.port import JOB, Resource, resource_of
+from ftjob.plan.decision import Config
 
 Manifest = dict[str, Any]
 
@@ -81,6 +91,15 @@ class FakeKube:
         if old["metadata"]["resourceVersion"] != resource_version:
             raise ConflictError(409, "Conflict", "it has changed")
         return self.put({**old, "status": merge(old.get("status", {}), status)})
+
+    async def patch_metadata(
+        self, resource: Resource, namespace: str, name: str, metadata: Manifest, *, resource_version: str
+    ) -> Manifest:
+        self.calls.append(("patch_metadata", resource.kind, name))
+        old = self._find(resource, namespace, name)
+        if old["metadata"]["resourceVersion"] != resource_version:
+            raise ConflictError(409, "Conflict", "it has changed")
+        return self.put({**old, "metadata": merge(old["metadata"], metadata)})
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Manifest:
         self.calls.append(("delete", resource.kind, name))
@@ -170,3 +189,24 @@ def pod_body(
         "spec": {"containers": [{"name": "proxy"}, {"name": "main", "env": env}]},
         "status": status,
     }
+
+
+def context(body: Manifest | None = None) -> tuple[Context, FakeKube, Job]:
+    """Return an operator that has seen one job, the API server in memory, and the job."""
+    kube, cache = FakeKube(), Cache()
+    key = cache.see_job(kube.put(body or job_body()))
+    job = cache.job(key) if key is not None else None
+    assert job is not None
+    ctx = Context(
+        kube=kube,
+        cache=cache,
+        queue=Queue(),
+        pace=Pace(),
+        events=Events(kube, "test"),
+        agents=Agents(b"key"),
+        metrics=Metrics(),
+        discovery=Discovery(kube),
+        config=Config(),
+        clock=lambda: 1000.0,
+    )
+    return ctx, kube, job

@@ -5,19 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from support.apiserver import ApiServer
+from support.apiserver import Answer, ApiServer
 from support.control_cluster import PLACES, Namespace, watch
 from support.crds import install, of_others
 
 Manifest = dict[str, Any]
 FLAVOR = "spot"
 WAIT_SECONDS = 30
+TRIES = 5
 RIGHTS = {
     *(("workloads", verb) for verb in ("list", "create", "delete")),
     ("workloads/status", "patch"),
     *((kind, "get") for kind in ("resourceflavors", "workloadpriorityclasses", "priorityclasses")),
 }
 """What the operator does there, by resource and verb; watches aside."""
+RIGHTS_TO_ADOPT = {("workloads", "get"), ("workloads", "patch")}
+"""What it does besides with a Workload that somebody else has made."""
 URGENT = {"kueue.x-k8s.io/priority-class": "urgent"}
 """Label of a job whose WorkloadPriorityClass is there."""
 TOLERATION = {"key": "spot", "operator": "Exists", "effect": "NoSchedule"}
@@ -78,6 +81,13 @@ class Kueue:
         (found,) = self.space.list(self.plural)
         return found
 
+    def until_there(self, *, but: str = "") -> Manifest:
+        """Wait until there is a Workload, other than the one of this UID."""
+        for kind, found in watch(self.space, self.plural):
+            if kind != "DELETED" and found["metadata"]["uid"] != but:
+                return found
+        raise AssertionError(self.space.list(self.plural))
+
     def until(self, kind: str, status: str) -> Manifest:
         """Wait until the Workload has a condition."""
         for _, found in watch(self.space, self.plural):
@@ -99,8 +109,14 @@ class Kueue:
 
     def tell(self, *changes: tuple[str, str, str, str], **status: Any) -> None:
         """Set conditions (type, status, reason, message) of the Workload, when it is there."""
-        for _, _found in watch(self.space, self.plural):
-            break
+        self.until_there()
+        for _ in range(TRIES):
+            if self._say(changes, status).code == 200:
+                return
+        raise AssertionError(self.workload())
+
+    def _say(self, changes: tuple[tuple[str, str, str, str], ...], status: dict[str, Any]) -> Answer:
+        """Try to; the operator may have written something at the same time."""
         workload = self.workload()
         conditions = self.conditions(workload)
         for kind, value, reason, message in changes:
@@ -116,7 +132,10 @@ class Kueue:
             "metadata": {"resourceVersion": version},
             "status": {"conditions": list(conditions.values()), **status},
         }
-        self.space.patch(self.plural, workload["metadata"]["name"], body, "status")
+        path = self.space.path(self.plural, workload["metadata"]["name"], "status")
+        answer = self.space.client.send("PATCH", path, body, content_type="application/merge-patch+json")
+        assert answer.code in {200, 409}, answer.message
+        return answer
 
     def admit(self, count: int) -> None:
         """Let the job in, or so many of its workers."""

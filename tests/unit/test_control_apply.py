@@ -3,45 +3,16 @@
 from typing import Any
 
 import pytest
-from support.control_fake import FakeKube, job_body, pod_body
+from support.control_fake import context, pod_body
 
-from ftjob.api.job import Job
-from ftjob.control.agents import Agents
 from ftjob.control.apply import apply
-from ftjob.control.cache import Cache
-from ftjob.control.context import Context
-from ftjob.control.discovery import Discovery
-from ftjob.control.events import Events
-from ftjob.control.metrics import Metrics
-from ftjob.control.queue import Queue
-from ftjob.control.status import Pace
 from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
-from ftjob.plan.decision import Config, Plan, PodRef, Step
+from ftjob.plan.decision import Plan, PodRef, Step
 from ftjob.plan.observed import RefusalKind
 
 KEY = ("default", "digits")
 LABELS = {"ftjob.dev/job": "digits", "ftjob.dev/uid": "job-1"}
 EARLIER = LABELS | {"ftjob.dev/uid": "job-0"}
-
-
-def context() -> tuple[Context, FakeKube, Job]:
-    kube, cache = FakeKube(), Cache()
-    cache.see_job(job_body())
-    job = cache.job(KEY)
-    assert job is not None
-    ctx = Context(
-        kube=kube,
-        cache=cache,
-        queue=Queue(),
-        pace=Pace(),
-        events=Events(kube, "test"),
-        agents=Agents(b"key"),
-        metrics=Metrics(),
-        discovery=Discovery(kube),
-        config=Config(),
-        clock=lambda: 1000.0,
-    )
-    return ctx, kube, job
 
 
 def thing(kind: str, name: str, labels: dict[str, str] | None = None, **meta: Any) -> dict[str, Any]:
@@ -176,6 +147,6 @@ async def test_pods_are_deleted_by_uid_and_leave_no_evidence() -> None:
     replaced = kube.put({**PODS[1], "metadata": {**PODS[1]["metadata"], "uid": "another"}})
     refs = tuple(PodRef(pod["metadata"]["name"], pod["metadata"]["uid"]) for pod in PODS[:3])
     await apply(job, Plan(Step.CONTINUE, delete=refs), ctx)
-    assert [name for _, _, name in kube.objects] == [replaced["metadata"]["name"]]
+    assert [name for kind, _, name in kube.objects if kind == "Pod"] == [replaced["metadata"]["name"]]
     ctx.cache.see_pod_deleted(PODS[0] | {"metadata": PODS[0]["metadata"] | {"resourceVersion": "99"}})
     assert ctx.cache.observe(job).pods == ()

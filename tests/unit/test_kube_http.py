@@ -170,6 +170,13 @@ async def test_lists_are_read_page_by_page_and_again_from_the_start_if_a_page_is
             {"metadata": {"resourceVersion": "7"}, "status": {"phase": None}},
         ),
         (
+            lambda kube: kube.patch_metadata(POD, "n", "a", {"labels": {"x": "y"}}, resource_version="7"),
+            "PATCH",
+            "/api/v1/namespaces/n/pods/a",
+            {"fieldManager": "ftjob.dev/operator"},
+            {"metadata": {"resourceVersion": "7", "labels": {"x": "y"}}},
+        ),
+        (
             lambda kube: kube.delete(SERVICE, "n", "a", uid="u"),
             "DELETE",
             "/api/v1/namespaces/n/services/a",
@@ -184,7 +191,7 @@ async def test_lists_are_read_page_by_page_and_again_from_the_start_if_a_page_is
             POD_A,
         ),
     ],
-    ids=["create", "patch_status", "delete", "apply"],
+    ids=["create", "patch_status", "patch_metadata", "delete", "apply"],
 )
 async def test_each_write_is_the_request_that_it_should_be(
     call: Callable[[HttpKube], Any], method: str, path: str, query: dict[str, str], body: Any

@@ -9,7 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ftjob.api.names import API_VERSION, CONTROLLER, KIND
+from ftjob.api.names import (
+    API_VERSION,
+    CONTROLLER,
+    KIND,
+    MULTIKUEUE_ORIGIN,
+)
 from ftjob.api.problem import Problem, problems_of
 from ftjob.api.spec import JobSpec, Roles
 from ftjob.api.status import JobStatus
@@ -41,6 +46,11 @@ class Job:
     def is_ours(self) -> bool:
         """Whether this operator is the controller in charge."""
         return self.managed_by == CONTROLLER
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether MultiKueue has made it, which deletes it, too, once its end is known where it came from."""
+        return MULTIKUEUE_ORIGIN in self.labels
 
     @property
     def key(self) -> tuple[str, str]:

@@ -33,6 +33,11 @@ KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 KUEUE_GATE = "kueue.x-k8s.io/admission"
 """Scheduling gate of pods that Kueue itself manages."""
 
+MULTIKUEUE_ORIGIN = "kueue.x-k8s.io/multikueue-origin"
+"""Label of the copy that runs in a worker cluster."""
+KUEUE_PREBUILT = "kueue.x-k8s.io/prebuilt-workload-name"
+"""Annotation (from Kueue 0.18 on) or label (before) of a job whose Workload somebody else has made."""
+
 ANNOTATION_CAPTURE = f"{GROUP}/capture"
 
 JOB_NAME_MAX = 40

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.control.context import Context
     from ftjob.kube.port import Manifest, Resource
-    from ftjob.plan.decision import ObjectRef, Order, Plan, PodRef
+    from ftjob.plan.decision import Adoption, ObjectRef, Order, Plan, PodRef
 
 AT_ONCE = 16
 """Requests in flight for one job; more only makes other jobs wait."""
@@ -111,16 +111,31 @@ async def inform(job: Job, decision: Plan, ctx: Context) -> None:
             resource, job.namespace, patch.name, patch.status, resource_version=version
         )
         _take_in(job, resource, body, ctx)
+    if decision.adopt is not None:
+        await _adopt(job, decision.adopt, ctx)
     for lookup in decision.look_up:
         resource = RESOURCES[lookup.api_version, lookup.kind]
         try:
-            answer = Answer(await ctx.kube.get(resource, "", lookup.name))
+            answer = Answer(await ctx.kube.get(resource, lookup.namespace, lookup.name))
         except NotFoundError:
             answer = Answer(error=f"there is no {lookup.kind} {lookup.name}")
         except ForbiddenError as error:
             remedy = f"let the operator get {resource.plural} of {resource.group} by a ClusterRole"
             answer = Answer(error=f"{lookup.kind} {lookup.name} can't be read: {error.message}; {remedy}")
         ctx.cache.answer(lookup, answer)
+
+
+async def _adopt(job: Job, adoption: Adoption, ctx: Context) -> None:
+    """Make an object the job's own. It has just been read; if it is another now, it is read again."""
+    found = adoption.found
+    ctx.cache.forget(found)
+    resource = RESOURCES[found.api_version, found.kind]
+    version = adoption.resource_version
+    with contextlib.suppress(NotFoundError, ConflictError):
+        body = await ctx.kube.patch_metadata(
+            resource, found.namespace, found.name, adoption.metadata, resource_version=version
+        )
+        _take_in(job, resource, body, ctx)
 
 
 async def _create_all(job: Job, manifests: tuple[Manifest, ...], ctx: Context) -> Refusal | None:

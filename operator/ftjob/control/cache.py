@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ftjob.api.job import Job, parse_job
 from ftjob.api.names import LABEL_JOB, LABEL_UID, POD_GROUP
 from ftjob.kube.port import JOB, POD, Resource
+from ftjob.plan.decision import Lookup
 from ftjob.plan.gang import read_group
-from ftjob.plan.kueue import ANSWER_SECONDS
 from ftjob.plan.observed import (
     Answer,
     GroupState,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ftjob.control.queue import Key
-    from ftjob.plan.decision import Lookup
 
 Manifest = dict[str, Any]
 
@@ -171,6 +170,8 @@ class Cache:
 
     def see_other(self, resource: Resource, body: Manifest) -> Key | None:
         """Take in a PodGroup or Workload of ours; return its job's key if what we read of it is news."""
+        meta = body["metadata"]
+        self.forget(Lookup(resource.api_version, resource.kind, meta["name"], meta["namespace"]))
         family = self._place(resource, body)
         if family is None:
             return None
@@ -180,8 +181,14 @@ class Cache:
         return None if known else family.key
 
     def answer(self, lookup: Lookup, answer: Answer) -> None:
-        """Remember what was read at a decision's request, for a minute."""
-        self._answers[lookup] = (self._clock() + ANSWER_SECONDS, answer)
+        """Remember what was read at a decision's request, for as long as it holds."""
+        now = self._clock()
+        self._answers = {key: found for key, found in self._answers.items() if found[0] > now}
+        self._answers[lookup] = (now + lookup.holds_seconds, answer)
+
+    def forget(self, lookup: Lookup) -> None:
+        """Forget what was read: it has changed."""
+        self._answers.pop(lookup, None)
 
     def see_object_deleted(self, uid: str) -> Key | None:
         """Take in that an object is gone; return the key of its job, which may want it back."""
@@ -258,7 +265,9 @@ class Cache:
             groups=tuple(o for o in others if isinstance(o, GroupState)),
             workloads=tuple(o for o in others if isinstance(o, WorkloadState)),
             looked_up={
-                key: answer for key, (until, answer) in self._answers.items() if until > self._clock()
+                key: answer
+                for key, (until, answer) in self._answers.items()
+                if until > self._clock() and key.namespace in {"", job.namespace}
             },
             served=self.served,
             refusal=family.refusal,
@@ -299,8 +308,19 @@ class Cache:
         if not job_uid or not self._is_news(body):
             return None
         namespace = meta["namespace"]
+        self._move_out(meta["uid"], job_uid)
         self._places[meta["uid"]] = (resource, namespace, meta["name"], job_uid)
         return self._family(job_uid, (namespace, labels.get(LABEL_JOB, "")))
+
+    def _move_out(self, uid: str, to: str) -> None:
+        """Take an object out of another job's family: it was adopted.
+
+        A Workload that MultiKueue has copied has the labels of the job in the management cluster at first.
+        """
+        place = self._places.get(uid)
+        if place is not None and place[3] != to and place[3] in self._families:
+            self._families[place[3]].others.pop(uid, None)
+            self._tidy(place[3])
 
     def _family(self, uid: str, key: Key) -> _Family:
         family = self._families.get(uid)

@@ -178,6 +178,19 @@ class HttpKube:
             headers={"Content-Type": "application/merge-patch+json"},
         )
 
+    async def patch_metadata(
+        self, resource: Resource, namespace: str, name: str, metadata: Manifest, *, resource_version: str
+    ) -> Manifest:
+        """Merge-patch ``metadata`` of an object of the same resourceVersion."""
+        return await self._request(
+            "patch",
+            resource,
+            resource.path(namespace, name),
+            params={"fieldManager": CONTROLLER},
+            body={"metadata": {**metadata, "resourceVersion": resource_version}},
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Manifest:
         """Delete the object with this UID; its dependents follow in the background."""
         return await self._request(

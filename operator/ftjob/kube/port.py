@@ -142,6 +142,12 @@ class Kube(Protocol):
         """Merge-patch ``status`` if the object has not changed since; None removes a field (RFC 7386)."""
         ...
 
+    async def patch_metadata(
+        self, resource: Resource, namespace: str, name: str, metadata: Manifest, *, resource_version: str
+    ) -> Manifest:
+        """Merge-patch ``metadata`` if the object has not changed since; a list is replaced as a whole."""
+        ...
+
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Manifest:
         """Delete the object if it is still the one with this UID; return it as it is now, or a Status."""
         ...

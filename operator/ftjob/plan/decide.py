@@ -67,7 +67,7 @@ def plan(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
 
 def _decide(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
     if _is_at_rest(job):
-        return _rest(job, observed.pods, now=now)
+        return rest(job, observed.pods, now=now)
     if job.status.start_time is None or job.spec is None:
         problems = validate(job) or impossible(job, observed)
         if problems:
@@ -115,16 +115,17 @@ def _is_at_rest(job: Job) -> bool:
     return not (invalid and job.generation > (job.status.observed_generation or 0))
 
 
-def _rest(job: Job, pods: tuple[PodState, ...], *, now: float) -> Plan:
-    """Clean up after the job, and at last the job itself."""
+def rest(job: Job, pods: tuple[PodState, ...], *, now: float) -> Plan:
+    """Clean up after a job that has ended, and at last the job itself."""
     older = refs(pod for pod in pods if pod.attempt != job.status.pod_attempt)
     last = tuple(pod for pod in pods if pod.attempt == job.status.pod_attempt)
-    rest = Plan(Step.REST, delete=(*older, *to_clean(job, last)))
+    decision = Plan(Step.REST, delete=(*older, *to_clean(job, last)))
     ttl = job.spec.ttl_seconds_after_finished if job.spec is not None else None
-    if ttl is None or job.status.completion_time is None:
-        return rest
+    # A copy that went before its end was seen would run again: MultiKueue takes it for lost.
+    if ttl is None or job.status.completion_time is None or job.is_copy:
+        return decision
     left = unix(job.status.completion_time) + ttl - now
-    return replace(rest, next_look=left) if left > 0 else replace(rest, delete_job=True)
+    return replace(decision, next_look=left) if left > 0 else replace(decision, delete_job=True)
 
 
 def active_seconds(status: JobStatus, now: float) -> float:

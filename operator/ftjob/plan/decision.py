@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,6 +68,9 @@ class Lookup:
     api_version: str
     kind: str
     name: str
+    namespace: str = ""
+    holds_seconds: float = field(default=60.0, compare=False)
+    """How long the answer holds: then it is read again."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,16 @@ class StatusPatch:
     name: str
     resource_version: str
     status: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """An object that somebody else has made for the job: it becomes the job's own."""
+
+    found: Lookup
+    resource_version: str
+    metadata: dict[str, Any]
+    """What changes of its metadata."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,7 @@ class Plan:
     verdict: Verdict | None = None
     """Why an attempt that has failed is or is not followed by another."""
     look_up: tuple[Lookup, ...] = ()
+    adopt: Adoption | None = None
     report: StatusPatch | None = None
     gang: GangMode | None = None
     """Who places the pods of the present attempt together, if anyone."""

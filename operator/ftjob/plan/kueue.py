@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.defaults import items, mapping
-from ftjob.api.names import KUEUE_LABEL, LABEL_ROLE
+from ftjob.api.names import KUEUE_LABEL, KUEUE_PREBUILT, LABEL_ROLE
 from ftjob.api.problem import Problem
 from ftjob.api.status import Phase
+from ftjob.plan import prebuilt
 from ftjob.plan.admission import finish, give_back, is_evicted, say_ready
 from ftjob.plan.decision import Lookup, Plan, StatusPatch, Step
 from ftjob.plan.ending import refs
@@ -22,9 +23,11 @@ from ftjob.plan.workload import (
     assignments,
     build_workload,
     difference,
+    prebuilt_name,
     priority,
     queue_of,
     version_of,
+    waits_for_kueue,
     workload_of,
     workload_refs,
 )
@@ -53,10 +56,10 @@ def impossible(job: Job, observed: Observed) -> tuple[Problem, ...]:
 
 def _queue_problem(job: Job, served: frozenset[tuple[str, str]]) -> Problem | None:
     """Return what keeps a job with Kueue's label from being queued."""
-    if queue_of(job) is None or version_of(served) is not None:
+    if not waits_for_kueue(job) or version_of(served) is not None:
         return None
     return Problem(
-        f"metadata.labels[{KUEUE_LABEL}]",
+        f"metadata.labels[{KUEUE_PREBUILT if queue_of(job) is None else KUEUE_LABEL}]",
         "this cluster does not serve Kueue's Workload",
         "install Kueue, or remove it",
     )
@@ -68,7 +71,7 @@ def as_admitted(job: Job, observed: Observed) -> Job:
     if job.spec is None or job.spec.elastic is None or job.spec.workers is None or workload is None:
         return job
     counts = [a.get("count") for a in assignments(workload) if a.get("name") == "worker"]
-    if queue_of(job) is None or not counts or not isinstance(counts[0], int):
+    if not waits_for_kueue(job) or not counts or not isinstance(counts[0], int):
         return job
     workers = min(job.spec.workers, max(counts[0], job.spec.elastic.min_workers))
     return replace(job, spec=job.spec.model_copy(update={"workers": workers}))
@@ -76,21 +79,26 @@ def as_admitted(job: Job, observed: Observed) -> Job:
 
 def wait_in_queue(job: Job, observed: Observed, *, config: Config) -> Plan | None:
     """Decide what a job does that Kueue has not let in; None when it may run."""
-    if queue_of(job) is None:
+    if not waits_for_kueue(job):
         return None
     workload = workload_of(job, observed)
-    reason, message = _words(job, workload)
+    reason, message = _words(job, workload, observed)
     waits = Plan(Step.QUEUE, delete=refs(observed.pods), reason=reason, message=message)
     # Between attempts a job waits for other things, and its new pods wait for what has to be read.
     fresh = job.status.start_time is None or job.status.phase is Phase.QUEUED
+    if workload is not None and fresh and prebuilt_name(job):
+        differs = difference(job, workload, config)
+        if differs:
+            message = f"Kueue's Workload {workload.name} was made for other pods: {differs}"
+            return replace(waits, reason=prebuilt.OUT_OF_SYNC, message=message)
     if workload is not None and workload.is_admitted:
         return _read_first(waits, _flavors(workload), observed) if fresh else None
-    if workload is not None or _alive(observed):
+    if workload is not None or prebuilt_name(job) or _alive(observed):
         return waits
-    return _make_workload(waits, job, observed, config)
+    return make_workload(waits, job, observed, config)
 
 
-def _make_workload(waits: Plan, job: Job, observed: Observed, config: Config) -> Plan:
+def make_workload(waits: Plan, job: Job, observed: Observed, config: Config) -> Plan:
     """Have the Workload made, once it is known how urgent it is, and the last one of this name is gone."""
     if any(workload.deleting for workload in observed.workloads):
         return waits
@@ -116,7 +124,9 @@ def with_workload(decision: Plan, job: Job, observed: Observed, *, now: float, c
     """Add to a decision what it means for the Workload: reports, and where the pods may run."""
     mine = workload_of(job, observed)
     others = tuple(w for w in observed.workloads if w is not mine)
-    if mine is None or queue_of(job) is None or _is_useless(decision, mine, job, observed, config):
+    if mine is None and prebuilt.is_awaited(job, observed) and decision.step is not Step.SUSPEND:
+        decision = prebuilt.adopt(decision, job, observed)
+    if mine is None or not waits_for_kueue(job) or _is_useless(decision, mine, job, observed, config):
         return replace(decision, remove=(*decision.remove, *workload_refs(observed.workloads)))
     decision = replace(
         decision,
@@ -144,25 +154,32 @@ def _alive(observed: Observed) -> tuple[PodState, ...]:
 def _is_useless(
     decision: Plan, workload: WorkloadState, job: Job, observed: Observed, config: Config
 ) -> bool:
-    """Whether nobody needs the Workload any more: it frees what it holds when it goes."""
+    """Whether nobody needs the Workload any more: it frees what it holds when it goes.
+
+    One that somebody else has made is theirs to delete.
+    """
+    if prebuilt_name(job):
+        return False
     if decision.step is Step.REFUSE:
         return True
     if decision.step is Step.SUSPEND:
         return not _alive(observed)
-    return decision.step is not Step.REST and _is_outdated(workload, job, config)
+    return decision.step is not Step.REST and is_outdated(workload, job, config)
 
 
-def _is_outdated(workload: WorkloadState, job: Job, config: Config) -> bool:
+def is_outdated(workload: WorkloadState, job: Job, config: Config) -> bool:
     """Whether the job was edited while it waited, so that another Workload has to ask for it."""
     if workload.condition("QuotaReserved"):
         return False
     return workload.queue != queue_of(job) or bool(difference(job, workload, config))
 
 
-def _words(job: Job, workload: WorkloadState | None) -> tuple[str, str]:
+def _words(job: Job, workload: WorkloadState | None, observed: Observed) -> tuple[str, str]:
     """Return why the job waits, in Kueue's own words where it has said any."""
     if workload is not None:
         return _stopped(workload) or (QUEUED, _waits(workload))
+    if prebuilt_name(job):
+        return prebuilt.MISSING, prebuilt.awaited(job, observed)
     return QUEUED, f"waits in Kueue's queue {queue_of(job)}"
 
 
@@ -247,7 +264,13 @@ def _report(
 
 
 def _end(decision: Plan, job: Job) -> str:
-    """Return the reason for which the Workload is over, or nothing."""
+    """Return the reason for which the Workload is over, or nothing.
+
+    MultiKueue takes ``OutOfSync`` for no end of the job: it lets the job be admitted anew
+    (``reconcileGroup`` in its pkg/controller/admissionchecks/multikueue/workload.go, v0.19.2).
+    """
     if decision.step is Step.SUCCEED or job.status.phase is Phase.SUCCEEDED:
         return "Succeeded"
-    return "Failed" if decision.step is Step.FAIL or job.status.phase is Phase.FAILED else ""
+    if decision.step in {Step.FAIL, Step.REFUSE} or job.status.phase is Phase.FAILED:
+        return "Failed"
+    return prebuilt.OUT_OF_SYNC if decision.reason == prebuilt.OUT_OF_SYNC else ""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.defaults import items, mapping, roles_of
-from ftjob.api.names import KUEUE_LABEL, KUEUE_VERSIONS, LABEL_ROLE, WORKLOAD
+from ftjob.api.names import KUEUE_LABEL, KUEUE_PREBUILT, KUEUE_VERSIONS, LABEL_ROLE, WORKLOAD
 from ftjob.plan.decision import Lookup, ObjectRef
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.objects import build_pod, child_meta
@@ -29,9 +29,23 @@ def queue_of(job: Job) -> str | None:
     return job.labels.get(KUEUE_LABEL) or None
 
 
+def prebuilt_name(job: Job) -> str | None:
+    """Return the name of the Workload that somebody else has made for the job.
+
+    Kueue 0.18 and newer write it into an annotation (feature gate ``WorkloadIdentifierAnnotations``), older
+    ones into a label: ``PrebuiltWorkloadNameFor`` in Kueue's pkg/controller/jobframework/utils.go, v0.19.2.
+    """
+    return job.annotations.get(KUEUE_PREBUILT) or job.labels.get(KUEUE_PREBUILT) or None
+
+
+def waits_for_kueue(job: Job) -> bool:
+    """Whether the job runs only where and when Kueue lets it in."""
+    return queue_of(job) is not None or prebuilt_name(job) is not None
+
+
 def workload_name(job: Job) -> str:
-    """Return the Workload's name; the UID in it keeps an earlier job's out of the way."""
-    return f"{job.name}-{job.uid[:8]}"
+    """Return the Workload's name; the UID in that of our own keeps an earlier job's out of the way."""
+    return prebuilt_name(job) or f"{job.name}-{job.uid[:8]}"
 
 
 def version_of(served: frozenset[tuple[str, str]]) -> str | None:
@@ -109,9 +123,10 @@ def pod_sets(job: Job, config: Config) -> list[dict[str, Any]]:
 def difference(job: Job, workload: WorkloadState, config: Config) -> str:
     """Return how the pods that a Workload asks for differ from the job's; nothing if they do not.
 
-    By name, number and requests, as far as quota depends on them. Not by ``minCount``, which goes where
-    Kueue's feature gate ``PartialAdmission`` is off. An elastic job that is admitted has as many workers as
-    were let in.
+    By name, number and requests, as far as quota depends on them. Not by image or command, as Kueue does for
+    jobs of its own (``ComparePodSets``, pkg/util/equality/podset.go, v0.19.2): the operators of two clusters
+    may put different agents beside the same trainer, and ``minCount`` goes where Kueue's feature gate
+    ``PartialAdmission`` is off. An elastic job that is admitted has as many workers as were let in.
     """
     assert job.spec is not None
     found = {each.name: each for each in workload.pod_sets}

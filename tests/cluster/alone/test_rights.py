@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 from support.chart import granted, render
 from support.cluster import Cluster, conditions, job, operator_requests
 from support.kueue import RIGHTS as OF_KUEUE
+from support.kueue import RIGHTS_TO_ADOPT
 from support.scenario import SYSTEM, no_operator
 
 if TYPE_CHECKING:
     from typing import Any
 
-UNSEEN = {("frameworktrainingjobs", "get"), ("workloads", "get")}
+UNSEEN = {("frameworktrainingjobs", "get")}
 """What a watch that has missed an event leads to: tests/unit/test_control_sync.py."""
 GANG_OF_ONE = {"schedulingPolicy": {"gang": {"minCount": 1}}}
-KUEUE = {(kind.split("/")[0], verb) for kind, verb in OF_KUEUE} | {("workloads", "watch")}
-"""Which is not in this cluster: tests/apiserver/test_kueue.py."""
+KUEUE = {("workloads", "watch")} | {
+    (resource.split("/")[0], verb) for resource, verb in OF_KUEUE | RIGHTS_TO_ADOPT
+}
+"""Which is not in this cluster: tests/apiserver/test_kueue.py and test_multikueue.py."""
 
 
 def start_anew() -> None:
