@@ -1,4 +1,4 @@
-"""Workloads of others: how one becomes a job's own."""
+"""Workloads of others: how one becomes a job's own; and jobs of which nothing but the Workload is here."""
 
 import copy
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.control_fake import FakeKube, context, job_body
 
-from ftjob.api.names import KUEUE_LABEL, KUEUE_PREBUILT, WORKLOAD
+from ftjob.api.names import KUEUE_LABEL, KUEUE_PREBUILT, MULTIKUEUE, WORKLOAD
 from ftjob.control.context import Context
 from ftjob.control.reconcile import reconcile
 from ftjob.control.watch import take_in
@@ -83,6 +83,7 @@ async def test_a_workload_of_someone_else_becomes_the_job_s_own(labels: dict[str
     assert meta["labels"]["ftjob.dev/uid"] == "job-1"
     assert [owner["uid"] for owner in meta["ownerReferences"]] == ["job-1"]
     assert said(ctx) == "waits in Kueue's queue team-a: full"
+    assert set(ctx.cache._families) == {"job-1"}, "nothing is left of the labels that it came with"
     kube.calls.clear()
     assert await reconcile(KEY, ctx) is None
     assert kube.calls == [], "then there is nothing more to do"
@@ -118,3 +119,41 @@ async def test_one_that_has_changed_since_it_was_read_is_read_again(monkeypatch:
     monkeypatch.setattr(kube, "patch_metadata", refuse_once)
     assert await until_at_rest(ctx) is None
     assert [verb for verb, kind, _ in kube.calls if kind == WORKLOAD] == ["get", "get", "patch_metadata"]
+
+
+async def test_of_a_job_that_runs_elsewhere_only_the_workload_is_made() -> None:
+    ctx, kube = operator(job(managedBy=MULTIKUEUE))
+    assert await until_at_rest(ctx) is None
+    assert kube.calls == [("create", WORKLOAD, "digits-job-1")]
+    kube.calls.clear()
+    assert await reconcile(KEY, ctx) is None
+    assert kube.calls == []
+
+
+async def test_a_job_that_runs_elsewhere_follows_its_edits() -> None:
+    ctx, kube = operator(job(managedBy=MULTIKUEUE))
+    await until_at_rest(ctx)
+    edited = kube.put(job(managedBy=MULTIKUEUE, workers=3))
+    assert ctx.cache.see_job(edited) == KEY
+    kube.calls.clear()
+    await until_at_rest(ctx)
+    assert await ctx.queue.get() == KEY, "the event of a deletion of our own is no news"
+    await until_at_rest(ctx)
+    assert kube.calls == [("delete", WORKLOAD, "digits-job-1"), ("create", WORKLOAD, "digits-job-1")]
+
+
+async def test_what_is_wrong_with_a_job_that_runs_elsewhere_is_told_by_an_event() -> None:
+    ctx, kube = operator(job(managedBy=MULTIKUEUE))
+    ctx.cache.served = frozenset()
+    assert await until_at_rest(ctx) is None
+    assert kube.calls == []
+    assert ctx.events._backlog.get_nowait()["reason"] == "NoKueue"
+
+
+@pytest.mark.parametrize("labels", [{}, LABELS])
+async def test_a_job_of_another_controller_is_left_alone(labels: dict[str, str]) -> None:
+    body = job(managedBy=MULTIKUEUE if not labels else "example.com/other")
+    body["metadata"]["labels"] = labels
+    ctx, kube = operator(body)
+    assert await until_at_rest(ctx) is None
+    assert kube.calls == []

@@ -13,6 +13,9 @@ from ftjob.api.names import (
     API_VERSION,
     CONTROLLER,
     KIND,
+    KUEUE_LABEL,
+    KUEUE_PREBUILT,
+    MULTIKUEUE,
     MULTIKUEUE_ORIGIN,
 )
 from ftjob.api.problem import Problem, problems_of
@@ -46,6 +49,12 @@ class Job:
     def is_ours(self) -> bool:
         """Whether this operator is the controller in charge."""
         return self.managed_by == CONTROLLER
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether Kueue runs it in another cluster (MultiKueue): only its Workload is ours to make then."""
+        elsewhere = self.managed_by == MULTIKUEUE and bool(self.labels.get(KUEUE_LABEL))
+        return elsewhere and KUEUE_PREBUILT not in {*self.labels, *self.annotations}
 
     @property
     def is_copy(self) -> bool:

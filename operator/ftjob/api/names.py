@@ -32,7 +32,8 @@ KUEUE_VERSIONS = ("kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/v1beta1")
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 KUEUE_GATE = "kueue.x-k8s.io/admission"
 """Scheduling gate of pods that Kueue itself manages."""
-
+MULTIKUEUE = "kueue.x-k8s.io/multikueue"
+"""The value of ``spec.managedBy`` of a job that Kueue runs in another cluster."""
 MULTIKUEUE_ORIGIN = "kueue.x-k8s.io/multikueue-origin"
 """Label of the copy that runs in a worker cluster."""
 KUEUE_PREBUILT = "kueue.x-k8s.io/prebuilt-workload-name"

@@ -8,9 +8,11 @@ from ftjob.control.apply import apply, inform
 from ftjob.control.status import write_status
 from ftjob.plan.decide import plan
 from ftjob.plan.kueue import as_admitted
+from ftjob.plan.multikueue import send_away
 from ftjob.plan.status import derive_status
 
 if TYPE_CHECKING:
+    from ftjob.api.job import Job
     from ftjob.control.context import Context
     from ftjob.control.queue import Key
 
@@ -24,7 +26,11 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
         Seconds until the next look; None if only an event can change anything.
     """
     submitted = ctx.cache.job(key)
-    if submitted is None or submitted.deleting or not submitted.is_ours:
+    if submitted is None or submitted.deleting:
+        return None
+    if submitted.runs_elsewhere:
+        return await _send_away(submitted, ctx)
+    if not submitted.is_ours:
         return None
     now = ctx.clock()
     observed = ctx.cache.observe(submitted)
@@ -35,3 +41,13 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
     await apply(job, decision, ctx)  # then the effects, matched by UID; errors come back here
     await inform(job, decision, ctx)  # and last whoever else is concerned
     return min((wait for wait in (decision.next_look, pending) if wait is not None), default=None)
+
+
+async def _send_away(job: Job, ctx: Context) -> float | None:
+    """Do what a job needs here that Kueue runs in another cluster. Its status is for MultiKueue to write."""
+    decision = send_away(job, ctx.cache.observe(job), now=ctx.clock(), config=ctx.config)
+    if decision.reason:
+        ctx.events.warn(job, decision.reason, decision.message)
+    await apply(job, decision, ctx)
+    await inform(job, decision, ctx)
+    return decision.next_look
