@@ -207,6 +207,7 @@ def test_a_workload_for_other_pods_is_not_run_and_kueue_is_told(
     assert space.pods() == {}
 
 
+@pytest.mark.parametrize("server", [NEWEST], indirect=True)
 @pytest.mark.parametrize("write", range(1, WRITES + 1))
 def test_the_worker_cluster_goes_on_though_its_operator_dies_after_any_of_its_writes(
     server: ApiServer, clusters: MultiKueue, tmp_path: Path, write: int
@@ -229,6 +230,7 @@ def test_the_worker_cluster_goes_on_though_its_operator_dies_after_any_of_its_wr
     assert len(space.list(there.plural)) == 1
 
 
+@pytest.mark.parametrize("server", [NEWEST], indirect=True)
 @pytest.mark.parametrize("write", range(1, WRITES_HERE + 1))
 def test_the_management_cluster_goes_on_though_its_operator_dies_after_any_of_its_writes(
     server: ApiServer, clusters: MultiKueue, tmp_path: Path, write: int
