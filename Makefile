@@ -48,7 +48,7 @@ test-workloads: setup  ## Tests of all training programs (half an hour)
 
 test-cluster: setup kind  ## Tests in the kind cluster: beside each other, then those that need it for themselves
 	@tests/kind/test-env.sh && export PATH="$(CACHE)/bin:$$PATH" && \
-	  $(PYTEST) -n 2 --dist loadgroup tests/cluster --ignore=$(ALONE) && $(PYTEST) $(ALONE)
+	  $(PYTEST) -n 2 --dist loadfile tests/cluster --ignore=$(ALONE) && $(PYTEST) $(ALONE)
 
 test-samples: setup kind  ## Every sample in the cluster, also those of one pod
 	@tests/kind/test-env.sh tpu && PATH="$(CACHE)/bin:$$PATH" FTJOB_ALL_SAMPLES=1 $(PYTEST) tests/cluster/test_samples.py

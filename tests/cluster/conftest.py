@@ -2,22 +2,31 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.cluster import CONTEXT, Cluster, environment_claim, programs_map
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.hookimpl(wrapper=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Have one process run all tests of a file, but for those that need the whole machine."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    yield
+TRAINING = ("elastic", "failing_rank", "horovod_sample", "in_place", "samples", "watchdog")
+"""Tests whose ranks import frameworks and train, on both cores."""
+
+
+class OneTrainingAtATime(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives each process whole files, and one of them all that train; the others run small jobs beside it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "training" if Path(file).stem.removeprefix("test_") in TRAINING else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return OneTrainingAtATime(config, log)
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cluster import BOTH_CORES, Cluster, conditions, job
-
-pytestmark = BOTH_CORES
+from support.cluster import Cluster, conditions, job
 
 PROGRAMS = {"torch": "/programs/hvd_torch_loop.py", "TensorFlow": "/programs/tf_loop.py"}
 CODES = {"exception": 1, "exit": 7, "sigkill": 137}

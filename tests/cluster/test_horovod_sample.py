@@ -6,12 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.cluster import BOTH_CORES, Cluster, conditions, sample, seen_while_running
+from support.cluster import Cluster, conditions, sample, seen_while_running
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-pytestmark = BOTH_CORES
 
 RANKS = 4
 ACCURACY = 0.90

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.cluster import BOTH_CORES, Cluster, conditions, job
+from support.cluster import Cluster, conditions, job
 
 LATE_LEADER = "case $(hostname) in *-0) sleep 60 ;; esac"
 ALL_REDUCE = (
@@ -15,7 +15,6 @@ ALL_REDUCE = (
 )
 
 
-@BOTH_CORES
 def test_horovod_starts_though_index_0_is_a_minute_late(frameworks: Cluster) -> None:
     late: dict[str, Any] = {
         "name": "late",

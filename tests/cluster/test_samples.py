@@ -13,12 +13,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.cluster import BOTH_CORES, CONTEXT, SAMPLES, Cluster, in_test_environment, pods_of, sample
+from support.cluster import CONTEXT, SAMPLES, Cluster, in_test_environment, pods_of, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [BOTH_CORES, pytest.mark.timeout(1500)]  # the jobs themselves are given up before
+pytestmark = pytest.mark.timeout(1500)  # the jobs themselves are given up before
 
 ELSEWHERE = {"horovod-digits", "plain-hello"}
 ELASTIC = {"horovod-elastic-digits", "transformer-lm-elastic"}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support.cluster import BOTH_CORES, job
+from support.cluster import job
 
 if TYPE_CHECKING:
     from support.cluster import Cluster
-
-pytestmark = BOTH_CORES
 
 
 def test_a_hanging_rank_is_named_and_the_next_attempt_succeeds(frameworks: Cluster) -> None:

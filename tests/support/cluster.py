@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 CONTEXT = "kind-ftjob"
@@ -24,10 +23,6 @@ CACHE = Path(
 )
 SHARED = CACHE / "cluster" / "shared"
 """Where the nodes' shared volumes lie on this machine."""
-
-
-BOTH_CORES = pytest.mark.xdist_group("both cores")
-"""Of tests whose ranks import frameworks and train: one after the other, beside those of small jobs."""
 
 
 @dataclass(frozen=True)
