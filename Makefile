@@ -2,14 +2,13 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run lint test test-unit test-apiserver test-quick test-workloads test-cluster test-samples test-failures generate \
+.PHONY: help setup run lint test test-unit test-apiserver test-workloads test-cluster test-samples test-failures generate \
 	kind kind-down images images-all agent bench lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --maxfail=1 --durations=12 --durations-min=5
 JOB ?= manifests/samples/horovod-digits.yaml
-QUICK := horovod_digits mirrored_digits
 ALONE := tests/cluster/alone
 UNIT := tests/unit tests/golden tests/agent tests/local tests/chart
 
@@ -28,9 +27,8 @@ lint: setup  ## ruff, mypy, import layers
 	@$(PYTHON) -m mypy --no-error-summary operator workloads tests
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
 
-test: lint test-unit test-apiserver test-quick test-cluster  ## lint, then tests from fast to slow; stops at the first failure
-	@echo "not run: the other programs (make test-workloads), samples of one pod in the cluster (make test-samples)," \
-	  "the whole matrix of failing ranks (make test-failures)"
+test: lint test-unit test-apiserver test-workloads test-cluster  ## lint, then tests from fast to slow; stops at the first failure
+	@echo "not run: samples of one pod in the cluster, but for two (make test-samples); the whole matrix of failing ranks (make test-failures)"
 
 test-unit: setup agent  ## Tests that need no cluster
 	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
@@ -40,10 +38,7 @@ test-apiserver: setup  ## Tests against the API servers of the oldest and the ne
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
 	  $(PYTEST) tests/apiserver
 
-test-quick: setup  ## Tests of some training programs
-	@$(PYTEST) -n 2 --dist loadfile $(patsubst %,tests/workloads/test_%.py,$(QUICK))
-
-test-workloads: setup  ## Tests of all training programs (half an hour)
+test-workloads: setup  ## Tests of the training programs
 	@tests/setup/python-tpu.sh && $(PYTEST) -n 2 --dist loadfile tests/workloads
 
 test-cluster: setup kind  ## Tests in the kind cluster: beside each other, then those that need it for themselves
