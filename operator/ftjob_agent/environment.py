@@ -76,6 +76,10 @@ def of_rank(
     )
     env.setdefault("PYTHONUNBUFFERED", "1")
     env.setdefault("PYTHONFAULTHANDLER", "1")
+    if len(config.ranks) > 1:
+        # Where the pod has a CPU limit the plan says so. Elsewhere each rank would start a thread for every
+        # core of the node, and all would spin for each other's cores.
+        env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // len(config.ranks))))
     if config.watchdog is not None:
         env[stacks.VARIABLE] = str(stacks.SIGNAL)
     if is_scheduled(config) and spec in config.profiled():

@@ -321,6 +321,31 @@ def test_what_the_platform_has_set_is_left_alone(container: dict[str, str], foun
     assert {name: env[name] for name in TPU_HOST if name in env} == found
 
 
+@pytest.mark.parametrize(
+    ("ranks", "planned", "container", "threads"),
+    [
+        (1, {}, {}, None),
+        (2, {}, {}, "4"),
+        (16, {}, {}, "1"),
+        (2, {"OMP_NUM_THREADS": "2"}, {}, "2"),
+        (2, {}, {"OMP_NUM_THREADS": "7"}, "7"),
+    ],
+    ids=["one rank is its framework's affair", "shared", "too many ranks", "the pod's limit", "the user's"],
+)
+def test_ranks_of_a_pod_share_its_cores(
+    monkeypatch: pytest.MonkeyPatch,
+    ranks: int,
+    planned: dict[str, str],
+    container: dict[str, str],
+    threads: str | None,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    told = [{"rank": rank, "localRank": rank, "env": planned} for rank in range(ranks)]
+    config = parse(json.dumps(plan(ranks=told, worldSize=ranks)))
+    env = environment.of_rank(config, config.ranks[0], container, ("10.0.0.7", "eth0"))
+    assert env.get("OMP_NUM_THREADS") == threads
+
+
 def test_absent_peers_are_named_by_role() -> None:
     roles = {"chief": 1, "worker": 2, "ps": 1}
     config = parse(json.dumps(plan(agents=4, roles=roles, role="chief", startTimeoutSeconds=10)))
