@@ -52,6 +52,9 @@ class Metrics:
         self.errors = Counter(
             "ftjob_reconcile_errors", "Looks that ended in an error.", registry=self.registry
         )
+        self.finished = Counter(
+            "ftjob_jobs_finished", "Jobs that have ended, by how.", ["phase"], registry=self.registry
+        )
         self.attempts = Counter("ftjob_attempts", "Attempts that were started.", registry=self.registry)
         self.restarts = Counter("ftjob_restarts", "Restarts by cause.", ["cause"], registry=self.registry)
         self.lost_seconds = Counter(
@@ -73,6 +76,12 @@ class Metrics:
             registry=self.registry,
         )
         self.leader = Gauge("ftjob_leader", "1 while this operator is the leader.", registry=self.registry)
+        # A series that begins with its first event has no increase then, which is what alerts look at.
+        for phase in Phase:
+            if phase.is_final:
+                self.finished.labels(phase.value)
+        for cause in ("failure", "disruption"):
+            self.restarts.labels(cause)
 
     def watch(self, cache: Cache, queue: Queue) -> None:
         """Report what the cache and the queue hold at the time of each scrape."""
@@ -93,6 +102,8 @@ class Metrics:
         old = job.status
         if (old.start_time is None and status.start_time) or status.attempt > old.attempt:
             self.attempts.inc()
+        if status.phase is not None and status.phase.is_final and status.phase is not old.phase:
+            self.finished.labels(status.phase.value).inc()
         self.restarts.labels("failure").inc(max(0, status.restarts.failures - old.restarts.failures))
         self.restarts.labels("disruption").inc(max(0, status.restarts.disruptions - old.restarts.disruptions))
         lost = (status.restarts.lost_seconds or 0) - (old.restarts.lost_seconds or 0)
