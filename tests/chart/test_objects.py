@@ -29,7 +29,8 @@ def test_the_chart_passes_the_linter() -> None:
 
 @pytest.mark.parametrize("settings", [(), ONE_NAMESPACE], ids=["cluster", "namespace"])
 def test_every_namespaced_object_names_its_namespace(settings: tuple[str, ...]) -> None:
-    objects = render(*settings, "metrics.serviceMonitor.enabled=true", crds=True)
+    more = ("metrics.serviceMonitor.enabled=true", "metrics.dashboard.enabled=true")
+    objects = render(*settings, *more, crds=True)
     for each in objects:
         assert ("namespace" in each["metadata"]) == (each["kind"] not in CLUSTER_SCOPED), each["metadata"]
 
