@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from support.cluster import CONTEXT, conditions, job
+from support.cluster import conditions
+from support.scenario import nodes, spread
 
 if TYPE_CHECKING:
     from support.cluster import Cluster
 
 
-def nodes() -> int:
-    """Return on how many nodes pods without tolerations may run."""
-    command = ["kubectl", "--context", CONTEXT, "get", "nodes", "-o", "json"]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["items"]
-    return sum(not node["spec"].get("taints") for node in found)
-
-
-def spread(name: str, *, workers: int, seconds: int) -> dict[str, Any]:
-    """Return a job that has each pod on a node of its own."""
-    apart = {"labelSelector": {"matchLabels": {"app": name}}, "topologyKey": "kubernetes.io/hostname"}
-    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}}
-    made = job(name, ["true"], workers=workers, affinity=affinity)
-    made["spec"]["template"]["metadata"] = {"labels": {"app": name}}
-    made["spec"]["scheduling"] = {"timeoutSeconds": seconds}
-    return made
-
-
 def test_a_gang_without_room_runs_no_pod_says_why_gives_up_and_leaves_nothing(cluster: Cluster) -> None:
-    cluster.apply(spread("crowd", workers=nodes() + 1, seconds=30))
+    cluster.apply(spread("crowd", workers=nodes() + 1, scheduling={"timeoutSeconds": 30}))
     cluster.until("ftj", "crowd", '{.status.conditions[?(@.type=="Running")].reason}=Unschedulable')
     waiting = cluster.get("ftj", "crowd")
     assert waiting["status"]["phase"] == "Starting"
@@ -48,7 +30,7 @@ def test_a_gang_without_room_runs_no_pod_says_why_gives_up_and_leaves_nothing(cl
 
 
 def test_a_gang_with_room_runs(cluster: Cluster) -> None:
-    cluster.apply(spread("fits", workers=nodes(), seconds=240))
+    cluster.apply(spread("fits", workers=nodes(), scheduling={"timeoutSeconds": 240}))
     done = cluster.finished("fits")
     assert done["status"]["phase"] == "Succeeded"
     pods = [p for p in cluster.items("pods") if p["metadata"]["labels"].get("app") == "fits"]

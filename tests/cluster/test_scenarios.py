@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from contextlib import nullcontext
@@ -15,6 +14,7 @@ from support.scenario import (
     HELD,
     UNTIL_RESTARTED,
     delete_and_look,
+    evict,
     finished_pod_deleted,
     history,
     let_go,
@@ -82,9 +82,7 @@ def test_a_pod_that_the_cluster_takes_is_a_disruption_and_costs_nothing(cluster:
     victim = f"{name}-worker-0-1"
     with history(cluster, name) as seen:
         if how == "eviction":
-            body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": victim}}
-            path = f"/api/v1/namespaces/{cluster.namespace}/pods/{victim}/eviction"
-            cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+            evict(cluster, victim)
         else:
             cluster.kubectl("delete", "pod", victim, "--wait=false")
         ended = cluster.finished(name)

@@ -141,6 +141,30 @@ def delete_and_look(cluster: Cluster, name: str) -> None:
         cluster.kubectl("wait", "--for=delete", *mine, "--timeout=60s")
 
 
+def evict(cluster: Cluster, pod: str) -> None:
+    """Evict a pod, as draining its node would."""
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    path = f"/api/v1/namespaces/{cluster.namespace}/pods/{pod}/eviction"
+    cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+
+
+def nodes() -> int:
+    """Return on how many nodes pods without tolerations may run."""
+    command = ["kubectl", "--context", CONTEXT, "get", "nodes", "-o", "json"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["items"]
+    return sum(not node["spec"].get("taints") for node in found)
+
+
+def spread(name: str, *, workers: int, **spec: Any) -> dict[str, Any]:
+    """Return a job that has each pod on a node of its own, without any other of this label `app`."""
+    apart = {"labelSelector": {"matchLabels": {"app": name}}, "topologyKey": "kubernetes.io/hostname"}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}}
+    made = job(name, ["true"], workers=workers, affinity=affinity)
+    made["spec"]["template"]["metadata"] = {"labels": {"app": name}}
+    made["spec"] |= spec
+    return made
+
+
 def let_go(cluster: Cluster, pod: str) -> None:
     """Have the ranks of a pod that runs `HELD` end."""
     cluster.kubectl("exec", pod, "-c", "trainer", "--", "touch", "/tmp/go")
