@@ -69,7 +69,7 @@ class Cluster:
     def outputs_of(self, job: dict[str, Any]) -> Path:
         """Return the job's folder in its shared volume, as this machine sees it."""
         meta = job["metadata"]
-        claim = self.get("pvc", f"{meta['name']}-outputs")
+        claim = self.get("pvc", job["spec"]["outputs"].get("claimName") or f"{meta['name']}-outputs")
         [volume] = SHARED.glob(f"{claim['spec']['volumeName']}_*")
         return volume / self.namespace / str(meta["name"]) / str(meta["uid"])
 
@@ -124,9 +124,16 @@ RESTRICTED_CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"dro
 OPERATOR = "system:serviceaccount:ftjob-system:ftjob-operator"
 
 
-def operator_requests() -> list[dict[str, Any]]:
-    """Return what the operator has asked of the API server so far, as the audit log has it."""
-    command = ["docker", "exec", "ftjob-control-plane", "cat", "/var/log/kubernetes/audit.log"]
+def operator_requests(namespace: str = "") -> list[dict[str, Any]]:
+    """Return what the operator has asked of the API server so far, as the audit log has it.
+
+    Parameters
+    ----------
+    namespace
+        Only lines that name this one; the log of a long run is large.
+    """
+    search = ["grep", "-F", namespace, "/var/log/kubernetes/audit.log"]
+    command = ["docker", "exec", "ftjob-control-plane", *search]
     log = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = []
     for line in log.splitlines():
@@ -137,6 +144,14 @@ def operator_requests() -> list[dict[str, Any]]:
         if entry["user"]["username"] == OPERATOR and "objectRef" in entry:
             found.append(entry)
     return found
+
+
+def operator_metrics() -> dict[str, float]:
+    """Return what the operator tells Prometheus, by series."""
+    service = "/api/v1/namespaces/ftjob-system/services/ftjob-operator-metrics:metrics/proxy/metrics"
+    lines = Cluster("ftjob-system").kubectl("get", "--raw", service).splitlines()
+    found = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {series: float(value) for series, _, value in found}
 
 
 def programs_map() -> dict[str, Any]:
