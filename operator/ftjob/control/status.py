@@ -26,7 +26,7 @@ class Urgency(IntEnum):
 
     NOW = 0
     COUNTS = 1
-    """How many pods are ready, and how many steps there will be: soon, but a pod each is too often."""
+    """How many pods are ready or wait, how many steps there will be: soon, but a pod each is too often."""
     PROGRESS = 2
     """Numbers that are out of date as soon as they are written."""
 
@@ -120,14 +120,27 @@ def urgency_of(patch: dict[str, Any], old: dict[str, Any], *, effects: bool) -> 
         Whether pods will be created or deleted because of what the patch says: then their counts
         (``succeededIndexes``) are intent, and come first.
     """
-    urgency = max((_SLOW_FIELDS.get(name, Urgency.NOW) for name in patch), default=Urgency.PROGRESS)
-    if any(name not in _SLOW_FIELDS for name in patch):
+    slow = dict(_SLOW_FIELDS)
+    if _only_messages_differ(patch.get("conditions"), old):
+        slow["conditions"] = Urgency.COUNTS
+    if any(name not in slow for name in patch):
         return Urgency.NOW
-    if "roles" in patch:
-        return Urgency.NOW if effects and not _only_ready_differs(patch["roles"], old) else Urgency.COUNTS
+    if "roles" in patch and effects and not _only_ready_differs(patch["roles"], old):
+        return Urgency.NOW
+    if "roles" in patch or "conditions" in patch:
+        return Urgency.COUNTS
     if "totalSteps" in (patch.get("progress") or {}) and "totalSteps" not in (old.get("progress") or {}):
         return Urgency.COUNTS  # from now on there is a percentage, and a time when it will be done
-    return urgency
+    return max((slow[name] for name in patch), default=Urgency.PROGRESS)
+
+
+def _only_messages_differ(conditions: Any, old: dict[str, Any]) -> bool:
+    """Whether no condition has come, gone, or changed its status or reason: some count pods that wait."""
+
+    def strip(items: Any) -> list[dict[str, Any]]:
+        return [{k: v for k, v in condition.items() if k != "message"} for condition in items or ()]
+
+    return strip(conditions) == strip(old.get("conditions"))
 
 
 def _only_ready_differs(roles: Any, old: dict[str, Any]) -> bool:
