@@ -29,11 +29,15 @@ if TYPE_CHECKING:
     from ftjob.plan.layout import Layout, WorkerPlace
 
 
+START_SECONDS = 600
+"""How long ranks wait in ``hvd.init()`` for each other; Horovod's own 30 are few if one loads data first."""
+
+
 class Horovod(Strategy):
     """Ranks that all-reduce by Horovod."""
 
     name: ClassVar[StrategyName] = StrategyName.HOROVOD
-    together: ClassVar[bool] = True  # clients give up on the store after 30 s
+    together: ClassVar[bool] = True  # clients give up on an absent store after three tries
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return Horovod's identity variables and the address of its store."""
@@ -49,7 +53,9 @@ class Horovod(Strategy):
             "HOROVOD_CROSS_SIZE": str(len(peers)),
         }
         elastic = layout.spec.elastic
-        if elastic is not None:
+        if elastic is None:
+            who["HOROVOD_GLOO_TIMEOUT_SECONDS"] = str(START_SECONDS)
+        else:  # there ranks learn by this timeout that a worker was lost while they met
             who |= {
                 "HOROVOD_ELASTIC": "1",
                 "HOROVOD_HOSTNAME": HOSTNAME,
