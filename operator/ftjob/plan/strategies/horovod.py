@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 
 START_SECONDS = 600
-"""How long ranks wait in ``hvd.init()`` for each other; Horovod's own 30 are few if one loads data first."""
+"""How long ranks wait in ``hvd.init()`` for each other, unless the job itself says how long a start may take;
+Horovod's own 30 are few if one loads data first."""
 
 
 class Horovod(Strategy):
@@ -54,7 +55,8 @@ class Horovod(Strategy):
         }
         elastic = layout.spec.elastic
         if elastic is None:
-            who["HOROVOD_GLOO_TIMEOUT_SECONDS"] = str(START_SECONDS)
+            limit = layout.spec.scheduling.timeout_seconds
+            who["HOROVOD_GLOO_TIMEOUT_SECONDS"] = str(START_SECONDS if limit is None else limit)
         else:  # there ranks learn by this timeout that a worker was lost while they met
             who |= {
                 "HOROVOD_ELASTIC": "1",
