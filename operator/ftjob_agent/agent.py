@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 TICK = 1.0
 EVIDENCE_SECONDS = 1.0
 SIBLING_GRACE = 1.0
-HANGING_SECONDS = 5.0
-"""A rank that has an uncaught exception on record and still has not ended, in a framework's atexit say."""
 FAREWELL_SECONDS = 5.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FORWARDED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -145,7 +143,7 @@ class Agent:
                 return self.examining
             if self._is_told_to_stop(now):
                 return self.stopping
-            if any(self._has_failed(rank, now) for rank in self._supervisor.ranks):
+            if any(rank.has_failed(now) for rank in self._supervisor.ranks):
                 return self.examining
             if not self._supervisor.running:
                 return self.reporting
@@ -414,12 +412,6 @@ class Agent:
 
             self._sampler = Sampler(config, lambda: self._supervisor.pids, self._on_captures)
             self._sampler.start()
-
-    def _has_failed(self, rank: Rank, now: float) -> bool:
-        if rank.code is not None:
-            return bool(rank.code)
-        recorded_at = rank.recorded_at()
-        return recorded_at is not None and now - recorded_at > HANGING_SECONDS
 
     def _first_local(self) -> Optional[Failure]:
         return failure.first(rank.failure() for rank in self._supervisor.ranks)

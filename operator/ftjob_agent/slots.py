@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from ftjob_agent.config import Config, RankSpec
     from ftjob_agent.supervise import Rank, Supervisor
 
-HANGING_SECONDS = 5.0
-"""A rank that has an uncaught exception on record and still has not ended, in a framework's atexit say."""
-
 Start = Callable[["RankSpec"], "Rank"]
 
 
@@ -92,10 +89,8 @@ class Slots:
             self._supervisor.signal_rank(rank, signal.SIGKILL)
 
     def _state(self, rank: Rank) -> str:
-        if rank.code is None:
-            recorded_at = rank.recorded_at()
-            hangs = recorded_at is not None and time.monotonic() - recorded_at > HANGING_SECONDS
-            return FAILED if hangs and not rank.stopped_ns else RUNNING
-        if rank.code == 0 and not rank.stopped_ns:
-            return SUCCEEDED
-        return STOPPED if rank.stopped_ns else FAILED
+        if rank.stopped_ns:
+            return RUNNING if rank.code is None else STOPPED
+        if rank.has_failed(time.monotonic()):
+            return FAILED
+        return RUNNING if rank.code is None else SUCCEEDED

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 DRAIN_SECONDS = 0.3
 """How long to wait for the end of a dead rank's output: a child of it may hold it open for ever."""
+HANGING_SECONDS = 5.0
+"""A rank that has an uncaught exception on record and still has not ended, in a framework's atexit say."""
 
 
 class Rank:
@@ -59,6 +61,13 @@ class Rank:
         if self._recorded_at is None and os.path.exists(os.path.join(self.dir, "failure.json")):
             self._recorded_at = time.monotonic()
         return self._recorded_at
+
+    def has_failed(self, now: float) -> bool:
+        """Whether it has ended badly, or will not end by itself after an uncaught exception."""
+        if self.code is not None:
+            return self.code != 0
+        recorded_at = self.recorded_at()
+        return recorded_at is not None and now - recorded_at > HANGING_SECONDS
 
     def failure(self) -> Optional[Failure]:
         """Say why the rank failed; None while it runs, when it ended well, and when it was stopped before."""
