@@ -11,7 +11,7 @@ USAGE = "usage: ftjob-agent.pyz -- <command> <args...>   (started by ftjob's pod
 
 def main() -> NoReturn:
     """Run the trainer's command as this agent's ranks."""
-    from ftjob_agent.agent import run
+    from ftjob_agent.life import run
 
     separator, command = sys.argv[1:2], sys.argv[2:]
     if separator != ["--"] or not command:

@@ -129,6 +129,11 @@ class Supervisor:
         """The ranks that have not ended."""
         return [rank for rank in self.ranks if rank.code is None]
 
+    @property
+    def have_succeeded(self) -> bool:
+        """Whether there are ranks, and all have ended well without being told to."""
+        return bool(self.ranks) and all(rank.code == 0 and not rank.stopped_ns for rank in self.ranks)
+
     def start(
         self,
         spec: RankSpec,

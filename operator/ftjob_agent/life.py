@@ -1,0 +1,250 @@
+"""The agent's life: named states, each a function that returns the next.
+
+preparing → gathering → starting → running → (examining) → stopping → reporting → the end. Elastic jobs attend
+instead of starting and running. Where ranks may be started again in place, stopping → halting → resuming →
+starting. A state ends early by raising ConfigError, which leads to stopping.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+import traceback
+from typing import Callable, Mapping, Optional, Sequence
+
+from ftjob_agent import environment, failure, outputs
+from ftjob_agent.agent import Agent
+from ftjob_agent.config import ConfigError, check_identity, parse
+from ftjob_agent.failure import Failure
+from ftjob_agent.star import FAILED, HALT, HALTED, RUNNING, START, STOP, STOPPED, SUCCEEDED
+from ftjob_agent.verdict import FAREWELL_SECONDS, stopped_by_signal, stopped_by_success
+
+TICK = 1.0
+EVIDENCE_SECONDS = 1.0
+
+State = Callable[[Agent], "Optional[State]"]
+
+
+def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Live one attempt; return the exit code."""
+    agent = Agent(command, environ)
+    state: Optional[State] = preparing
+    while state is not None:
+        try:
+            state = state(agent)
+        except ConfigError as error:
+            state = fail(agent, str(error), error.exit_code, "")
+        except Exception as error:  # a defect of ours must not leave ranks or their peers behind
+            traceback.print_exc()
+            text = f"the agent failed: {type(error).__name__}: {error}"
+            state = fail(agent, text, 70, "AgentError")
+    return agent.end()
+
+
+def fail(agent: Agent, text: str, exit_code: int, kind: str) -> Optional[State]:
+    """Note why the agent can't go on; return the state that follows."""
+    sys.stderr.write(f"ftjob: {text}\n")
+    known = agent.facts.failure
+    if known is not None and known.type == "AgentError":
+        return None  # once is enough
+    agent.facts.failure = Failure(
+        failure.CONFIG, text, time_ns=time.time_ns(), type=kind, exit_code=exit_code
+    )
+    return stopping
+
+
+def preparing(agent: Agent) -> Optional[State]:
+    """Read the plan, get in touch, and see that ranks could run."""
+    config = parse(agent.environ.get("FTJOB_AGENT_CONFIG", ""))
+    agent.get_in_touch(config)
+    check_identity(config, agent.environ)
+    outputs.make_folders(config, agent.environ)
+    environment.make_run_dir(config, agent.environ)
+    if config.rendezvous is not None:
+        agent.contact.conduct(agent.start_rendezvous().say)
+    agent.start_watch()
+    agent.tell()
+    return gathering
+
+
+def gathering(agent: Agent) -> Optional[State]:
+    """Wait for whom the ranks need."""
+    while True:
+        now = time.monotonic()
+        if agent.is_told_to_stop(now):
+            return stopping
+        if agent.rendezvous is not None and agent.rendezvous.error:
+            raise ConfigError(agent.rendezvous.error)
+        if agent.contact.command == START:
+            return starting if agent.config.elastic is None else attending
+        agent.loop.wait(agent.contact.next_look(now))
+
+
+def starting(agent: Agent) -> Optional[State]:
+    """Start the ranks."""
+    agent.state = RUNNING
+    for spec in agent.config.ranks:
+        agent.start(spec)
+    agent.start_sampler()
+    agent.tell()
+    return running
+
+
+def running(agent: Agent) -> Optional[State]:
+    """Watch the ranks."""
+    contact, supervisor = agent.contact, agent.supervisor
+    next_tick = 0.0
+    while True:
+        now = time.monotonic()
+        if contact.command in {STOP, HALT} and not agent.facts.signals:
+            return examining
+        if agent.is_told_to_stop(now):
+            return stopping
+        if any(rank.has_failed(now) for rank in supervisor.ranks):
+            return examining
+        if not supervisor.running:
+            return reporting
+        next_tick = _look_or_tell(agent, now, next_tick)
+        agent.loop.wait(min(next_tick, contact.next_look(now)))
+
+
+def attending(agent: Agent) -> Optional[State]:
+    """Run what the leader of an elastic job orders."""
+    from ftjob_agent.slots import Slots
+
+    contact = agent.contact
+    slots = agent.slots = Slots(agent.config, agent.supervisor, agent.environ, agent.start)
+    agent.state = RUNNING
+    agent.start_sampler()
+    next_tick = 0.0
+    while True:
+        now = time.monotonic()
+        if agent.is_told_to_stop(now):
+            return stopping
+        slots.follow(contact.slots, now)
+        if slots.have_failed:
+            return examining
+        if slots.have_succeeded:
+            return reporting
+        next_tick = _look_or_tell(agent, now, next_tick)
+        agent.loop.wait(min(next_tick, contact.next_look(now), slots.next_look() or next_tick))
+
+
+def _look_or_tell(agent: Agent, now: float, next_tick: float) -> float:
+    """Look once a second, and in between tell at once what is new; return when the next look is due."""
+    if now < next_tick:
+        if agent.has_news:
+            agent.tell()
+        return next_tick
+    agent.look()
+    return now + TICK
+
+
+def examining(agent: Agent) -> Optional[State]:
+    """Find the rank that failed first, before those that it takes along are killed.
+
+    A victim often ends before the culprit does: it sees a connection closed while the culprit still runs
+    its atexit handlers. So as long as only victims are known, records and exits are waited for.
+    """
+    contact = agent.contact
+    limit = time.monotonic() + EVIDENCE_SECONDS
+    agent.is_examined = True
+    agent.tell()
+    while time.monotonic() < limit and not agent.facts.signals and agent.supervisor.running:
+        local = agent.first_local()
+        known = contact.reason if contact.command in {STOP, HALT} else None
+        if (local and local.is_primary) or (known and known.kind != failure.PEER_LOST):
+            break
+        # A record appears as a file, which wakes nobody.
+        agent.loop.wait(min(limit, time.monotonic() + 0.05))
+    agent.is_told_to_stop(time.monotonic())
+    return stopping
+
+
+def stopping(agent: Agent) -> Optional[State]:
+    """End the ranks that still run."""
+    supervisor, facts = agent.supervisor, agent.facts
+    if not supervisor.running:
+        return _ended(agent)
+    agent.is_examined = True
+    supervisor.signal_ranks(signal.SIGTERM)
+    if not agent.may_resume():
+        agent.state = FAILED if facts.failure or agent.first_local() else STOPPED
+    agent.tell()
+    if facts.signals:
+        agent.write_message()  # the kubelet may kill us before the ranks have ended
+    began, signals = time.monotonic(), facts.signals
+    while supervisor.running and facts.signals <= max(1, signals):
+        limit = began + facts.grace(agent.config.stop_grace)
+        if time.monotonic() >= limit:
+            break
+        agent.loop.wait(limit)
+    supervisor.signal_ranks(signal.SIGKILL)
+    limit = time.monotonic() + FAREWELL_SECONDS
+    while supervisor.running and time.monotonic() < limit:
+        agent.loop.wait(limit)
+    if supervisor.running:
+        agent.account.note(
+            "a rank did not end even by SIGKILL: it hangs in the kernel, in a driver or a volume"
+        )
+        return reporting
+    return _ended(agent)
+
+
+def _ended(agent: Agent) -> State:
+    return halting if agent.may_resume() else reporting
+
+
+def halting(agent: Agent) -> Optional[State]:
+    """Say that the ranks are dead, and wait for the word that starts them again, or ends the agent."""
+    contact, agent.rendezvous = agent.contact, None
+    if not agent.supervisor.kill_leftovers():
+        return reporting
+    agent.is_examined, agent.state = True, HALTED
+    agent.look()
+    while True:
+        now = time.monotonic()
+        if contact.trouble(now) or contact.command == STOP or agent.facts.signals:
+            return reporting
+        if contact.command == START and contact.attempt > agent.config.attempt:
+            return resuming
+        if contact.is_halted and agent.rendezvous is None and agent.config.rendezvous is not None:
+            agent.start_rendezvous()  # a fresh one, and not before no rank is left that could speak to it
+        if agent.rendezvous is not None and agent.rendezvous.error:
+            contact.give_up(agent.rendezvous.error)
+        else:
+            agent.loop.wait(contact.next_look(now))
+
+
+def resuming(agent: Agent) -> Optional[State]:
+    """Become what a new agent would be in the attempt that follows."""
+    agent.begin_anew(agent.contact.attempt)
+    return starting
+
+
+def reporting(agent: Agent) -> Optional[State]:
+    """Say how it ended; the leader stays until all others have said so."""
+    agent.look_for_the_last_time()
+    facts, verdict = agent.facts, agent.verdict()
+    agent.state, facts.failure = verdict.state, verdict.failure
+    if not agent.is_in_touch:
+        return None
+    contact, config = agent.contact, agent.config
+    agent.tell()
+    if verdict.state == STOPPED and verdict.failure is not None:
+        contact.stop(verdict.failure)
+    if verdict.state == SUCCEEDED and config.success_ends_job:
+        contact.stop(stopped_by_success(config))
+    patience = facts.patience(verdict.state, config)
+    limit = None if patience is None else time.monotonic() + patience
+    while not contact.is_done():
+        now = time.monotonic()
+        if limit is None and (facts.signals or contact.trouble(now) or contact.command == STOP):
+            limit = now + FAREWELL_SECONDS
+            if facts.signals:
+                contact.stop(stopped_by_signal())
+        if limit is not None and now >= limit:
+            break
+        agent.loop.wait(limit if limit is not None else contact.next_look(now))
+    return None
