@@ -210,11 +210,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         life.write_result(args.results_dir, result)
         print(f"steps={state.step} sizes={sizes} test_accuracy={accuracy:.4f}")
     hvd.shutdown()
-    if accuracy < args.min_accuracy:
-        wrong = wrong or f"test accuracy {accuracy:.4f} is below --min-accuracy {args.min_accuracy}"
     if wrong:
         print(wrong, file=sys.stderr)
-    return 1 if wrong else 0
+        return 1
+    return life.judge(accuracy, args.min_accuracy)
 
 
 if __name__ == "__main__":

@@ -194,13 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         life.replace(args.results_dir / "model.pt", lambda to: torch.save(trainer.model.state_dict(), to))
         print(f"steps={trainer.step} test_accuracy={accuracy:.4f}")
     hvd.shutdown()
-    if accuracy < args.min_accuracy:
-        print(
-            f"rank {rank}: test accuracy {accuracy:.4f} is below --min-accuracy {args.min_accuracy}",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    return life.judge(accuracy, args.min_accuracy, f"rank {rank}")
 
 
 if __name__ == "__main__":

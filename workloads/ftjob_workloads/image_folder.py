@@ -361,10 +361,7 @@ def run(args: argparse.Namespace, ranks: Ranks, stop: life.StopSignal) -> int:
     if ranks.rank == 0:
         life.replace(args.results_dir / "model.pt", lambda to: torch.save(trainer.model.state_dict(), to))
         print(f"steps={trainer.step} skipped={len(skipped)} test_accuracy={accuracy:.4f}")
-    if accuracy < args.min_accuracy:
-        print(f"test accuracy {accuracy:.4f} is below --min-accuracy {args.min_accuracy}", file=sys.stderr)
-        return 1
-    return 0
+    return life.judge(accuracy, args.min_accuracy)
 
 
 if __name__ == "__main__":

@@ -254,13 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rank == 0:
         np.savez(args.results_dir / "weights.npz", **jax.tree.map(np.asarray, state.weights))
         print(f"steps={int(state.step)} test_accuracy={reached:.4f}")
-    if reached < args.min_accuracy:
-        print(
-            f"process {rank}: test accuracy {reached:.4f} is below --min-accuracy {args.min_accuracy}",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    return life.judge(reached, args.min_accuracy, f"process {rank}")
 
 
 if __name__ == "__main__":

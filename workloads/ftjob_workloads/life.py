@@ -97,6 +97,26 @@ def require(holds: bool, message: str) -> None:
         raise Missed(message)
 
 
+def judge(accuracy: float, least: float, who: str = "") -> int:
+    """Hold the test accuracy against ``--min-accuracy``.
+
+    Parameters
+    ----------
+    who
+        The process that says so, where several do.
+
+    Returns
+    -------
+    int
+        The exit code: 0, 1 if the accuracy is too low.
+    """
+    if accuracy >= least:
+        return 0
+    says = f"{who}: " if who else ""
+    print(f"{says}test accuracy {accuracy:.4f} is below --min-accuracy {least}", file=sys.stderr)
+    return 1
+
+
 def do_parts(
     args: argparse.Namespace, parts: Mapping[str, Callable[[], Mapping[str, Any]]], rank: int = 0
 ) -> int:

@@ -310,10 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     life.write_result(args.results_dir, result)
     model.save(args.results_dir / "model.keras")
     print(f"steps={step} test_accuracy={accuracy:.4f} worst_recall={result['worstRecall']:.4f}")
-    if accuracy < args.min_accuracy:
-        print(f"test accuracy {accuracy:.4f} is below --min-accuracy {args.min_accuracy}", file=sys.stderr)
-        return 1
-    return 0
+    return life.judge(accuracy, args.min_accuracy)
 
 
 if __name__ == "__main__":

@@ -236,13 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rank == 0:
         trainer.model.save(args.results_dir / "model.keras")
         print(f"steps={trainer.step} test_accuracy={accuracy:.4f}")
-    if accuracy < args.min_accuracy:
-        print(
-            f"worker {rank}: test accuracy {accuracy:.4f} is below --min-accuracy {args.min_accuracy}",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    return life.judge(accuracy, args.min_accuracy, f"worker {rank}")
 
 
 if __name__ == "__main__":

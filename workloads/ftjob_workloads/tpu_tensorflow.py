@@ -252,10 +252,7 @@ def train(args: argparse.Namespace, device: str, strategy: tf.distribute.Strateg
     }
     life.write_result(args.results_dir, result)
     print(f"device={device} steps={trainer.step} test_accuracy={accuracy:.4f}")
-    if accuracy < args.min_accuracy:
-        print(f"test accuracy {accuracy:.4f} is below --min-accuracy {args.min_accuracy}", file=sys.stderr)
-        return 1
-    return 0
+    return life.judge(accuracy, args.min_accuracy)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

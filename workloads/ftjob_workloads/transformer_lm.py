@@ -332,13 +332,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"rank {group.rank}: the ranks' weights differ, they were not trained together", file=sys.stderr
         )
         return 1
-    if accuracy < args.min_accuracy:
-        print(
-            f"rank {group.rank}: test accuracy {accuracy:.4f} is below --min-accuracy {args.min_accuracy}",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    return life.judge(accuracy, args.min_accuracy, f"rank {group.rank}")
 
 
 if __name__ == "__main__":
