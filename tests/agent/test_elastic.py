@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from support.agent_runs import plan, wait_for
+from support.agent_runs import elastic_plan, wait_for
 from support.ports import free_port
 
 if TYPE_CHECKING:
@@ -23,19 +21,7 @@ signal.signal(signal.SIGTERM, lambda *_: (mark('saved-' + os.environ['GENERATION
 UNTIL_DONE = SOURCE + "while not os.path.exists('../done'): time.sleep(0.01)"
 
 
-def elastic_plan(
-    index: int, port: int, *, wanted: int = 2, least: int = 1, contact: float = 30
-) -> dict[str, Any]:
-    """Return the config of one agent of a job that may have up to four."""
-    return plan(
-        port=port,
-        index=index,
-        agents=wanted,
-        worldSize=4,
-        elastic={"minWorkers": least, "maxWorkers": 4},
-        ranks=[{"rank": index, "localRank": 0, "env": ENV}],
-        contactTimeoutSeconds=contact,
-    )
+worker = partial(elastic_plan, env=ENV, least=1)
 
 
 def lives(run: AgentRun) -> list[str]:
@@ -49,10 +35,10 @@ def wait_for_place(run: AgentRun, place: str) -> None:
 
 def test_a_group_grows_and_loses_one_and_goes_on(agents: Agents) -> None:
     port = free_port()
-    runs = [agents.script(elastic_plan(index, port), UNTIL_DONE) for index in range(2)]
+    runs = [agents.script(worker(index, port), UNTIL_DONE) for index in range(2)]
     for index, run in enumerate(runs):
         wait_for_place(run, f"{index}/2")
-    runs += [agents.script(elastic_plan(index, port, wanted=4), UNTIL_DONE) for index in (2, 3)]
+    runs += [agents.script(worker(index, port, wanted=4), UNTIL_DONE) for index in (2, 3)]
     for index, run in enumerate(runs):
         wait_for_place(run, f"{index}/4")
     assert all((run.folder / f"saved-0-{index}").exists() for index, run in enumerate(runs[:2]))
@@ -77,15 +63,13 @@ if os.environ['GENERATION'] == '0':
     sys.exit(1)
 """
     source = SOURCE + peers + "while not os.path.exists('../done'): time.sleep(0.01)"
-    runs = [agents.script(elastic_plan(index, port, contact=3), source) for index in range(2)]
+    runs = [agents.script(worker(index, port, contactTimeoutSeconds=3), source) for index in range(2)]
     for index, run in enumerate(runs):
         wait_for_place(run, f"{index}/2")
-    orphan = int(Path(f"/proc/{runs[1].process.pid}/task/{runs[1].process.pid}/children").read_text())
-    runs[1].process.kill()
-    os.kill(orphan, signal.SIGKILL)  # in a pod it would have died with the agent
+    runs[1].vanish()
     (runs[0].folder.parent / "killed").touch()
     wait_for_place(runs[0], "0/1")
-    heir = agents.script(elastic_plan(1, port, contact=3), source)
+    heir = agents.script(worker(1, port, contactTimeoutSeconds=3), source)
     wait_for_place(heir, "1/2")
     (runs[0].folder.parent / "done").touch()
     assert [runs[0].wait(), heir.wait()] == [0, 0]
@@ -96,7 +80,7 @@ def test_a_rank_that_fails_by_itself_ends_its_agent_alone(agents: Agents) -> Non
     source = SOURCE + "while not os.path.exists('../agent-0/lives'): time.sleep(0.01)\n"
     source += "if rank == 1 and os.environ['SIZE'] == '2': os._exit(7)\n"
     source += "while os.environ['SIZE'] == '2': time.sleep(0.01)"
-    runs = [agents.script(elastic_plan(index, port), source) for index in range(2)]
+    runs = [agents.script(worker(index, port), source) for index in range(2)]
     assert runs[1].wait() == 7
     assert runs[1].failure["class"] == "Exit"
     assert runs[0].wait() == 0
@@ -105,7 +89,7 @@ def test_a_rank_that_fails_by_itself_ends_its_agent_alone(agents: Agents) -> Non
 
 def test_below_the_least_number_of_workers_the_attempt_ends(agents: Agents) -> None:
     port = free_port()
-    runs = [agents.script(elastic_plan(index, port, least=2), UNTIL_DONE) for index in range(2)]
+    runs = [agents.script(worker(index, port, least=2), UNTIL_DONE) for index in range(2)]
     wait_for_place(runs[1], "1/2")
     runs[1].terminate()
     assert [run.wait() for run in runs] == [143, 143]
@@ -114,7 +98,7 @@ def test_below_the_least_number_of_workers_the_attempt_ends(agents: Agents) -> N
 
 def test_the_loss_of_the_leader_ends_the_attempt(agents: Agents) -> None:
     port = free_port()
-    runs = [agents.script(elastic_plan(index, port), UNTIL_DONE) for index in range(2)]
+    runs = [agents.script(worker(index, port), UNTIL_DONE) for index in range(2)]
     wait_for_place(runs[1], "1/2")
     runs[0].terminate()
     assert [run.wait() for run in runs] == [143, 143]
@@ -122,7 +106,7 @@ def test_the_loss_of_the_leader_ends_the_attempt(agents: Agents) -> None:
 
 def test_enough_workers_start_without_those_that_do_not_come(agents: Agents) -> None:
     port = free_port()
-    run = agents.script(elastic_plan(0, port, wanted=3), "mark('up')")
+    run = agents.script(worker(0, port, wanted=3), "mark('up')")
     wait_for(lambda: run.progress().get("state") == "Waiting", "the leader's answer")
     assert run.wait() == 0  # after ten seconds
 
@@ -130,9 +114,9 @@ def test_enough_workers_start_without_those_that_do_not_come(agents: Agents) -> 
 def test_who_comes_when_the_training_ends_is_let_go(agents: Agents) -> None:
     port = free_port()
     source = SOURCE + "while rank and not os.path.exists('../done'): time.sleep(0.01)"
-    runs = [agents.script(elastic_plan(index, port), source) for index in range(2)]
+    runs = [agents.script(worker(index, port), source) for index in range(2)]
     wait_for(lambda: runs[0].progress().get("ranks", {}).get("succeeded") == 1, "rank 0's success")
-    late = agents.script(elastic_plan(2, port), source)
+    late = agents.script(worker(2, port), source)
     assert late.wait() == 143
     assert late.failure["type"] == "JobSucceeded"
     (runs[0].folder.parent / "done").touch()
@@ -142,7 +126,7 @@ def test_who_comes_when_the_training_ends_is_let_go(agents: Agents) -> None:
 def test_ranks_that_lose_each_other_for_no_reason_do_not_begin_for_ever(agents: Agents) -> None:
     port = free_port()
     lost = "record(type('DistNetworkError', (Exception,), {})('Connection closed by peer')); sys.exit(1)"
-    runs = [agents.script(elastic_plan(index, port), SOURCE + lost) for index in range(2)]
+    runs = [agents.script(worker(index, port), SOURCE + lost) for index in range(2)]
     codes = [run.wait() for run in runs]
     assert codes[0] in {1, 143}
     assert json.dumps(runs[0].message).count("while every agent stayed") + (codes[0] == 1) >= 1

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.agent_runs import plan, wait_for
+from support.agent_runs import elastic_plan, wait_for
 from support.ports import free_port
 
 if TYPE_CHECKING:
@@ -41,16 +40,9 @@ def horovod_plan(index: int, ports: tuple[int, int], outputs: Path) -> dict[str,
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(ports[1]),
         "HOROVOD_GLOO_IFACE": "@IFACE@",
     }
-    return plan(
-        port=ports[0],
-        index=index,
-        agents=2,
-        worldSize=2,
-        strategy="Horovod",
-        elastic={"minWorkers": 2, "maxWorkers": 4},
-        rendezvous={"kind": "HorovodElastic", "port": ports[1], "hosts": ""} if index == 0 else None,
-        contactTimeoutSeconds=6,
-        ranks=[{"rank": index, "localRank": 0, "env": env}],
+    rendezvous = {"kind": "HorovodElastic", "port": ports[1], "hosts": ""} if index == 0 else None
+    return elastic_plan(
+        index, ports[0], env=env, strategy="Horovod", rendezvous=rendezvous, contactTimeoutSeconds=6
     )
 
 
@@ -63,10 +55,6 @@ def begin(agents: Agents, index: int, ports: tuple[int, int], outputs: Path) -> 
 
 def step_of(leader: AgentRun) -> int:
     return int((leader.progress().get("progress") or {}).get("step", 0))
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_ranks_join_and_are_lost_and_every_sample_is_seen_once_an_epoch(
@@ -82,9 +70,7 @@ def test_ranks_join_and_are_lost_and_every_sample_is_seen_once_an_epoch(
     # A change that was not committed is forgotten with the steps that followed it.
     enough = int(joined[1]) + 4
     wait_for(lambda: step_of(runs[0]) >= enough, "steps of the four ranks", 150)
-    [orphan] = children(runs[3].process.pid)
-    runs[3].process.kill()
-    os.kill(orphan, signal.SIGKILL)  # in a pod it would have died with the agent
+    runs[3].vanish()
     wait_for(lambda: runs[0].text("stdout").count(" of 3 at step"), "the three that remain", 150)
     assert [run.wait(150) for run in runs[:3]] == [0, 0, 0], [run.text("stderr")[-2000:] for run in runs[:3]]
     result = json.loads((outputs / "results/result-rank-00000.json").read_text())

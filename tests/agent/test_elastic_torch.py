@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.agent_runs import plan, wait_for
+from support.agent_runs import elastic_plan, wait_for
 from support.ports import free_port
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.agent_runs import AgentRun, Agents
 
 SAMPLES, EPOCHS = 120, 3
@@ -60,16 +59,7 @@ def torch_plan(index: int, ports: tuple[int, int]) -> dict[str, Any]:
         "MASTER_PORT": str(ports[1]),
         "GLOO_SOCKET_IFNAME": "@IFACE@",
     }
-    return plan(
-        port=ports[0],
-        index=index,
-        agents=2,
-        worldSize=2,
-        strategy="Torchrun",
-        elastic={"minWorkers": 2, "maxWorkers": 4},
-        contactTimeoutSeconds=6,
-        ranks=[{"rank": index, "localRank": 0, "env": env}],
-    )
+    return elastic_plan(index, ports[0], env=env, strategy="Torchrun", contactTimeoutSeconds=6)
 
 
 def begin(agents: Agents, index: int, ports: tuple[int, int]) -> AgentRun:
@@ -89,10 +79,7 @@ def test_it_goes_on_from_its_checkpoint_and_no_sample_is_lost(agents: Agents, tm
     wait_for(lambda: 2 in sizes(), "a step of two ranks", 150)
     runs += [begin(agents, index, ports) for index in (2, 3)]
     wait_for(lambda: 4 in sizes(), "a step of four ranks", 150)
-    pid = runs[2].process.pid
-    [orphan] = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    runs[2].process.kill()
-    os.kill(orphan, signal.SIGKILL)  # in a pod it would have died with the agent
+    runs[2].vanish()
     rest = [runs[0], runs[1], runs[3]]
     assert [run.wait(200) for run in rest] == [0, 0, 0], [run.text("stderr")[-2000:] for run in rest]
     result = json.loads((tmp_path / "result.json").read_text())

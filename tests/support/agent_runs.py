@@ -72,6 +72,21 @@ def plan(**changes: Any) -> dict[str, Any]:
     }
 
 
+def elastic_plan(
+    index: int, port: int, *, env: Mapping[str, str], wanted: int = 2, least: int = 2, **changes: Any
+) -> dict[str, Any]:
+    """Return the config of one worker with one rank, of an elastic job that may have up to four."""
+    return plan(
+        port=port,
+        index=index,
+        agents=wanted,
+        worldSize=4,
+        elastic={"minWorkers": least, "maxWorkers": 4},
+        ranks=[{"rank": index, "localRank": 0, "env": dict(env)}],
+        **changes,
+    )
+
+
 def star_plans(agents: int, processes: int, **changes: Any) -> list[dict[str, Any]]:
     """Return the configs of several agents of one job."""
     port = free_port()
@@ -134,6 +149,13 @@ class AgentRun:
     def terminate(self) -> None:
         """Send what the kubelet sends first."""
         self.process.send_signal(signal.SIGTERM)
+
+    def vanish(self) -> None:
+        """Kill the agent and its one rank, which in a pod would die with it."""
+        pid = self.process.pid
+        [rank] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        self.process.kill()
+        os.kill(int(rank), signal.SIGKILL)
 
     def request(
         self, method: str, path: str, body: bytes | None = None, token: str | None = TOKEN
