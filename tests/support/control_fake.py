@@ -2,7 +2,8 @@
 
 import copy
 import itertools
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,16 @@ from ftjob.kube.port import JOB, Resource, resource_of
 from ftjob.plan.decision import Config
 
 Manifest = dict[str, Any]
+
+
+@dataclass
+class Clock:
+    """A clock that the test moves."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @dataclass
@@ -191,22 +202,28 @@ def pod_body(
     }
 
 
+def context_of(
+    kube: FakeKube, cache: Cache, *, key: bytes = b"", clock: Callable[[], float] = time.time
+) -> Context:
+    """Return what the effects work with; the agents' tokens follow from ``key``."""
+    return Context(
+        kube=kube,
+        cache=cache,
+        queue=Queue(),
+        pace=Pace(),
+        events=Events(kube, "test"),
+        agents=Agents(key),
+        metrics=Metrics(),
+        discovery=Discovery(kube),
+        config=Config(agent_key=key),
+        clock=clock,
+    )
+
+
 def context(body: Manifest | None = None) -> tuple[Context, FakeKube, Job]:
     """Return an operator that has seen one job, the API server in memory, and the job."""
     kube, cache = FakeKube(), Cache()
     key = cache.see_job(kube.put(body or job_body()))
     job = cache.job(key) if key is not None else None
     assert job is not None
-    ctx = Context(
-        kube=kube,
-        cache=cache,
-        queue=Queue(),
-        pace=Pace(),
-        events=Events(kube, "test"),
-        agents=Agents(b"key"),
-        metrics=Metrics(),
-        discovery=Discovery(kube),
-        config=Config(),
-        clock=lambda: 1000.0,
-    )
-    return ctx, kube, job
+    return context_of(kube, cache, key=b"key", clock=lambda: 1000.0), kube, job

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from support.control_fake import job_body, pod_body
+from support.control_fake import Clock, job_body, pod_body
 
 from ftjob.control.cache import Cache, is_newer, trainer_name
 from ftjob.kube.port import SERVICE
@@ -14,15 +14,8 @@ RUNNING: dict[str, Any] = {"running": {}}
 FAILED = {"terminated": {"exitCode": 1}}
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def cache_with_job() -> tuple[Cache, Clock]:
-    clock = Clock()
+    clock = Clock(100.0)
     cache = Cache(clock=clock)
     assert cache.see_job(job_body(status={"startTime": "2026-01-01T00:00:00Z"})) == KEY
     return cache, clock

@@ -4,20 +4,13 @@ import asyncio
 import contextlib
 from typing import Any
 
-from support.control_fake import FakeKube, job_body
+from support.control_fake import Clock, FakeKube, job_body
 
 from ftjob.api.job import Job, parse_job
 from ftjob.api.status import Condition, ConditionType, JobStatus, Phase
 from ftjob.control.events import BACKLOG, Events
 from ftjob.kube.errors import ForbiddenError
 from ftjob.plan.decision import Plan, Step
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def job(**status: Any) -> Job:

@@ -3,18 +3,11 @@
 import asyncio
 
 import pytest
-from support.control_fake import FakeKube
+from support.control_fake import Clock, FakeKube
 
 from ftjob.control import leader as module
 from ftjob.control.leader import LEASE_SECONDS, RENEW_SECONDS, Leader
 from ftjob.kube.errors import UnavailableError
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class LeftError(Exception):

@@ -1,28 +1,21 @@
 """Asking a real HTTP server that stands for an agent."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
-from support.control_fake import FakeKube, job_body, pod_body
+from support.control_fake import FakeKube, context_of, job_body, pod_body
 
 from ftjob.api.job import Job
 from ftjob.control import agents as module
-from ftjob.control.agents import Agents
 from ftjob.control.apply import apply
 from ftjob.control.cache import Cache
 from ftjob.control.context import Context
-from ftjob.control.discovery import Discovery
-from ftjob.control.events import Events
-from ftjob.control.metrics import Metrics
 from ftjob.control.progress import ask, follow_jobs
-from ftjob.control.queue import Queue
-from ftjob.control.status import Pace
-from ftjob.plan.decision import Config, Order, Plan, Step
+from ftjob.plan.decision import Order, Plan, Step
 from ftjob.plan.observed import LeaderReport
 from ftjob.plan.report import read_report
 from ftjob.plan.token import bearer_token
@@ -58,18 +51,7 @@ async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -
     cache.see_job(job_body(status={"phase": "Running"}))
     cache.see_pod(pod_body(0, state={"running": {}}, podIP="127.0.0.1"))
     cache.see_pod(pod_body(1, state={"running": {}}, podIP="127.0.0.2"))
-    ctx = Context(
-        kube=kube,
-        cache=cache,
-        queue=Queue(),
-        pace=Pace(),
-        events=Events(kube, "test"),
-        agents=Agents(SECRET),
-        metrics=Metrics(),
-        discovery=Discovery(kube),
-        config=Config(agent_key=SECRET),
-        clock=time.time,
-    )
+    ctx = context_of(kube, cache, key=SECRET)
     try:
         yield ctx
     finally:

@@ -2,16 +2,11 @@
 
 import asyncio
 
+from support.control_fake import Clock
+
 from ftjob.control.queue import Queue
 
 A, B = ("default", "a"), ("default", "b")
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def queue() -> tuple[Queue, Clock]:

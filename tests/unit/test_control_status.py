@@ -3,16 +3,9 @@
 from typing import Any
 
 import pytest
-from support.control_fake import merge
+from support.control_fake import Clock, merge
 
 from ftjob.control.status import Pace, Urgency, merge_patch, urgency_of
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.mark.parametrize(
@@ -76,7 +69,7 @@ def test_what_matters_is_written_at_once(patch: dict[str, Any], effects: bool, u
 
 
 def test_progress_is_written_every_thirty_seconds_and_counts_every_five() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     pace = Pace(clock=clock)
     assert pace.wait("a", Urgency.PROGRESS) == 0
     pace.wrote("a")
@@ -90,7 +83,7 @@ def test_progress_is_written_every_thirty_seconds_and_counts_every_five() -> Non
 
 
 def test_slow_writes_are_twenty_a_second_in_all() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     pace = Pace(clock=clock)
     written = 0
     for tick in range(100):
@@ -101,7 +94,7 @@ def test_slow_writes_are_twenty_a_second_in_all() -> None:
 
 
 def test_the_pace_remembers_only_what_still_matters() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     pace = Pace(clock=clock)
     for job in range(100):
         clock.now += 1
