@@ -9,7 +9,7 @@ from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
 from horovod.runner.http.http_server import RendezvousServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from workloads.conftest import Program
@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def launcher(start: Callable[..., Program]) -> Iterator[Ranks]:
-    """Give a function that starts the ranks of a job on so many (pretended) hosts: `h0:2,h1:2`."""
+    """Give a function that starts the ranks of a job on so many (pretended) hosts: `h0:2,h1:2`.
+
+    What it is given as ``but`` is run by these ranks instead.
+    """
     servers: list[RendezvousServer] = []
 
-    def ranks(folder: Path, hosts: str, *args: object) -> list[Program]:
+    def ranks(
+        folder: Path, hosts: str, *args: object, but: Mapping[int, Sequence[object]] | None = None
+    ) -> list[Program]:
         slots = get_host_assignments(parse_hosts(hosts), 1)
         server = RendezvousServer()
         port = server.start()
@@ -31,7 +36,7 @@ def launcher(start: Callable[..., Program]) -> Iterator[Ranks]:
         return [
             start(
                 folder,
-                *args,
+                *(but or {}).get(slot.rank, args),
                 name=f"rank-{slot.rank}",
                 env={
                     "HOROVOD_RANK": str(slot.rank),

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up be
 HERE = Path(__file__).parent
 MODULE = ("-m", "ftjob_workloads.horovod_digits")
 STEPS = 60
-STOP_BEFORE = 25
+STOP_AT = 26
 # Every step's global batch is the same set of samples, on however many ranks.
 SAME_BATCHES = ("--shard", "interleave", "--fixed-order", "--lr-schedule", "constant", "--min-accuracy", 0)
 
@@ -94,18 +94,16 @@ def test_sigterm_to_one_rank_stops_all_at_one_step_and_the_next_run_goes_on_from
     ranks: Ranks, one: Program, tmp_path: Path
 ) -> None:
     same = (*SAME_BATCHES, "--steps", STEPS, "--batch-size", 32)
-    stopped = STOP_BEFORE + 1  # the step that was under way is finished
-    for program in ranks(
-        tmp_path, "h0:1,h1:1", HERE / "horovod_sigterm_at_step.py", MODULE[1], 1, STOP_BEFORE, *same
-    ):
+    stopping = (HERE / "sigterm_at_call.py", "horovod_digits", "Shard.at", STOP_AT, *same)
+    for program in ranks(tmp_path, "h0:1,h1:1", *MODULE, *same, but={1: stopping}):
         program.finish(exit_code=143)
-        assert f"stopped at step {stopped}" in program.output()
+        assert f"stopped at step {STOP_AT}" in program.output()
 
     second = ranks(tmp_path, "h0:1,h1:1", *MODULE, *same)
     for rank, program in enumerate(second):
         result = program.finish().result(rank)
-        assert (result["startStep"], result["steps"]) == (stopped, STEPS)
-        np.testing.assert_allclose(result["losses"], one.result()["losses"][stopped:], rtol=1e-4)
+        assert (result["startStep"], result["steps"]) == (STOP_AT, STEPS)
+        np.testing.assert_allclose(result["losses"], one.result()["losses"][STOP_AT:], rtol=1e-4)
 
 
 def test_nothing_deprecated_is_used(four: list[Program]) -> None:

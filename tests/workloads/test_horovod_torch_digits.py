@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up before
 HERE = Path(__file__).parent
-NAME = "ftjob_workloads.horovod_torch_digits"
-MODULE = ("-W", "error::DeprecationWarning:__main__", "-m", NAME)
+MODULE = ("-W", "error::DeprecationWarning:__main__", "-m", "ftjob_workloads.horovod_torch_digits")
 STEPS = 60
-STOP_BEFORE = 25
+STOP_AT = 26
 # Every step's global batch is the same set of samples, on however many ranks.
 SAME_BATCHES = ("--shard", "interleave", "--fixed-order", "--lr-schedule", "constant", "--min-accuracy", 0)
 
@@ -81,17 +80,16 @@ def test_two_ranks_have_the_losses_of_one_process_and_after_sigterm_go_on_with_t
     ranks: Ranks, one: Program, tmp_path: Path
 ) -> None:
     same = (*SAME_BATCHES, "--steps", STEPS, "--batch-size", 32)
-    stopped = STOP_BEFORE + 1  # the step that was under way is finished
-    program = (HERE / "horovod_sigterm_at_step.py", NAME, 1, STOP_BEFORE)
-    for first in ranks(tmp_path, "h0:1,h1:1", *program, *same):
+    stopping = (HERE / "sigterm_at_call.py", "horovod_torch_digits", "Shard.at", STOP_AT, *same)
+    for first in ranks(tmp_path, "h0:1,h1:1", *MODULE, *same, but={1: stopping}):
         first.finish(exit_code=143)
-        assert f"stopped at step {stopped}" in first.output()
+        assert f"stopped at step {STOP_AT}" in first.output()
     assert not (tmp_path / "results").exists()
 
     for rank, second in enumerate(ranks(tmp_path, "h0:1,h1:1", *MODULE, *same)):
         result = second.finish().result(rank)
-        assert (result["startStep"], result["steps"]) == (stopped, STEPS)
-        np.testing.assert_allclose(result["losses"], one.result()["losses"][stopped:], rtol=1e-4)
+        assert (result["startStep"], result["steps"]) == (STOP_AT, STEPS)
+        np.testing.assert_allclose(result["losses"], one.result()["losses"][STOP_AT:], rtol=1e-4)
 
 
 def test_nothing_deprecated_is_used(four: list[Program]) -> None:

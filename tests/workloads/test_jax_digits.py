@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up be
 HERE = Path(__file__).parent
 MODULE = ("-m", "ftjob_workloads.jax_digits")
 STEPS = 60
-STOP_BEFORE = 25
+STOP_AT = 26
 # Every step's global batch is the same set of samples, on however many processes and devices.
 SAME_BATCHES = (
     *("--shard", "interleave", "--fixed-order"),
@@ -26,15 +26,16 @@ SAME_BATCHES = (
 )
 
 
-def processes(start: Callable[..., Program], folder: Path, *args: object) -> list[Program]:
-    """Start two processes that know of each other."""
-    return [start(folder, *args, name=f"{i}", env=env) for i, env in enumerate(jax_processes(2))]
+def processes(start: Callable[..., Program], folder: Path, *commands: tuple[object, ...]) -> list[Program]:
+    """Start processes that know of each other, each by its command."""
+    envs = jax_processes(len(commands))
+    return [start(folder, *commands[i], name=f"{i}", env=env) for i, env in enumerate(envs)]
 
 
 @pytest.fixture(scope="module")
 def two(start: Callable[..., Program], tmp_path_factory: pytest.TempPathFactory) -> list[Program]:
     """Run the program as its sample does."""
-    return [p.finish() for p in processes(start, tmp_path_factory.mktemp("two"), *MODULE)]
+    return [p.finish() for p in processes(start, tmp_path_factory.mktemp("two"), MODULE, MODULE)]
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +81,21 @@ def test_two_processes_have_the_losses_and_weights_of_one_also_across_a_sigterm(
     start: Callable[..., Program], one: Program, tmp_path: Path
 ) -> None:
     same = (*SAME_BATCHES, "--batch-size", 32, "--cpu-devices", 2)  # four devices in all
-    stopped = STOP_BEFORE + 1  # the step that was under way is finished
-    first = processes(start, tmp_path, HERE / "jax_sigterm_at_step.py", 1, STOP_BEFORE, *same)
+    whole = (*MODULE, *same)
+    stopping = (HERE / "sigterm_at_call.py", "jax_digits", "Shard.at", STOP_AT, *same)
+    first = processes(start, tmp_path, whole, stopping)
     for rank, program in enumerate(first):
         program.finish(exit_code=143)
-        assert f"process {rank} stopped at step {stopped}" in program.output()
+        assert f"process {rank} stopped at step {STOP_AT}" in program.output()
     losses = one.result()["losses"]
     assert len(losses) == STEPS
-    assert f"step {stopped} loss {losses[stopped - 1]:.4f}" in first[0].output()
+    assert f"step {STOP_AT} loss {losses[STOP_AT - 1]:.4f}" in first[0].output()
 
-    second = [program.finish() for program in processes(start, tmp_path, *MODULE, *same)]
+    second = [program.finish() for program in processes(start, tmp_path, whole, whole)]
     for rank, program in enumerate(second):
         result = program.result(rank)
-        assert (result["startStep"], result["steps"], result["devices"]) == (stopped, STEPS, 4)
-        np.testing.assert_allclose(result["losses"], losses[stopped:], rtol=1e-4)
+        assert (result["startStep"], result["steps"], result["devices"]) == (STOP_AT, STEPS, 4)
+        np.testing.assert_allclose(result["losses"], losses[STOP_AT:], rtol=1e-4)
     assert len(weights(one)) == 4
     for name, weight in weights(one).items():
         np.testing.assert_allclose(weights(second[0])[name], weight, rtol=1e-3, atol=1e-5, err_msg=name)

@@ -25,13 +25,12 @@ def programs(start: Callable[..., Program], tmp_path_factory: pytest.TempPathFac
     """Start all of them at once: most of their time goes into importing TensorFlow."""
     folder = tmp_path_factory.mktemp("mirrored")
     short = ("--steps", STEPS, "--min-accuracy", 0)
+    stopping = (HERE / "sigterm_at_call.py", "mirrored_digits", "Keeper.on_train_batch_end", STOP_AT)
     return {
         "full": start(folder / "full", *MODULE, "--devices", 2),
         "one": start(folder / "one", *MODULE, "--devices", 1, *short),
         "two": start(folder / "two", *MODULE, "--devices", 2, *short),
-        "stopped": start(
-            folder / "resumed", HERE / "mirrored_sigterm_at_step.py", STOP_AT, "--devices", 2, *short
-        ),
+        "stopped": start(folder / "resumed", *stopping, "--devices", 2, *short),
         "broken": start(folder / "broken", HERE / "mirrored_without_exchange.py", "--devices", 2),
     }
 

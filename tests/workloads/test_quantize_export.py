@@ -25,10 +25,11 @@ TOLERANCE = 1e-4
 def programs(start: Callable[..., Program], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Program]:
     """Start all of them at once: most of their time goes into importing torch."""
     folder = tmp_path_factory.mktemp("quantize_export")
+    stopping = (HERE / "sigterm_in_part.py", "quantize_export", "pruned")
     return {
         "full": start(folder / "full", *MODULE, "--smoke"),
         "uncalibrated": start(folder / "uncalibrated", HERE / "quantize_without_calibration.py", *SMALL),
-        "stopped": start(folder / "resumed", HERE / "quantize_sigterm_in_part.py", *SMALL, "--max-loss", 100),
+        "stopped": start(folder / "resumed", *stopping, *SMALL, "--max-loss", 100),
     }
 
 

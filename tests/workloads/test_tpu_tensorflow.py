@@ -32,13 +32,12 @@ NO_TPU = "no TPU (no chip in /dev, and KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS is not se
 def programs(start: Callable[..., Program], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Program]:
     """Start all of them at once: most of their time goes into importing TensorFlow."""
     folder = tmp_path_factory.mktemp("tpu")
+    stopping = (HERE / "sigterm_at_call.py", "tpu_tensorflow", "life.report", STOP_AT // 20)
     return {
         "smoke": start(folder / "smoke", *MODULE, "--smoke"),
         "one": start(folder / "one", *MODULE, "--devices", 1, *SHORT, *ANY),
         "two": start(folder / "two", *MODULE, "--devices", 2, *SHORT, *ANY),
-        "stopped": start(
-            folder / "resumed", HERE / "tpu_tensorflow_sigterm_at_step.py", STOP_AT, *SHORT, *ANY
-        ),
+        "stopped": start(folder / "resumed", *stopping, *SHORT, *ANY),
     }
 
 

@@ -45,11 +45,12 @@ def programs(run: Callable[..., Program], tmp_path_factory: pytest.TempPathFacto
     """Start all of them at once: most of their time goes into imports and into XLA's compiler."""
     folder = tmp_path_factory.mktemp("tpu-torch")
     short = (*SHORT, "--steps", STEPS)
+    stopping = (HERE / "sigterm_at_call.py", "tpu_torch", "life.report", STOP_AT // 12)
     return {
         "smoke": run(folder / "smoke", *MODULE, "--smoke"),
         "one": run(folder / "one", *MODULE, "--devices", 1, *short),
         "four": run(folder / "four", *MODULE, "--devices", 4, *short),
-        "stopped": run(folder / "resumed", HERE / "tpu_torch_sigterm_at_step.py", STOP_AT, *short),
+        "stopped": run(folder / "resumed", *stopping, *short),
         "unsplit": run(folder / "unsplit", HERE / "tpu_torch_unsplit.py", *SHORT, "--steps", 1),
     }
 
