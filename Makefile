@@ -36,7 +36,7 @@ test-unit: setup agent  ## Tests that need no cluster
 
 test-apiserver: setup  ## Tests against the API servers of the oldest and the newest supported Kubernetes
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
-	  $(PYTEST) tests/apiserver
+	  $(PYTEST) -n 2 --dist loadfile tests/apiserver
 
 test-workloads: setup  ## Tests of the training programs
 	@tests/setup/python-tpu.sh && $(PYTEST) -n 2 --dist loadfile tests/workloads
