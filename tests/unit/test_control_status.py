@@ -33,6 +33,7 @@ def test_a_patch_holds_what_differs_and_removes_only_what_we_know(
 
 
 ROLES = [{"name": "worker", "ready": 1, "succeededIndexes": ""}]
+QUEUED = {"type": "Admitted", "status": "False", "reason": "Queued", "message": "waits"}
 WAITS = {
     "type": "Running",
     "status": "False",
@@ -56,16 +57,21 @@ WAITS = {
             Urgency.COUNTS,
         ),
         ({"roles": [ROLES[0] | {"succeededIndexes": "1"}]}, True, Urgency.NOW),
-        ({"conditions": [WAITS | {"message": "pod b (and 7 more): no node"}]}, False, Urgency.COUNTS),
-        ({"conditions": [WAITS | {"message": "x"}], "display": {"eta": "3m"}}, False, Urgency.COUNTS),
-        ({"conditions": [WAITS | {"message": "x"}], "phase": "Failed"}, False, Urgency.NOW),
-        ({"conditions": [WAITS | {"message": "x", "reason": "ImagePullBackOff"}]}, False, Urgency.NOW),
-        ({"conditions": [WAITS, WAITS | {"type": "Restarting"}]}, False, Urgency.NOW),
+        ({"conditions": [QUEUED, WAITS | {"message": "pod b (and 7 more): no node"}]}, False, Urgency.COUNTS),
+        ({"conditions": [QUEUED, WAITS | {"message": "x"}], "display": {"eta": "3m"}}, False, Urgency.COUNTS),
+        ({"conditions": [QUEUED, WAITS | {"message": "x"}], "phase": "Failed"}, False, Urgency.NOW),
+        (
+            {"conditions": [QUEUED, WAITS | {"message": "x", "reason": "ImagePullBackOff"}]},
+            False,
+            Urgency.NOW,
+        ),
+        ({"conditions": [QUEUED, WAITS, WAITS | {"type": "Restarting"}]}, False, Urgency.NOW),
         ({"conditions": None}, False, Urgency.NOW),
+        ({"conditions": [QUEUED | {"message": "another"}, WAITS]}, False, Urgency.NOW),
     ],
 )
 def test_what_matters_is_written_at_once(patch: dict[str, Any], effects: bool, urgency: Urgency) -> None:
-    assert urgency_of(patch, {"roles": ROLES, "conditions": [WAITS]}, effects=effects) is urgency
+    assert urgency_of(patch, {"roles": ROLES, "conditions": [QUEUED, WAITS]}, effects=effects) is urgency
 
 
 def test_progress_is_written_every_thirty_seconds_and_counts_every_five() -> None:

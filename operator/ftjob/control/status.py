@@ -6,6 +6,7 @@ import time
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from ftjob.api.status import ConditionType
 from ftjob.kube.port import JOB
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PROGRESS_SECONDS = 30.0
 COUNTS_SECONDS = 5.0
 SLOW_WRITES_PER_SECOND = 20.0
+RUNNING = ConditionType.RUNNING.value
 
 
 class Urgency(IntEnum):
@@ -121,7 +123,7 @@ def urgency_of(patch: dict[str, Any], old: dict[str, Any], *, effects: bool) -> 
         (``succeededIndexes``) are intent, and come first.
     """
     slow = dict(_SLOW_FIELDS)
-    if _only_messages_differ(patch.get("conditions"), old):
+    if _only_waiting_differs(patch.get("conditions"), old):
         slow["conditions"] = Urgency.COUNTS
     if any(name not in slow for name in patch):
         return Urgency.NOW
@@ -134,11 +136,11 @@ def urgency_of(patch: dict[str, Any], old: dict[str, Any], *, effects: bool) -> 
     return max((slow[name] for name in patch), default=Urgency.PROGRESS)
 
 
-def _only_messages_differ(conditions: Any, old: dict[str, Any]) -> bool:
-    """Whether no condition has come, gone, or changed its status or reason: some count pods that wait."""
+def _only_waiting_differs(conditions: Any, old: dict[str, Any]) -> bool:
+    """Whether only the words of the condition Running differ, which count the pods that wait."""
 
     def strip(items: Any) -> list[dict[str, Any]]:
-        return [{k: v for k, v in condition.items() if k != "message"} for condition in items or ()]
+        return [item | {"message": ""} if item.get("type") == RUNNING else item for item in items or ()]
 
     return strip(conditions) == strip(old.get("conditions"))
 
