@@ -138,6 +138,7 @@ class Trainer:
         state = self.state
         data = {name: getattr(state, name) for name in ("epoch", "step", "seen", "epochs", "sizes")}
         data |= {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        data["sampler"] = self.sampler.state_dict()
         life.replace(self.checkpoint, lambda fresh: torch.save(data, fresh))
 
     def restore(self) -> int:
@@ -147,9 +148,9 @@ class Trainer:
         data = torch.load(self.checkpoint, weights_only=True)
         self.model.load_state_dict(data.pop("model"))
         self.optimizer.load_state_dict(data.pop("optimizer"))
+        self.sampler.load_state_dict(data.pop("sampler"))
         for name, value in data.items():
             setattr(self.state, name, value)
-        self.sampler.load_state_dict({"epoch": data["epoch"], "processed_indices": set(data["seen"])})
         self.state.save()
         return int(data["step"])
 
