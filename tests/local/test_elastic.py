@@ -25,7 +25,7 @@ def test_an_agent_that_is_killed_ends_no_job_that_has_enough_workers(tmp_path: P
     read_until(process, "of 3", times=3)
     killed = agent_of(process.pid, "job-worker-0-2")
     os.kill(killed, signal.SIGKILL)
-    read_until(process, "of 2", times=2)
+    # Two go on alone for as long as the third is not there again, which may be no time at all.
     read_until(process, "of 3", times=3)
     (tmp_path / "done").touch()
     rest, errors = process.communicate(timeout=120)
