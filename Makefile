@@ -39,11 +39,11 @@ test-apiserver: setup  ## Tests against the API servers of the oldest and the ne
 	  $(PYTEST) -n 2 --dist loadfile tests/apiserver
 
 test-workloads: setup  ## Tests of the training programs
-	@tests/setup/python-tpu.sh && $(PYTEST) -n 2 --dist loadfile tests/workloads
+	@tests/setup/python-tpu.sh && $(PYTEST) --timeout=900 -n 2 --dist loadfile tests/workloads
 
 test-cluster: setup kind  ## Tests in the kind cluster: beside each other, then those that need it for themselves
 	@tests/kind/test-env.sh && export PATH="$(CACHE)/bin:$$PATH" && \
-	  $(PYTEST) -n 2 --dist loadfile tests/cluster --ignore=$(ALONE) && $(PYTEST) $(ALONE)
+	  $(PYTEST) --timeout=900 -n 2 --dist loadfile tests/cluster --ignore=$(ALONE) && $(PYTEST) --timeout=900 $(ALONE)
 
 test-samples: setup kind  ## Every sample in the cluster, also those of one pod
 	@tests/kind/test-env.sh tpu && PATH="$(CACHE)/bin:$$PATH" FTJOB_ALL_SAMPLES=1 $(PYTEST) tests/cluster/test_samples.py
