@@ -88,9 +88,13 @@ def test_the_accuracy_needs_the_exchange(results: list[dict[str, Any]]) -> None:
 def test_the_mutant_with_every_rank_alone_fails(cluster: Cluster, done: dict[str, Any]) -> None:
     mutant = sample("horovod-digits.yaml")
     mutant["metadata"]["name"] = "alone"
-    mutant["spec"]["strategy"] = "Plain"
+    mutant["spec"] |= {"strategy": "Plain", "workers": RANKS, "processesPerWorker": 1}
     del mutant["spec"]["profiling"]
-    del mutant["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    pod = mutant["spec"]["template"]["spec"]
+    del pod["topologySpreadConstraints"]
+    # Each takes itself for rank 0, which alone writes there.
+    folders = ["--checkpoint-dir=/tmp", "--results-dir=/ftjob/outputs/results/$(FTJOB_INDEX)"]
+    pod["containers"][0]["command"] += folders
     cluster.apply(mutant)
     failed = cluster.finished("alone")
     assert failed["status"]["phase"] == "Failed"
