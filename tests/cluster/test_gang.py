@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def test_a_gang_without_room_runs_no_pod_says_why_gives_up_and_leaves_nothing(cluster: Cluster) -> None:
     cluster.apply(spread("crowd", workers=nodes() + 1, scheduling={"timeoutSeconds": 30}))
-    cluster.until("ftj", "crowd", '{.status.conditions[?(@.type=="Running")].reason}=Unschedulable')
-    waiting = cluster.get("ftj", "crowd")
+    unplaced = '{.status.conditions[?(@.type=="Running")].reason}=Unschedulable'
+    waiting = cluster.until("ftj", "crowd", unplaced)
     assert waiting["status"]["phase"] == "Starting"
     assert waiting["status"]["gang"] == "Native"
     # The scheduler's own words, whether it has said them of the group or of its pods.

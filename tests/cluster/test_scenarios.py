@@ -153,8 +153,8 @@ def tight(cluster: Cluster) -> Iterator[Cluster]:
 
 def test_half_a_job_is_taken_back_when_the_quota_refuses_the_rest(tight: Cluster) -> None:
     tight.apply(scenario("large", "print('done')", workers=3))
-    tight.until("ftj", "large", '{.status.conditions[?(@.type=="Admitted")].reason}=CreationForbidden')
-    waiting = tight.get("ftj", "large")
+    refused = '{.status.conditions[?(@.type=="Admitted")].reason}=CreationForbidden'
+    waiting = tight.until("ftj", "large", refused)
     assert waiting["status"]["phase"] == "Pending"
     assert "exceeded quota: room" in conditions(waiting)["Admitted"]["message"]
     deadline = time.monotonic() + 60

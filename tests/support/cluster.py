@@ -62,9 +62,11 @@ class Cluster:
         self.kubectl("wait", "--for=condition=Finished", f"ftj/{name}", f"--timeout={seconds}s")
         return self.get("ftj", name)
 
-    def until(self, kind: str, name: str, jsonpath: str, *, seconds: int = 120) -> None:
-        """Wait for a field, by the API server's watch."""
-        self.kubectl("wait", f"--for=jsonpath={jsonpath}", f"{kind}/{name}", f"--timeout={seconds}s")
+    def until(self, kind: str, name: str, jsonpath: str, *, seconds: int = 120) -> dict[str, Any]:
+        """Wait for a field, by the API server's watch; return the object as it was at that moment."""
+        wanted = (f"--for=jsonpath={jsonpath}", f"{kind}/{name}", f"--timeout={seconds}s")
+        found: dict[str, Any] = json.loads(self.kubectl("wait", *wanted, "-o", "json"))
+        return found
 
     def outputs_of(self, job: dict[str, Any]) -> Path:
         """Return the job's folder in its shared volume, as this machine sees it."""
