@@ -173,23 +173,26 @@ def waits() -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Ring:
-    """What became of `ring`."""
+class Told:
+    """What became of a job whose two ranks have each something to say."""
 
     ended: dict[str, Any]
     pods: list[dict[str, Any]]
     said: list[dict[str, Any]]
-    """By each rank."""
 
 
-def tell_ring(cluster: Cluster) -> Ring:
+def tell(cluster: Cluster, name: str) -> Told:
+    ended = cluster.finished(name)
+    return Told(ended, pods_of(cluster, name), all_said(cluster.outputs_of(ended), 2))
+
+
+def tell_ring(cluster: Cluster) -> Told:
     cluster.until("pod", "ring-worker-0-0", "{.status.phase}=Running")
     held = '{.status.initContainerStatuses[?(@.name=="late")].state.running.startedAt}'
     cluster.until("pod", "ring-worker-0-1", held)
     time.sleep(LATE_SECONDS)
     cluster.kubectl("exec", "ring-worker-0-1", "-c", "late", "--", "touch", "/tmp/go")
-    ended = cluster.finished("ring")
-    return Ring(ended, pods_of(cluster, "ring"), all_said(cluster.outputs_of(ended), 2))
+    return tell(cluster, "ring")
 
 
 def all_said(outputs: Path, ranks: int) -> list[dict[str, Any]]:
@@ -323,11 +326,9 @@ def tell_waits(cluster: Cluster) -> Waits:
     with history(cluster, name) as phases:
         cluster.until("ftj", name, "{.status.phase}=Suspended")
         cluster.kubectl("patch", "ftj", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
-        cluster.until("ftj", name, "{.status.phase}=Pending")
-        pending = cluster.get("ftj", name)
+        pending = cluster.until("ftj", name, "{.status.phase}=Pending")
         cluster.kubectl("delete", "resourcequota", "no-short-lived-pods")
-        cluster.until("ftj", name, "{.status.phase}=Running")
-        running = cluster.get("ftj", name)
+        running = cluster.until("ftj", name, "{.status.phase}=Running")
         line = cluster.kubectl("get", "ftj", name, "--no-headers")
         (cluster.outputs_of(running) / "go").touch()
         left = left_by(cluster, running)
@@ -373,25 +374,15 @@ def tell_gang(cluster: Cluster) -> Gang:
     cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": pod})
     cluster.kubectl("wait", "--for=condition=PodScheduled", "pod/in-the-way", "--timeout=120s")
     cluster.apply(spread("gang", workers=nodes()))
-    cluster.until("ftj", "gang", '{.status.conditions[?(@.type=="Running")].reason}=Unschedulable')
-    waiting, pods = cluster.get("ftj", "gang"), pods_of(cluster, "gang")
+    unplaced = '{.status.conditions[?(@.type=="Running")].reason}=Unschedulable'
+    waiting, pods = cluster.until("ftj", "gang", unplaced), pods_of(cluster, "gang")
     cluster.kubectl("delete", "pod", "in-the-way", "--force", "--grace-period=0")
     return Gang(waiting, pods, cluster.finished("gang"))
 
 
-@dataclass(frozen=True)
-class Named:
-    """What became of the job with the longest name."""
-
-    ended: dict[str, Any]
-    pods: list[dict[str, Any]]
-    said: list[dict[str, Any]]
-    """TF_CONFIG of each task, written when it had reached the other."""
-
-
-def tell_named(cluster: Cluster) -> Named:
-    ended = cluster.finished(LONGEST_NAME)
-    return Named(ended, pods_of(cluster, LONGEST_NAME), all_said(cluster.outputs_of(ended), 2))
+def tell_named(cluster: Cluster) -> Told:
+    """Return also TF_CONFIG of each task, written when it had reached the other."""
+    return tell(cluster, LONGEST_NAME)
 
 
 def tell_shortest(cluster: Cluster) -> dict[str, str]:
@@ -415,11 +406,11 @@ class Stories:
     metrics: dict[str, float]
     """Before all of it."""
     rough: Future[Rough]
-    ring: Future[Ring]
+    ring: Future[Told]
     elastic: Future[Elastic]
     gang: Future[Gang]
     waits: Future[Waits]
-    named: Future[Named]
+    named: Future[Told]
     shortest: Future[dict[str, str]]
     brief: Future[Brief]
     vast: Future[None]
