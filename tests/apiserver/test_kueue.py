@@ -4,34 +4,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.apiserver import NEWEST, OLDEST, ApiServer, running_api_server
+from support.apiserver import NEWEST, OLDEST, ApiServer
 from support.control_cluster import (
     Namespace,
     mortal_operator,
-    new_namespace,
     plain_job,
     running_kubelet,
     running_operator,
 )
-from support.kueue import RIGHTS, TOLERATION, URGENT, Kueue, install_kueue
+from support.kueue import QUEUE, RIGHTS, TOLERATION, URGENT, Kueue, running_kueue_server
 
-QUEUE = {"kueue.x-k8s.io/queue-name": "team-a"}
-VERSIONS = {OLDEST: "v1beta1", NEWEST: "v1beta2"}
 WRITES = 9
 """More than queueing and starting take, with two writes of status in between."""
 
 
 @pytest.fixture(scope="module", params=[OLDEST, NEWEST])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with running_api_server(request.param, tmp_path_factory.mktemp("kueue")) as running:
-        install_kueue(running, VERSIONS[request.param])
+    with running_kueue_server(request.param, tmp_path_factory.mktemp("kueue")) as running:
         yield running
 
 
 @pytest.fixture
 def kueue(server: ApiServer) -> Iterator[Kueue]:
     with server.client() as client:
-        yield Kueue(new_namespace(client), VERSIONS[server.version])
+        yield Kueue.in_new_namespace(server, client)
 
 
 def submit(space: Namespace, *, name: str = "digits", labels: dict[str, str] = QUEUE, **spec: object) -> None:

@@ -9,21 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.apiserver import NEWEST, OLDEST, ApiServer, running_api_server
+from support.apiserver import NEWEST, OLDEST, ApiServer
 from support.control_cluster import (
     mortal_operator,
-    new_namespace,
     plain_job,
     running_kubelet,
     running_operator,
 )
-from support.kueue import RIGHTS_TO_ADOPT, Kueue, install_kueue
+from support.kueue import QUEUE, RIGHTS_TO_ADOPT, Kueue, running_kueue_server
 from support.multikueue import MultiKueue
 
 from ftjob.api.names import CONTROLLER, KUEUE_LABEL, LABEL_UID, MULTIKUEUE, PLURAL
 
-VERSIONS = {OLDEST: "v1beta1", NEWEST: "v1beta2"}
-QUEUE = {KUEUE_LABEL: "team-a"}
 WRITES = 15
 """As many as the worker cluster's operator makes until Kueue knows that two pods run, Events included."""
 WRITES_HERE = 6
@@ -32,16 +29,15 @@ WRITES_HERE = 6
 
 @pytest.fixture(scope="module", params=[OLDEST, NEWEST])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with running_api_server(request.param, tmp_path_factory.mktemp("multikueue")) as running:
-        install_kueue(running, VERSIONS[request.param])
+    with running_kueue_server(request.param, tmp_path_factory.mktemp("multikueue")) as running:
         yield running
 
 
 @pytest.fixture
 def clusters(server: ApiServer) -> Iterator[MultiKueue]:
-    version = VERSIONS[server.version]
     with server.client() as client:
-        yield MultiKueue(Kueue(new_namespace(client), version), Kueue(new_namespace(client), version))
+        here, there = (Kueue.in_new_namespace(server, client) for _ in range(2))
+        yield MultiKueue(here, there)
 
 
 def submit(kueue: Kueue, *, labels: dict[str, str] = QUEUE, name: str = "digits", **spec: Any) -> None:

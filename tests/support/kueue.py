@@ -1,15 +1,24 @@
 """What Kueue's controllers would do to a Workload, by hand: its real CRDs, and a stand-in for the rest."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
-from support.apiserver import Answer, ApiServer
-from support.control_cluster import PLACES, Namespace, watch
+from support.apiserver import NEWEST, OLDEST, Answer, ApiServer, Client, running_api_server
+from support.control_cluster import PLACES, Namespace, new_namespace, watch
 from support.crds import install, of_others
 
+from ftjob.api.names import KUEUE_LABEL
+
 Manifest = dict[str, Any]
+VERSIONS = {OLDEST: "v1beta1", NEWEST: "v1beta2"}
+"""Of Kueue's API, by the API server that the tests serve it with."""
+QUEUE = {KUEUE_LABEL: "team-a"}
+"""Label of a queued job."""
 FLAVOR = "spot"
 WAIT_SECONDS = 30
 TRIES = 5
@@ -24,6 +33,14 @@ RIGHTS_TO_ADOPT = {("workloads", "get"), ("workloads", "patch")}
 URGENT = {"kueue.x-k8s.io/priority-class": "urgent"}
 """Label of a job whose WorkloadPriorityClass is there."""
 TOLERATION = {"key": "spot", "operator": "Exists", "effect": "NoSchedule"}
+
+
+@contextmanager
+def running_kueue_server(version: str, folder: Path) -> Iterator[ApiServer]:
+    """Run an API server of its own with Kueue's CRDs until the block ends."""
+    with running_api_server(version, folder) as running:
+        install_kueue(running, VERSIONS[version])
+        yield running
 
 
 def install_kueue(server: ApiServer, version: str) -> None:
@@ -68,6 +85,11 @@ class Kueue:
 
     space: Namespace
     version: str
+
+    @classmethod
+    def in_new_namespace(cls, server: ApiServer, client: Client) -> "Kueue":
+        """Return it for a namespace that nobody else uses."""
+        return cls(new_namespace(client), VERSIONS[server.version])
 
     @property
     def plural(self) -> str:
