@@ -1,8 +1,6 @@
 """Workloads of others: how one becomes a job's own; and jobs of which nothing but the Workload is here."""
 
 import copy
-import dataclasses
-import itertools
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ from support.control_fake import FakeKube, context, job_body
 from ftjob.api.names import KUEUE_LABEL, KUEUE_PREBUILT, MULTIKUEUE, WORKLOAD
 from ftjob.control.context import Context
 from ftjob.control.reconcile import reconcile
-from ftjob.control.status import Pace
 from ftjob.control.watch import take_in
 from ftjob.kube.errors import ConflictError
 from ftjob.kube.port import WORKLOADS
@@ -54,8 +51,7 @@ def sent() -> dict[str, Any]:
 def operator(body: dict[str, Any]) -> tuple[Context, FakeKube]:
     ctx, kube, _ = context(body)
     ctx.cache.served = frozenset({(RESOURCE.api_version, WORKLOAD)})
-    minutes = itertools.count(0, 60)  # between two writes, so that none waits for its turn
-    return dataclasses.replace(ctx, pace=Pace(clock=lambda: float(next(minutes)))), kube
+    return ctx, kube
 
 
 async def until_at_rest(ctx: Context) -> float | None:
