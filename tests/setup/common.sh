@@ -107,7 +107,7 @@ fetch_wheel() {
 # compile_packages PYTHON: all at once, where nobody may do it later (PYTHONDONTWRITEBYTECODE, volumes that can't be
 # written): without its .pyc files each start of TensorFlow takes 10 s of a core instead of 4.
 compile_packages() {
-  # Some packages hold files that are no Python, or one of another version.
+  # Some packages hold files that are no Python, or one of another version; what is left out costs time, no more.
   "$1" -m compileall -q -j 0 "$("$1" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')" >/dev/null || true
 }
 
