@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.cluster import Cluster, conditions, sample, seen_while_running
+from support.cluster import Cluster, conditions, every_rank_alone, sample, seen_while_running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,16 +86,8 @@ def test_the_accuracy_needs_the_exchange(results: list[dict[str, Any]]) -> None:
 
 
 def test_the_mutant_with_every_rank_alone_fails(cluster: Cluster, done: dict[str, Any]) -> None:
-    mutant = sample("horovod-digits.yaml")
-    mutant["metadata"]["name"] = "alone"
-    mutant["spec"] |= {"strategy": "Plain", "workers": RANKS, "processesPerWorker": 1}
-    del mutant["spec"]["profiling"]
-    pod = mutant["spec"]["template"]["spec"]
-    del pod["topologySpreadConstraints"]
-    # Each takes itself for rank 0, which alone writes there.
-    folders = ["--checkpoint-dir=/tmp", "--results-dir=/ftjob/outputs/results/$(FTJOB_INDEX)"]
-    pod["containers"][0]["command"] += folders
+    mutant = every_rank_alone(sample("horovod-digits.yaml"), workers=RANKS)
     cluster.apply(mutant)
-    failed = cluster.finished("alone")
+    failed = cluster.finished(mutant["metadata"]["name"])
     assert failed["status"]["phase"] == "Failed"
     assert "accuracy" in failed["status"]["failure"]["message"].lower()

@@ -13,7 +13,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.cluster import CONTEXT, SAMPLES, Cluster, in_test_environment, pods_of, sample
+from support.cluster import (
+    CONTEXT,
+    SAMPLES,
+    Cluster,
+    every_rank_alone,
+    in_test_environment,
+    pods_of,
+    sample,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,19 +89,8 @@ def test_the_ranks_of_a_sample_are_one_training_on_two_nodes(frameworks: Cluster
 
 
 def alone(name: str) -> dict[str, Any]:
-    """Return a mutant of a sample: every rank alone, as where an operator's variables got lost."""
-    mutant = in_test_environment(sample(f"{name}.yaml"))
-    mutant["metadata"]["name"] = f"{name}-alone"
-    spec = mutant["spec"]
-    for key in ("profiling", "processesPerWorker", "roles"):
-        spec.pop(key, None)
-    spec["strategy"] = "Plain"
-    pod = spec["template"]["spec"]
-    pod.pop("topologySpreadConstraints", None)
-    # Each takes itself for rank 0.
-    folders = ["--checkpoint-dir=/tmp", "--results-dir=/ftjob/outputs/results/$(FTJOB_INDEX)"]
-    pod["containers"][0]["command"] += [*SHORT.get(name, ()), *folders]
-    return mutant
+    """Return a sample's mutant, which is over soon."""
+    return every_rank_alone(in_test_environment(sample(f"{name}.yaml")), *SHORT.get(name, ()))
 
 
 def test_ranks_that_are_alone_fail_that_check(frameworks: Cluster) -> None:

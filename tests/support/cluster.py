@@ -114,6 +114,22 @@ def in_test_environment(manifest: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
+def every_rank_alone(manifest: dict[str, Any], *options: str, workers: int = 2) -> dict[str, Any]:
+    """Return a mutant of a sample: every rank alone, as where an operator's variables got lost."""
+    mutant = copy.deepcopy(manifest)
+    mutant["metadata"]["name"] += "-alone"
+    spec = mutant["spec"]
+    for key in ("profiling", "processesPerWorker", "roles"):
+        spec.pop(key, None)
+    spec |= {"strategy": "Plain", "workers": workers}
+    pod = spec["template"]["spec"]
+    pod.pop("topologySpreadConstraints", None)
+    # Each takes itself for rank 0, which alone writes there.
+    folders = ["--checkpoint-dir=/tmp", "--results-dir=/ftjob/outputs/results/$(FTJOB_INDEX)"]
+    pod["containers"][0]["command"] += [*options, *folders]
+    return mutant
+
+
 RESTRICTED_POD = {
     "runAsNonRoot": True,
     "runAsUser": 65532,
