@@ -70,13 +70,13 @@ class Client:
         limit, leader = self._config.contact_timeout, self._config.leader
         where = f"the leader at {leader.host}:{leader.port}"
         if self.command == WAIT:
-            if now < self._began + self._config.start_timeout:
+            # As long as the leader answers it is the one who says for how long, and for whom, all wait.
+            if now < self._wait_limit:
                 return None
-            if self._answered is not None and now - self._answered < limit:
-                why = "peers absent: the leader waits for other agents, too; its message says for whom"
-            else:
-                why = f"peers absent: {where} did not answer ({self._error}); see why its pod does not run"
-            text = f"{why} (after {self._config.start_timeout:g} s)"
+            text = (
+                f"peers absent: {where} did not answer ({self._error}); see why its pod does not run "
+                f"(after {self._config.start_timeout:g} s)"
+            )
             return Failure(failure.CONFIG, text, time_ns=time.time_ns(), type="PeersAbsent", exit_code=2)
         if now - (self._answered or now) >= limit:
             text = f"lost contact with {where} for {limit:g} s ({self._error}), so the ranks were ended"
@@ -85,9 +85,15 @@ class Client:
 
     def next_look(self, now: float) -> float:
         """Return when `trouble` may change by itself."""
-        start = self._began + self._config.start_timeout
-        limit = start if self.command == WAIT else (self._answered or now) + self._config.contact_timeout
+        contact = (self._answered or now) + self._config.contact_timeout
+        limit = self._wait_limit if self.command == WAIT else contact
         return max(limit, now + 0.1)
+
+    @property
+    def _wait_limit(self) -> float:
+        """Until when the leader may leave this agent without any word."""
+        limit = self._began + self._config.start_timeout
+        return limit if self._answered is None else max(limit, self._answered + self._config.contact_timeout)
 
     def is_done(self) -> bool:
         """Whether the leader has got the last report, or is gone, which it is when it has got all."""

@@ -131,11 +131,20 @@ def test_a_leader_that_never_comes_is_named(agents: Agents) -> None:
 def test_peers_that_never_come_are_named(agents: Agents) -> None:
     configs = star_plans(4, 1, startTimeoutSeconds=1.5)
     runs = start(agents, [configs[0], configs[2]], "mark('up')")
-    codes = [run.wait() for run in runs]
-    assert codes[0] == 2
+    assert [run.wait() for run in runs] == [2, 143]
     assert runs[0].failure["class"] == "Config"
     assert "worker-1, worker-3" in runs[0].failure["message"]
-    assert codes[1] in {2, 143}
+
+
+def test_it_is_the_leader_who_says_that_peers_are_absent_even_to_one_that_has_waited_longer(
+    agents: Agents,
+) -> None:
+    leader, other, _ = star_plans(3, 1, startTimeoutSeconds=3)
+    first = agents.script(leader, "mark('up')")
+    wait_for(first.progress, "the leader's answer")
+    second = agents.script(other | {"startTimeoutSeconds": 0.5}, "mark('up')")
+    assert [first.wait(), second.wait()] == [2, 143]
+    assert "peers absent: worker-2" in first.failure["message"]
 
 
 def test_an_agent_that_loses_the_leader_ends_its_ranks(agents: Agents) -> None:
