@@ -52,6 +52,13 @@ class Api:
             if answer.status >= 300 and answer.status != 404:
                 raise RuntimeError(f"PATCH {path}: {answer.status} {await answer.text()}")
 
+    async def make_namespace(self, name: str) -> None:
+        """Create a namespace, and wait until pods may be created in it."""
+        await self.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+        while (await self.send("GET", account))["kind"] != "ServiceAccount":  # noqa: ASYNC110  others make it
+            await asyncio.sleep(0.1)
+
     async def create(self, namespace: str, manifests: list[tuple[str, Manifest]]) -> None:
         """Create objects, in their order, over so many connections."""
         waiting = iter(manifests)

@@ -82,7 +82,7 @@ OURS = Arm("ftjob", PLURAL, training_job, lambda job: job.get("status", {}).get(
 
 async def burst(api: Api, namespace: str, arm: Arm, jobs: int) -> tuple[float, float]:
     """Create so many jobs; return the seconds until all pods run, and until every status says so."""
-    await api.send("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    await api.make_namespace(namespace)
     manifests = [item for number in range(jobs) for item in arm.make(number)]
     pods = asyncio.create_task(api.until(namespace, "pods", runs, jobs * WORKERS))
     said = asyncio.create_task(api.until(namespace, arm.plural, arm.says_running, jobs))
@@ -137,7 +137,7 @@ async def measure(jobs: int, repetitions: int) -> None:
     """Print all figures."""
     async with measured_cluster() as (api, operator):
         print(f"operator, idle               {memory_megabytes(operator):.0f} MB, target 100 MB")
-        await api.send("POST", "/api/v1/namespaces", {"metadata": {"name": "one"}})
+        await api.make_namespace("one")
         waits = [await reaction(api, "one", number) for number in range(10)]
         print(f"job created to pods created  {in_words(waits, 's')}, target 0.5 s", flush=True)
         times: dict[str, list[tuple[float, float]]] = {PLAIN.name: [], OURS.name: []}

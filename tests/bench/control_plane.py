@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NODES = 50
+CONTROLLERS = ("job", "garbage-collector", "endpointslice", "serviceaccount")
 STAGES = """
 apiVersion: kwok.x-k8s.io/v1alpha1
 kind: Stage
@@ -79,11 +80,11 @@ def running_control_plane(folder: Path) -> Iterator[ApiServer]:
     stages = folder / "stages.yaml"
     stages.write_text(STAGES)
     with ExitStack() as stack:
-        server = stack.enter_context(running_api_server(NEWEST, folder))
+        server = stack.enter_context(running_api_server(NEWEST, folder, service_accounts=True))
         _add_nodes(server)
         config = f"--kubeconfig={server.kubeconfig}"
         limits = ("--kube-api-qps=5000", "--kube-api-burst=5000", "--leader-elect=false")
-        controllers = "job-controller,garbage-collector-controller,endpointslice-controller"
+        controllers = ",".join(f"{name}-controller" for name in CONTROLLERS)
         for name, *arguments in (
             ("kube-scheduler", *limits),
             (

@@ -137,8 +137,18 @@ def binary(name: str, version: str) -> Path:
 
 
 @contextmanager
-def running_api_server(version: str, folder: Path, *flags: str) -> Iterator[ApiServer]:
-    """Run an API server of a minor version (``v1.32``) until the block ends; its files are in ``folder``."""
+def running_api_server(
+    version: str, folder: Path, *flags: str, service_accounts: bool = False
+) -> Iterator[ApiServer]:
+    """Run an API server of a minor version (``v1.32``) until the block ends.
+
+    Parameters
+    ----------
+    folder
+        Where its files are.
+    service_accounts
+        Whether pods get a service account's token, as in any cluster; a controller must make the accounts.
+    """
     certificate, key = _certificate(folder)
     tokens = folder / "tokens.csv"
     tokens.write_text(f'{TOKEN},admin,admin,"system:masters"\n')
@@ -171,8 +181,7 @@ def running_api_server(version: str, folder: Path, *flags: str) -> Iterator[ApiS
                 "--service-account-issuer=https://kubernetes.default.svc",
                 f"--service-account-key-file={certificate}",
                 f"--service-account-signing-key-file={key}",
-                # No controller makes the service account that this would ask for.
-                "--disable-admission-plugins=ServiceAccount",
+                *([] if service_accounts else ["--disable-admission-plugins=ServiceAccount"]),
                 *flags,
             )
         )
