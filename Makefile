@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run lint test test-unit test-apiserver test-workloads test-cluster test-samples test-failures generate \
+.PHONY: help setup run lint test test-unit test-apiserver test-workloads test-cluster test-samples test-failures forget generate \
 	kind kind-down images images-all agent bench lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
@@ -27,8 +27,12 @@ lint: setup  ## ruff, mypy, import layers
 	@$(PYTHON) -m mypy --no-error-summary operator workloads tests
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
 
-test: lint test-unit test-apiserver test-workloads test-cluster  ## lint, then tests from fast to slow; stops at the first failure
-	@echo "not run: samples of one pod in the cluster, but for two (make test-samples); the whole matrix of failing ranks (make test-failures)"
+test: export FTJOB_NOT_RUN := dist/not-run.txt
+test: forget lint test-unit test-apiserver test-workloads test-cluster  ## lint, then tests from fast to slow; stops at the first failure
+	@echo "did not run:"; cat $(FTJOB_NOT_RUN)
+
+forget:
+	@mkdir -p dist && : >dist/not-run.txt
 
 test-unit: setup agent  ## Tests that need no cluster
 	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
