@@ -53,8 +53,22 @@ class Job:
     @property
     def runs_elsewhere(self) -> bool:
         """Whether Kueue runs it in another cluster (MultiKueue): only its Workload is ours to make then."""
-        elsewhere = self.managed_by == MULTIKUEUE and bool(self.labels.get(KUEUE_LABEL))
-        return elsewhere and KUEUE_PREBUILT not in {*self.labels, *self.annotations}
+        return self.managed_by == MULTIKUEUE and bool(self.queue) and not self.prebuilt_workload
+
+    @property
+    def queue(self) -> str | None:
+        """The LocalQueue of Kueue that it is labelled with."""
+        return self.labels.get(KUEUE_LABEL) or None
+
+    @property
+    def prebuilt_workload(self) -> str | None:
+        """The name of the Workload that somebody else has made for it.
+
+        Kueue 0.18 and newer write it into an annotation (feature gate ``WorkloadIdentifierAnnotations``),
+        older ones into a label: ``PrebuiltWorkloadNameFor`` in Kueue's pkg/controller/jobframework/utils.go,
+        v0.19.2.
+        """
+        return self.annotations.get(KUEUE_PREBUILT) or self.labels.get(KUEUE_PREBUILT) or None
 
     @property
     def is_copy(self) -> bool:

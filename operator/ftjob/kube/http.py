@@ -168,26 +168,27 @@ class HttpKube:
         self, resource: Resource, namespace: str, name: str, status: Manifest, *, resource_version: str
     ) -> Manifest:
         """Merge-patch ``status`` of an object of the same resourceVersion."""
-        return await self._request(
-            "patch",
-            resource,
-            resource.path(namespace, name, "status"),
-            subresource="status",
-            params={"fieldManager": CONTROLLER},
-            body={"metadata": {"resourceVersion": resource_version}, "status": status},
-            headers={"Content-Type": "application/merge-patch+json"},
-        )
+        path = resource.path(namespace, name, "status")
+        body = {"metadata": {"resourceVersion": resource_version}, "status": status}
+        return await self._merge(resource, path, body, subresource="status")
 
     async def patch_metadata(
         self, resource: Resource, namespace: str, name: str, metadata: Manifest, *, resource_version: str
     ) -> Manifest:
         """Merge-patch ``metadata`` of an object of the same resourceVersion."""
+        body = {"metadata": {**metadata, "resourceVersion": resource_version}}
+        return await self._merge(resource, resource.path(namespace, name), body)
+
+    async def _merge(
+        self, resource: Resource, path: str, body: Manifest, *, subresource: str = ""
+    ) -> Manifest:
         return await self._request(
             "patch",
             resource,
-            resource.path(namespace, name),
+            path,
+            subresource=subresource,
             params={"fieldManager": CONTROLLER},
-            body={"metadata": {**metadata, "resourceVersion": resource_version}},
+            body=body,
             headers={"Content-Type": "application/merge-patch+json"},
         )
 

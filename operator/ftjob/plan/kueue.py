@@ -23,9 +23,7 @@ from ftjob.plan.workload import (
     assignments,
     build_workload,
     difference,
-    prebuilt_name,
     priority,
-    queue_of,
     version_of,
     waits_for_kueue,
     workload_of,
@@ -59,7 +57,7 @@ def _queue_problem(job: Job, served: frozenset[tuple[str, str]]) -> Problem | No
     if not waits_for_kueue(job) or version_of(served) is not None:
         return None
     return Problem(
-        f"metadata.labels[{KUEUE_PREBUILT if queue_of(job) is None else KUEUE_LABEL}]",
+        f"metadata.labels[{KUEUE_PREBUILT if job.queue is None else KUEUE_LABEL}]",
         "this cluster does not serve Kueue's Workload",
         "install Kueue, or remove it",
     )
@@ -86,14 +84,14 @@ def wait_in_queue(job: Job, observed: Observed, *, config: Config) -> Plan | Non
     waits = Plan(Step.QUEUE, delete=refs(observed.pods), reason=reason, message=message)
     # Between attempts a job waits for other things, and its new pods wait for what has to be read.
     fresh = job.status.start_time is None or job.status.phase is Phase.QUEUED
-    if workload is not None and fresh and prebuilt_name(job):
+    if workload is not None and fresh and job.prebuilt_workload:
         differs = difference(job, workload, config)
         if differs:
             message = f"Kueue's Workload {workload.name} was made for other pods: {differs}"
             return replace(waits, reason=prebuilt.OUT_OF_SYNC, message=message)
     if workload is not None and workload.is_admitted:
         return _read_first(waits, _flavors(workload), observed) if fresh else None
-    if workload is not None or prebuilt_name(job) or _alive(observed):
+    if workload is not None or job.prebuilt_workload or _alive(observed):
         return waits
     return make_workload(waits, job, observed, config)
 
@@ -158,7 +156,7 @@ def _is_useless(
 
     One that somebody else has made is theirs to delete.
     """
-    if prebuilt_name(job):
+    if job.prebuilt_workload:
         return False
     if decision.step is Step.REFUSE:
         return True
@@ -171,16 +169,16 @@ def is_outdated(workload: WorkloadState, job: Job, config: Config) -> bool:
     """Whether the job was edited while it waited, so that another Workload has to ask for it."""
     if workload.condition("QuotaReserved"):
         return False
-    return workload.queue != queue_of(job) or bool(difference(job, workload, config))
+    return workload.queue != job.queue or bool(difference(job, workload, config))
 
 
 def _words(job: Job, workload: WorkloadState | None, observed: Observed) -> tuple[str, str]:
     """Return why the job waits, in Kueue's own words where it has said any."""
     if workload is not None:
         return _stopped(workload) or (QUEUED, _waits(workload))
-    if prebuilt_name(job):
+    if job.prebuilt_workload:
         return prebuilt.MISSING, prebuilt.awaited(job, observed)
-    return QUEUED, f"waits in Kueue's queue {queue_of(job)}"
+    return QUEUED, f"waits in Kueue's queue {job.queue}"
 
 
 def _stopped(workload: WorkloadState) -> tuple[str, str] | None:

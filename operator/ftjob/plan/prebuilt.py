@@ -17,7 +17,7 @@ from ftjob.api.defaults import items
 from ftjob.api.names import WORKLOAD
 from ftjob.plan.decision import Adoption, Lookup, Step
 from ftjob.plan.objects import child_meta
-from ftjob.plan.workload import prebuilt_name, version_of, workload_name
+from ftjob.plan.workload import version_of, workload_name
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
@@ -31,7 +31,7 @@ LOOK_SECONDS = 10.0
 
 def is_awaited(job: Job, observed: Observed) -> bool:
     """Whether the job's Workload is for somebody else to make, and not yet the job's own."""
-    return prebuilt_name(job) is not None and version_of(observed.served) is not None
+    return job.prebuilt_workload is not None and version_of(observed.served) is not None
 
 
 def adopt(decision: Plan, job: Job, observed: Observed) -> Plan:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.defaults import items, mapping, roles_of
-from ftjob.api.names import KUEUE_LABEL, KUEUE_PREBUILT, KUEUE_VERSIONS, LABEL_ROLE, WORKLOAD
+from ftjob.api.names import KUEUE_VERSIONS, LABEL_ROLE, WORKLOAD
 from ftjob.plan.decision import Lookup, ObjectRef
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.objects import build_pod, child_meta
@@ -24,28 +24,14 @@ CLASS_LABEL = "kueue.x-k8s.io/priority-class"
 SCHEDULING, PRIORITY_CLASSES = "scheduling.k8s.io", "scheduling.k8s.io/v1"
 
 
-def queue_of(job: Job) -> str | None:
-    """Return the LocalQueue that a job is labelled with."""
-    return job.labels.get(KUEUE_LABEL) or None
-
-
-def prebuilt_name(job: Job) -> str | None:
-    """Return the name of the Workload that somebody else has made for the job.
-
-    Kueue 0.18 and newer write it into an annotation (feature gate ``WorkloadIdentifierAnnotations``), older
-    ones into a label: ``PrebuiltWorkloadNameFor`` in Kueue's pkg/controller/jobframework/utils.go, v0.19.2.
-    """
-    return job.annotations.get(KUEUE_PREBUILT) or job.labels.get(KUEUE_PREBUILT) or None
-
-
 def waits_for_kueue(job: Job) -> bool:
     """Whether the job runs only where and when Kueue lets it in."""
-    return queue_of(job) is not None or prebuilt_name(job) is not None
+    return job.queue is not None or job.prebuilt_workload is not None
 
 
 def workload_name(job: Job) -> str:
     """Return the Workload's name; the UID in that of our own keeps an earlier job's out of the way."""
-    return prebuilt_name(job) or f"{job.name}-{job.uid[:8]}"
+    return job.prebuilt_workload or f"{job.name}-{job.uid[:8]}"
 
 
 def version_of(served: frozenset[tuple[str, str]]) -> str | None:
@@ -72,7 +58,7 @@ def assignments(workload: WorkloadState) -> list[dict[str, Any]]:
 def build_workload(job: Job, observed: Observed, config: Config) -> Manifest:
     """Return the Workload: for each role how many pods, and what one asks for."""
     version = version_of(observed.served)
-    spec: dict[str, Any] = {"queueName": queue_of(job), "podSets": pod_sets(job, config)}
+    spec: dict[str, Any] = {"queueName": job.queue, "podSets": pod_sets(job, config)}
     for lookup in priority(job, observed):
         found_class = observed.looked_up[lookup].body or {}
         group = SCHEDULING if lookup.kind == CLASS else "kueue.x-k8s.io"
