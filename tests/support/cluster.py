@@ -63,9 +63,11 @@ class Cluster:
         return self.get("ftj", name)
 
     def until(self, kind: str, name: str, jsonpath: str, *, seconds: int = 120) -> dict[str, Any]:
-        """Wait for a field, by the API server's watch; return the object as it was at that moment."""
-        wanted = (f"--for=jsonpath={jsonpath}", f"{kind}/{name}", f"--timeout={seconds}s")
-        found: dict[str, Any] = json.loads(self.kubectl("wait", *wanted, "-o", "json"))
+        """Wait for an object and its field, by watches; return the object as it was at that moment."""
+        what = (f"{kind}/{name}", f"--timeout={seconds}s")
+        self.kubectl("wait", "--for=create", *what)
+        answer = self.kubectl("wait", f"--for=jsonpath={jsonpath}", *what, "-o", "json")
+        found: dict[str, Any] = json.loads(answer)
         return found
 
     def outputs_of(self, job: dict[str, Any]) -> Path:
