@@ -2,7 +2,8 @@
 
 What is measured begins, for ftjob, with the first pod's end: one worker fails, and the others' agents end
 theirs, as they do when a rank is gone. For the plain Job it begins when the client deletes it: nobody else
-would.
+would. It is deleted in the foreground and created again when it is gone, so that no pod of the next attempt
+runs beside one of the last, which is what ftjob sees to.
 """
 
 from __future__ import annotations
@@ -116,8 +117,10 @@ async def theirs(api: Api, namespace: str, workers: int) -> float:
     )
     await asyncio.sleep(2)
     began = time.perf_counter()
-    path = f"{PATHS['jobs']}/namespaces/{namespace}/jobs"
-    await api.send("DELETE", f"{path}/plain?propagationPolicy=Background")
+    path = f"{PATHS['jobs']}/namespaces/{namespace}/jobs/plain"
+    await api.send("DELETE", f"{path}?propagationPolicy=Foreground")
+    while (await api.send("GET", path))["kind"] == "Job":  # noqa: ASYNC110  it happens in other processes
+        await asyncio.sleep(0.02)
     await api.create(namespace, [("jobs", plain(workers))])
     return await run - began
 
