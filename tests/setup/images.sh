@@ -10,15 +10,16 @@ set -euo pipefail
 cd "$REPO"
 "$REPO/tests/setup/docker.sh"
 
-PYTHON_IMAGE=ftjob/python:$PYTHON_VERSION
+PYTHON_PACKAGES="python3 python3-venv libpython$PYTHON_VERSION ca-certificates"
+PYTHON_IMAGE=ftjob/python:$PYTHON_VERSION-$(sha256sum <<<"$PYTHON_PACKAGES" | cut -c1-8)
 
-# What the official slim image of Python would give.
+# What the official slim image of Python would give, the shared library (torch-xla loads it) included.
 make_python_image() {
   if docker image inspect "$PYTHON_IMAGE" >/dev/null 2>&1; then return; fi
   ensure_debian_image
   docker build --network host -t "$PYTHON_IMAGE" - <<DOCKERFILE
 FROM $DEBIAN_IMAGE
-RUN apt-get update -q && apt-get install -y -q --no-install-recommends python3 python3-venv ca-certificates \
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends $PYTHON_PACKAGES \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 DOCKERFILE
 }
