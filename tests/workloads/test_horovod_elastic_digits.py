@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from workloads.conftest import Program
 
 NAME = "horovod_elastic_digits"
-MODULE = ("-W", "error::DeprecationWarning:__main__", "-m", f"ftjob_workloads.{NAME}")
+MODULE = ("-m", f"ftjob_workloads.{NAME}")
 SIGTERM_AT_CALL = Path(__file__).parent / "sigterm_at_call.py"
 STEPS_OF_EPOCH = 45
 """1437 samples in batches of 32."""

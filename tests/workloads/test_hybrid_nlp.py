@@ -84,8 +84,3 @@ def test_sigterm_keeps_what_is_learned_and_the_next_run_goes_on(programs: dict[s
     assert resumed.result()["resumed"] == ["tokenizers", "train to step 50"]
     assert resumed.result()["train to step 120"]["step"] == 120
     assert "\nstep 50 loss" not in (resumed.folder / "second.txt").read_text(encoding="utf-8")
-
-
-def test_nothing_deprecated_is_used(programs: dict[str, Program]) -> None:
-    for name in ("stopped", "resumed"):
-        assert "deprecat" not in programs[name].output().lower()

@@ -119,7 +119,3 @@ def test_sigterm_keeps_what_is_learned_and_the_next_run_goes_on(program: Program
     assert program.result()["resumed"] == ["pieces", "torch to epoch 8"]
     assert "torch, epoch 16:" in program.output()
     assert "torch, epoch 8:" not in program.output()
-
-
-def test_nothing_deprecated_shows(program: Program) -> None:
-    assert "deprecat" not in program.output().lower()

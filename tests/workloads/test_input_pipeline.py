@@ -94,7 +94,3 @@ def test_sigterm_keeps_what_is_finished_and_the_next_run_does_the_rest(
     resumed = start(stopped.folder, *MODULE, *SMALL, name="second").finish()
     assert resumed.result()["resumed"] == ["ownShard", "shuffle", "shards", "cache"]
     assert all(resumed.result()[variant]["gain"] > 0 for variant in VARIANTS)
-
-
-def test_nothing_deprecated_is_used(programs: dict[str, Program]) -> None:
-    assert "deprecat" not in programs["worker-0"].finish().output().lower()

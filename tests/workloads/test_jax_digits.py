@@ -104,8 +104,3 @@ def test_two_processes_have_the_losses_and_weights_of_one_also_across_a_sigterm(
 def test_it_says_what_it_uses_instead_of_a_tpu(one: Program) -> None:
     assert one.result()["platform"] == "cpu"
     assert one.output().startswith("no TPU here, using 1 x cpu of 1 processes\n")
-
-
-def test_nothing_deprecated_is_used(two: list[Program]) -> None:
-    for program in two:
-        assert "deprecat" not in program.output().lower()

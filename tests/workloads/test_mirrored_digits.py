@@ -83,7 +83,3 @@ def test_sigterm_saves_and_the_next_run_goes_on_as_if_nothing_had_been(
     np.testing.assert_allclose(resumed.result()["losses"], two.result()["losses"][STOP_AT:], rtol=1e-4)
     for name, weight in two.weights().items():
         np.testing.assert_allclose(resumed.weights()[name], weight, rtol=1e-3, atol=1e-5, err_msg=name)
-
-
-def test_nothing_deprecated_is_used(programs: dict[str, Program]) -> None:
-    assert "deprecat" not in programs["full"].finish().output().lower()

