@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import socket
 from typing import Mapping
 
@@ -76,6 +77,9 @@ def of_rank(
     )
     env.setdefault("PYTHONUNBUFFERED", "1")
     env.setdefault("PYTHONFAULTHANDLER", "1")
+    if not _has_name(os.getuid()):
+        # Pods run as any user; Python's getpass, and with it torch's compiler, then finds no name and fails.
+        env.setdefault("USER", f"uid{os.getuid()}")
     if len(config.ranks) > 1:
         # Where the pod has a CPU limit the plan says so. Elsewhere each rank would start a thread for every
         # core of the node, and all would spin for each other's cores.
@@ -85,6 +89,14 @@ def of_rank(
     if is_scheduled(config) and spec in config.profiled():
         env["FTJOB_PROFILE"] = outputs.profile_request(config)
     return env
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def is_scheduled(config: Config) -> bool:

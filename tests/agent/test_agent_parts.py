@@ -346,6 +346,20 @@ def test_ranks_of_a_pod_share_its_cores(
     assert env.get("OMP_NUM_THREADS") == threads
 
 
+@pytest.mark.parametrize(
+    ("uid", "container", "user"),
+    [(0, {}, None), (54321, {}, "uid54321"), (54321, {"USER": "ada"}, "ada")],
+    ids=["the image has one", "none", "the user's"],
+)
+def test_a_rank_has_a_name_of_its_user(
+    monkeypatch: pytest.MonkeyPatch, uid: int, container: dict[str, str], user: str | None
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    config = parse(json.dumps(plan()))
+    env = environment.of_rank(config, config.ranks[0], container, ("10.0.0.7", "eth0"))
+    assert env.get("USER") == user
+
+
 def test_absent_peers_are_named_by_role() -> None:
     roles = {"chief": 1, "worker": 2, "ps": 1}
     config = parse(json.dumps(plan(agents=4, roles=roles, role="chief", startTimeoutSeconds=10)))
