@@ -46,13 +46,13 @@ test-workloads: setup  ## Tests of the training programs
 	@tests/setup/python-tpu.sh && $(PYTEST) --timeout=900 -n 2 --dist loadfile tests/workloads
 
 test-cluster: setup kind  ## Tests in the kind cluster: beside each other, then those that need it for themselves
-	@tests/kind/test-env.sh && export PATH="$(CACHE)/bin:$$PATH" && \
+	@tests/kind/test-env.sh tpu && export PATH="$(CACHE)/bin:$$PATH" && \
 	  $(PYTEST) --timeout=900 -n 2 --dist loadfile tests/cluster --ignore=$(ALONE) && $(PYTEST) --timeout=900 $(ALONE)
 
-test-samples: setup kind  ## Every sample in the cluster, also those of one pod
+test-samples: setup kind  ## Every sample in the cluster, also those of one pod in full size
 	@tests/kind/test-env.sh tpu && PATH="$(CACHE)/bin:$$PATH" FTJOB_ALL_SAMPLES=1 $(PYTEST) tests/cluster/test_samples.py
 
-test-failures: setup kind  ## The whole matrix of failing ranks, five times (about an hour), and its table
+test-failures: setup kind  ## The whole matrix of failing ranks, five times (35 minutes), and its table
 	@tests/kind/test-env.sh && mkdir -p dist && rm -f dist/failures.csv && for run in 1 2 3 4 5; do \
 	  PATH="$(CACHE)/bin:$$PATH" FTJOB_WHOLE_MATRIX=1 FTJOB_FAILURES_TABLE=dist/failures.csv \
 	  $(PYTEST) -q tests/cluster/test_failing_rank.py || exit 1; done

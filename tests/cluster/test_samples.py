@@ -168,9 +168,6 @@ def test_a_tpu_job_lands_where_the_chips_are(frameworks: Cluster, tpu_nodes: Non
     assert said_no_tpu(frameworks, "tpu-tensorflow-worker-0-0") == 1
 
 
-@pytest.mark.skipif(
-    not FULL, reason="torch-xla is 9 GB more: `make test-samples` runs it, tests/workloads the program"
-)
 @pytest.mark.parametrize("tpu_nodes", ["2x4"], indirect=True)
 def test_a_tpu_job_of_two_hosts_is_on_both(frameworks: Cluster, tpu_nodes: None) -> None:
     submit(frameworks, "tpu-torch")
