@@ -10,6 +10,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --maxfail=1 --durations=12 --durations-min=5
 JOB ?= manifests/samples/horovod-digits.yaml
 ALONE := tests/cluster/alone
+NOT_RUN := dist/not-run.txt
 UNIT := tests/unit tests/golden tests/agent tests/local tests/chart
 
 help:  ## Say what there is
@@ -27,12 +28,12 @@ lint: setup  ## ruff, mypy, import layers
 	@$(PYTHON) -m mypy --no-error-summary operator workloads tests
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
 
-test: export FTJOB_NOT_RUN := dist/not-run.txt
+test: export FTJOB_NOT_RUN := $(NOT_RUN)
 test: forget lint test-unit test-apiserver test-workloads test-cluster  ## lint, then tests from fast to slow; stops at the first failure
-	@echo "did not run:"; cat $(FTJOB_NOT_RUN)
+	@echo "did not run:"; cat $(NOT_RUN)
 
 forget:
-	@mkdir -p dist && : >dist/not-run.txt
+	@mkdir -p $(dir $(NOT_RUN)) && : >$(NOT_RUN)
 
 test-unit: setup agent  ## Tests that need no cluster
 	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \

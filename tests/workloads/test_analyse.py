@@ -147,8 +147,3 @@ def test_sigterm_keeps_what_is_finished_and_the_next_run_does_the_rest(program: 
         in (program.folder / "log.txt").read_text()
     )
     assert program.result()["resumed"] == ["digits-torch capture", "digits-torch optimize"]
-
-
-def test_nothing_deprecated_is_used(program: Program) -> None:
-    for log in ("log.txt", "second.txt"):
-        assert "deprecat" not in (program.folder / log).read_text().lower()
