@@ -118,6 +118,20 @@ def test_a_restart_is_over_when_all_workers_run_again() -> None:
     assert life.job.status.restarts.lost_seconds == 30
 
 
+@pytest.mark.parametrize("end", [Phase.SUCCEEDED, Phase.FAILED])
+def test_time_is_lost_also_where_nobody_saw_all_workers_run_again(end: Phase) -> None:
+    life = Life(retrying(limit=1, backoffSeconds=0))
+    life.see(failed(0), failed(1))
+    life.see(after=20)
+    new = [pod(i, attempt=1) for i in range(2)]
+    if end is Phase.SUCCEEDED:
+        life.see(*(p.succeeded() for p in new), after=5)
+    else:
+        life.see(failed(0, attempt=1), failed(1, attempt=1), after=5)
+    assert life.is_(end)
+    assert life.job.status.restarts.lost_seconds == 25
+
+
 def test_successes_of_an_attempt_that_failed_do_not_count_in_the_next() -> None:
     life = Life(retrying(backoffSeconds=0))
     life.see(pod(0).succeeded(), failed(1))

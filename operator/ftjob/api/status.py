@@ -75,7 +75,7 @@ class Restarts(StatusModel):
     )
     step: Annotated[int | None, Field(description="Steps done at the last restart.")] = None
     lost_seconds: Annotated[
-        int | None, Field(description="Time from failures until all workers ran again.")
+        int | None, Field(description="Time from failures until all workers ran again, or the job was over.")
     ] = None
     failed_nodes: Annotated[
         list[str] | None,

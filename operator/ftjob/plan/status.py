@@ -115,7 +115,10 @@ def _in_attempt(
             "failure": decision.failure,
         }
     elif runs and status.running_time is None:
-        changes |= {"running_time": stamp, "restarts": _with_lost_time(status, now)}
+        changes |= {"running_time": stamp}
+    if (runs or phase.is_final) and status.running_time is None:
+        # A short attempt may be over before anybody has seen all of its workers run.
+        changes |= {"restarts": _with_lost_time(status, now)}
     return changes
 
 
@@ -230,7 +233,7 @@ def _selector(job: Job) -> str:
 
 
 def _with_lost_time(status: JobStatus, now: float) -> Restarts:
-    """Count the time from the failure until now, when all workers run again."""
+    """Count the time from the failure until now, when all workers run again or the job is over."""
     since = next(
         (c.last_transition_time for c in status.conditions if c.type is ConditionType.RESTARTING), None
     )
