@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -252,16 +251,13 @@ def test_requests_that_are_not_sound_are_refused_and_hurt_nobody(
 
 
 def test_the_operator_learns_of_a_failure_at_once(leader: AgentRun) -> None:
-    seen = leader.progress()["version"]
-    answers = []
-    ask = threading.Thread(
-        target=lambda: answers.append(leader.request("GET", f"/v1/progress?version={seen}&wait=50")[1])
-    )
-    ask.start()
-    (leader.folder / "go.tmp").write_text("3")
-    (leader.folder / "go.tmp").rename(leader.folder / "go")
-    ask.join()
-    assert answers[0]["version"] > seen
+    wait_for(lambda: leader.progress()["state"] == "Running", "word of the rank")
+    with leader.asking("GET", f"/v1/progress?version={leader.progress()['version']}&wait=50") as answer:
+        leader.progress()  # the agent, which takes requests in their order, holds the first one by now
+        (leader.folder / "go.tmp").write_text("3")
+        (leader.folder / "go.tmp").rename(leader.folder / "go")
+        status, told = answer()
+    assert (status, told["failure"]["exitCode"]) == (200, 3)
     assert leader.wait() == 3
 
 

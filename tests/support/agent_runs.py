@@ -161,12 +161,24 @@ class AgentRun:
         self, method: str, path: str, body: bytes | None = None, token: str | None = TOKEN
     ) -> tuple[int, dict[str, Any]]:
         """Ask the leader."""
+        with self.asking(method, path, body, token) as answer:
+            return answer()
+
+    @contextmanager
+    def asking(
+        self, method: str, path: str, body: bytes | None = None, token: str | None = TOKEN
+    ) -> Iterator[Callable[[], tuple[int, dict[str, Any]]]]:
+        """Send the leader a request; yield what waits for the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.config["port"], timeout=TIMEOUT)
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-        try:
-            connection.request(method, path, body, headers)
+
+        def answer() -> tuple[int, dict[str, Any]]:
             response = connection.getresponse()
             return response.status, json.loads(response.read())
+
+        try:
+            connection.request(method, path, body, headers)
+            yield answer
         finally:
             connection.close()
 
