@@ -121,6 +121,7 @@ async def measured_cluster() -> AsyncIterator[tuple[Api, Operator]]:
             assert done.returncode == 0, done.stderr
         home = "ftjob-system"
         with running_operator(server, Path(folder), namespace=home, home=home, cluster_wide=True) as operator:
+            assert operator.process.poll() is None, operator.log.read_text()
             headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
             async with aiohttp.ClientSession(
                 server.url,

@@ -374,7 +374,7 @@ print("[bold]hello[/bold]")
     text = seen.decode()
     assert "\x1b[36m[rank 0] \x1b[0m[bold]hello[/bold]" in text
     for word in ("RANK", "WORKER", "STATE", "job-worker-0-0", "Succeeded", "3/4"):
-        assert word in text, word
+        assert word in text, text
 
 
 def test_a_failed_attempt_is_followed_by_another(tmp_path: Path) -> None:

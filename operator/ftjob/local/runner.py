@@ -20,6 +20,7 @@ from ftjob.api.job import parse_job
 from ftjob.api.names import KUEUE_LABEL
 from ftjob.api.spec import GangMode
 from ftjob.api.status import Phase
+from ftjob.local import gpus
 from ftjob.local.agents import Agent, wait_until_ended
 from ftjob.local.ending import Ending, ended_by
 from ftjob.local.environment import Trainer, build_trainer
@@ -96,6 +97,7 @@ class Runner:
         self._node = socket.gethostname()
         self._config = Config(agent_key=secrets.token_bytes(32))
         self._token = bearer_token(self._config.agent_key, self._job.uid)
+        self._gpus = gpus.find(os.environ)
         self._agents: dict[str, Agent] = {}
         self._ports: dict[int, tuple[int, ...]] = {}
         self._logs: dict[int, LogTail] = {}
@@ -120,8 +122,10 @@ class Runner:
             raise CannotRun("spec.suspend", "it is true: nothing would run", "set it to false or remove it")
         with tempfile.TemporaryDirectory(prefix="ftjob-", ignore_cleanup_errors=True) as folder:
             self._folder = Path(folder)
-            for note in self._trainer(self._layout(0).leader, 0).notes:
-                self._view.note(note)
+            layout = self._layout(0)
+            for text in (*self._trainer(layout.leader, 0).notes, gpus.note(layout, self._gpus)):
+                if text:
+                    self._view.note(text)
             earlier = self._outputs.make_room()
             if earlier is not None:
                 self._view.note(
@@ -254,7 +258,7 @@ class Runner:
             node=self._node,
             outputs=str(self._outputs.path),
             python=self._settings.python,
-            caller=os.environ,
+            caller=os.environ | {gpus.VISIBLE: ",".join(gpus.deal(layout, self._gpus)[place.place])},
             command=build_worker(self._job, layout, place, self._config).command,
         )
 
