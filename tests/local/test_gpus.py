@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.local_run import Ran, plain_job, run
 
+from ftjob.api.job import parse_job
+from ftjob.local.gpus import deal
+from ftjob.plan.layout import local_layout, local_port_count
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -71,10 +75,15 @@ def test_what_the_job_itself_says_stands(tmp_path: Path) -> None:
     assert seen(run_with(FOUR, asking(1, env=own), tmp_path), 0, 1) == ["7", "7"]
 
 
-def test_a_role_that_asks_for_none_takes_none(tmp_path: Path) -> None:
-    job = asking(1)
-    job["spec"] |= {
-        "strategy": "ParameterServer",
-        "roles": {"chief": {"template": asking(0)["spec"]["template"]}},
+def test_a_role_that_asks_for_none_takes_none() -> None:
+    body = asking(1)
+    chief = {"template": asking(0)["spec"]["template"]}
+    body["spec"] |= {"strategy": "ParameterServer", "roles": {"chief": chief}}
+    job = parse_job(body)
+    layout = local_layout(job, 0, tuple(range(20000, 20000 + local_port_count(job))))
+    assert deal(layout, ("0", "1", "2", "3")) == {
+        ("chief", 0): (),
+        ("worker", 0): ("0",),
+        ("worker", 1): ("1",),
+        ("ps", 0): ("2",),
     }
-    assert seen(run_with(FOUR, job, tmp_path), 0, 1, 2, 3) == ["", "0", "1", "2"]
