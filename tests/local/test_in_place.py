@@ -30,6 +30,8 @@ dist.init_process_group("gloo")
 value = torch.tensor([rank + 1.0])
 dist.all_reduce(value)
 total = int(value.item())
+if attempt:
+    dist.destroy_process_group()  # else its threads may abort the process at its end
 """
 PLAIN = """
 import time
@@ -46,7 +48,7 @@ total = size * (size + 1) // 2
 """
 END = """
 if attempt == 0 and rank == {culprit}:
-    os._exit(42)  # torch may abort in an ordinary exit: the group's threads are still there
+    os._exit(42)  # an ordinary exit may abort: the threads of torch's group are still there
 if attempt == 0:
     import time
     time.sleep(600)

@@ -44,3 +44,4 @@ for step in range(args.steps):
     average(list(model.parameters()))
     optimizer.step()
     print(f"rank {rank}: step {step} done", flush=True)
+dist.destroy_process_group()  # else its threads may abort the process at its end

@@ -21,11 +21,16 @@ class TorchTracer(Tracer):
         """Let Kineto set up its buffers, and CUPTI on GPUs."""
         from torch import profiler
 
-        self._profile = profiler.profile(
-            record_shapes=bool(self.options.get("shapes")),
-            profile_memory=bool(self.options.get("memory")),
-            with_stack=bool(self.options.get("stacks")),
-        )
+        options: dict[str, Any] = {
+            "record_shapes": bool(self.options.get("shapes")),
+            "profile_memory": bool(self.options.get("memory")),
+            "with_stack": bool(self.options.get("stacks")),
+        }
+        try:
+            # There is one cycle; without this some releases warn the user that others would be lost.
+            self._profile = profiler.profile(acc_events=True, **options)
+        except TypeError:  # an older release
+            self._profile = profiler.profile(**options)
         self._profile.prepare_trace()
 
     def start(self, folder: str) -> None:
