@@ -166,7 +166,8 @@ def _immutable(name: str, default: str | None) -> Schema:
 def _frozen(names: list[str]) -> Schema:
     """Return the rule that keeps fields as they were when the first pod was made from them.
 
-    One rule, and what is true of most writes comes first: those of a status leave the spec as it is.
+    One rule, and what is true of most writes comes first: the first one of a status finds no start time, the
+    others leave the spec as it is. To compare specs is the most expensive thing that is evaluated.
     """
 
     def same(name: str) -> str:
@@ -180,7 +181,7 @@ def _frozen(names: list[str]) -> Schema:
         "delete the job and apply it again, or apply it under another name"
     )
     entry = cel_entry(
-        "self.spec == oldSelf.spec || !oldSelf.?status.?startTime.hasValue() || ("
+        "!oldSelf.?status.?startTime.hasValue() || self.spec == oldSelf.spec || ("
         + " && ".join(map(same, names))
         + ")",
         f"what its pods are made from {text}",
