@@ -377,6 +377,16 @@ print("[bold]hello[/bold]")
         assert word in text, text
 
 
+@pytest.mark.parametrize(("own", "found"), [({}, None), ({"OMP_NUM_THREADS": "7"}, "7")], ids=["", "own"])
+def test_ranks_of_all_workers_share_the_machines_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: dict[str, str], found: str | None
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    ran = run(plain_job("import os; print(os.environ['OMP_NUM_THREADS'])", workers=2), tmp_path, **own)
+    share = str(max(1, len(os.sched_getaffinity(0)) // 2))
+    assert [ran.log(rank).splitlines()[-1] for rank in range(2)] == [found or share] * 2
+
+
 def test_a_failed_attempt_is_followed_by_another(tmp_path: Path) -> None:
     job = plain_job("import os, sys; sys.exit(42 if os.environ['FTJOB_ATTEMPT'] == '0' else 0)", workers=2)
     job["spec"]["restart"] = {"limit": 1, "retryExitCodes": "42", "backoffSeconds": 0}

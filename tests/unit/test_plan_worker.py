@@ -54,8 +54,8 @@ def test_the_agent_keeps_identity_from_the_users_env_from() -> None:
 
 @pytest.mark.parametrize(
     ("cpu", "processes", "threads"),
-    [("8", 2, "4"), (8, 2, "4"), (7.5, 2, "3"), ("3500m", 2, "1"), ("500m", 4, "1"), ("8", 1, None),
-     (None, 2, None), ("1k", 4, "250"), ("2e1", 4, "5"), ("8000000u", 2, "4")],
+    [("8", 2, "4"), (8, 2, "4"), (7.5, 2, "3"), ("3500m", 2, "1"), ("500m", 4, "1"), ("8", 1, "8"),
+     (None, 2, None), (None, 1, None), ("1k", 4, "250"), ("2e1", 4, "5"), ("8000000u", 2, "4")],
 )  # fmt: skip
 def test_ranks_share_the_cpu_limit(cpu: Any, processes: int, threads: str | None) -> None:
     wanted = FOUR.processes(processes)

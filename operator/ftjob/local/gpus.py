@@ -14,7 +14,7 @@ from ftjob.api.defaults import gpus_of, trainer_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ftjob.plan.layout import Layout, Place
+    from ftjob.plan.layout import Layout, Place, WorkerPlace
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables"""
@@ -58,6 +58,11 @@ def deal(layout: Layout, gpus: tuple[str, ...]) -> dict[Place, tuple[str, ...]]:
         dealt[worker.place] = tuple(left[:wanted])
         del left[:wanted]
     return dealt
+
+
+def visible(layout: Layout, gpus: tuple[str, ...], worker: WorkerPlace) -> dict[str, str]:
+    """Return the variable by which a worker sees its GPUs and no others."""
+    return {VISIBLE: ",".join(deal(layout, gpus)[worker.place])}
 
 
 def note(layout: Layout, gpus: tuple[str, ...]) -> str:

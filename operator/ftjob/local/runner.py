@@ -258,7 +258,7 @@ class Runner:
             node=self._node,
             outputs=str(self._outputs.path),
             python=self._settings.python,
-            caller=os.environ | {gpus.VISIBLE: ",".join(gpus.deal(layout, self._gpus)[place.place])},
+            caller=_shared_out(layout) | os.environ | gpus.visible(layout, self._gpus, place),
             command=build_worker(self._job, layout, place, self._config).command,
         )
 
@@ -333,6 +333,12 @@ def _on_one_machine(job: Job) -> Job:
     placed = job.spec.scheduling.model_copy(update={"gang": GangMode.OFF, "queue": None})
     labels = {key: value for key, value in job.labels.items() if key != KUEUE_LABEL}
     return replace(job, labels=labels, spec=job.spec.model_copy(update={"scheduling": placed}))
+
+
+def _shared_out(layout: Layout) -> dict[str, str]:
+    """Return what keeps each rank from starting a thread for every core of the machine."""
+    cores = len(os.sched_getaffinity(0))
+    return {"OMP_NUM_THREADS": str(max(1, cores // layout.world_size))}
 
 
 def _as_created(body: dict[str, Any]) -> dict[str, Any]:

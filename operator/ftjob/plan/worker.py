@@ -160,9 +160,9 @@ def _profiling(spec: JobSpec, layout: Layout, worker: WorkerPlace) -> dict[str, 
 
 
 def _threads(trainer: dict[str, Any], processes: int) -> dict[str, str]:
-    """Share the CPU limit between several ranks; one rank alone is left to the framework."""
+    """Share the CPU limit between the ranks: OpenMP itself counts the node's cores."""
     limit = ((trainer.get("resources") or {}).get("limits") or {}).get("cpu")
-    if processes < 2 or limit is None:
+    if limit is None:
         return {}
     quantity = CPU_QUANTITY.fullmatch(str(limit))
     if quantity is None:  # the API server says what is wrong with it
