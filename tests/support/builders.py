@@ -159,7 +159,8 @@ class PodBuilder:
 
     def lost(self, seen: float = NOW) -> PodBuilder:
         """Its node has been given up; the pod object stays."""
-        return self.disrupted("DeletionByTaintManager").deleting(seen)
+        told = self.state.deleting_seen if self.state.deleting else seen
+        return self.disrupted("DeletionByTaintManager").deleting(told)._with(lost_seen=seen)
 
     def gone(self) -> PodBuilder:
         return self._with(gone=True, deleting=True)

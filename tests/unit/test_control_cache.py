@@ -88,6 +88,20 @@ def test_the_time_of_an_end_is_when_it_was_first_seen() -> None:
     assert pod.terminated.seen == 100.0
 
 
+def test_a_pod_is_lost_from_when_that_was_first_seen_and_not_from_its_deletion() -> None:
+    cache, clock = cache_with_job()
+    lost = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
+    for now, conditions in ((100.0, []), (150.0, [lost]), (200.0, [lost])):
+        clock.now = now
+        body = pod_body(0, version=str(int(now)), state=RUNNING, conditions=conditions)
+        body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        cache.see_pod(body)
+    job = cache.job(KEY)
+    assert job is not None
+    (pod,) = cache.observe(job).pods
+    assert (pod.deleting_seen, pod.lost_seen) == (100.0, 150.0)
+
+
 def test_a_deleted_pod_stays_as_evidence_until_the_attempt_changes() -> None:
     cache, _ = cache_with_job()
     cache.see_pod(pod_body(0))

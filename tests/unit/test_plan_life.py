@@ -274,6 +274,25 @@ def test_a_pod_on_a_lost_node_holds_the_job_until_it_is_fenced() -> None:
     assert began.delete == ()
 
 
+@pytest.mark.parametrize(
+    ("grace", "ends", "held"),
+    [(30, {0: NOW}, 35), (30, {}, 55), (600, {0: NOW}, 605)],
+    ids=["others have ended", "others live", "long grace period"],
+)
+def test_a_pod_that_was_told_to_end_before_its_node_was_lost_may_live_on(
+    grace: int, ends: dict[int, float], held: float
+) -> None:
+    """From the loss the others are missed; and ranks that write a checkpoint do so whoever they miss."""
+    template = {**TWO.spec["template"], "spec": {**TWO.spec["template"]["spec"]}}
+    template["spec"]["terminationGracePeriodSeconds"] = grace
+    life = Life(TWO.template(template).running())
+    leaving = pod(1).running().deleting(NOW)
+    assert life.see(pod(0).running().gone(), leaving, after=3).step is Step.RESTART
+    lost = leaving.lost(NOW + 20)
+    assert life.see(lost, first_ends=ends, after=held - 4).reason == "OldPodsTerminating"
+    assert life.see(lost, first_ends=ends, after=2).step is Step.START
+
+
 def test_a_worker_that_was_alone_on_a_lost_node_is_waited_for() -> None:
     life = Life(job().running())
     lost = pod(0).running().lost(NOW)

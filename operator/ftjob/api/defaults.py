@@ -10,6 +10,9 @@ from typing import Any
 from ftjob.api.spec import JobSpec, StrategyName, SuccessPolicy
 from ftjob.api.template import TRAINER
 
+GRACE_SECONDS = 30
+"""Kubernetes' default of terminationGracePeriodSeconds."""
+
 GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 MIG_PREFIX = "nvidia.com/mig-"
 
@@ -100,6 +103,12 @@ def gpus_of(container: dict[str, Any]) -> int:
         for name, amount in limits.items()
         if (name in GPU_RESOURCES or name.startswith(MIG_PREFIX)) and str(amount).isdecimal()
     )
+
+
+def grace_seconds(template: dict[str, Any]) -> int:
+    """Return for how long a pod may go on after it was told to end."""
+    seconds = mapping(template, "spec").get("terminationGracePeriodSeconds")
+    return seconds if isinstance(seconds, int) and not isinstance(seconds, bool) else GRACE_SECONDS
 
 
 def roles_of(spec: JobSpec) -> dict[str, int]:

@@ -124,6 +124,8 @@ class Cache:
             pod = replace(pod, terminated=replace(pod.terminated, seen=old.terminated.seen))
         if old is not None and old.deleting and pod.deleting:
             pod = replace(pod, deleting_seen=old.deleting_seen)
+        if old is not None and old.is_lost and pod.is_lost:
+            pod = replace(pod, lost_seen=old.lost_seen)
         if pod.is_over and not pod.succeeded:
             family.first_ends.setdefault(pod.attempt, self._clock())
         family.pods[pod.uid] = pod

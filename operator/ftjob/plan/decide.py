@@ -216,7 +216,7 @@ def _wait_to_begin(
         )
     agents = len(cluster_layout(job, job.status.pod_attempt).workers)
     older = [pod for pod in observed.pods if pod.attempt < job.status.pod_attempt]
-    alive = [p for p in older if may_still_run(p, observed, config, agents=agents, now=now)]
+    alive = [p for p in older if may_still_run(job, p, observed, config, agents=agents, now=now)]
     if alive or refs(older):
         lost = [pod for pod in alive if pod.is_lost]
         message = f"waits for the pods of the last attempt to end: {_some(pod.name for pod in alive)}"

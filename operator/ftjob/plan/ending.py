@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftjob.api.defaults import grace_seconds, template_of
 from ftjob.api.spec import CleanPods
 from ftjob.plan.decision import Plan, PodRef, Step
 from ftjob.plan.outcome import CULPRIT_SECONDS, EVIDENCE_SECONDS, End, first_failure, sentence
@@ -26,7 +27,7 @@ FENCE_MARGIN_SECONDS = 5.0
 def after_failures(job: Job, pods: tuple[PodState, ...], failed: list[PodState], *, now: float) -> Plan:
     """End the attempt, once the other workers have had the time to say what happened to them."""
     seen = [pod.terminated.seen for pod in failed if pod.terminated is not None]
-    seen += [pod.deleting_seen for pod in failed if pod.is_lost]
+    seen += [pod.lost_seen for pod in failed if pod.is_lost]
     end = first_failure(failed)
     assert end is not None
     patience = CULPRIT_SECONDS if end.is_consequence else EVIDENCE_SECONDS
@@ -78,19 +79,25 @@ def progressed(status: JobStatus, now: float) -> bool:
     return status.running_time is not None and now - unix(status.running_time) >= LONG_RUN_SECONDS
 
 
-def may_still_run(pod: PodState, observed: Observed, config: Config, *, agents: int, now: float) -> bool:
+def may_still_run(
+    job: Job, pod: PodState, observed: Observed, config: Config, *, agents: int, now: float
+) -> bool:
     """Whether ranks of an earlier attempt's pod may still be alive.
 
     A pod on a lost node stays until the node comes back. Its ranks are dead all the same once the agents
-    have been without each other for the contact time: then it is fenced. A pod that was alone has nobody to
-    miss, and has to be waited for.
+    have been without each other for the contact time: then it is fenced. Where the pod was told to end
+    before its node was lost, they have its grace period, whoever they miss. A pod that was alone has nobody
+    to miss, and has to be waited for.
     """
     if pod.is_over:
         return False
     if not pod.is_lost or agents < 2:
         return True
-    since = observed.first_ends.get(pod.attempt, pod.deleting_seen)
-    return now < since + config.contact_timeout_seconds + FENCE_MARGIN_SECONDS
+    dead = observed.first_ends.get(pod.attempt, pod.lost_seen) + config.contact_timeout_seconds
+    if pod.deleting_seen < pod.lost_seen:
+        assert job.spec is not None
+        dead = max(dead, pod.deleting_seen + grace_seconds(template_of(job.spec, pod.role)))
+    return now < dead + FENCE_MARGIN_SECONDS
 
 
 def to_clean(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:

@@ -67,6 +67,8 @@ class PodState:
     deleting: bool = False
     deleting_seen: float = 0.0
     """Unix time at which the operator first saw it marked for deletion."""
+    lost_seen: float = 0.0
+    """Unix time at which the operator first saw that its node has been given up."""
     gone: bool = False
     disruption: str | None = None
     """Reason of the pod's DisruptionTarget condition (KEP-3329)."""
@@ -290,7 +292,9 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
             message=None,
             seen=seen,
         )
-    disruption = conditions.get("DisruptionTarget") or {}
+    deleting = "deletionTimestamp" in meta
+    condition = conditions.get("DisruptionTarget") or {}
+    disruption = condition.get("reason") if condition.get("status") == "True" else None
     return PodState(
         name=meta["name"],
         uid=meta.get("uid", ""),
@@ -307,10 +311,11 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
             for c in status.get("containerStatuses") or ()
             if c["name"] != trainer
         ),
-        deleting="deletionTimestamp" in meta,
-        deleting_seen=seen if "deletionTimestamp" in meta else 0.0,
+        deleting=deleting,
+        deleting_seen=seen if deleting else 0.0,
+        lost_seen=seen if deleting and disruption == NODE_LOST else 0.0,
         gone=gone,
-        disruption=disruption.get("reason") if disruption.get("status") == "True" else None,
+        disruption=disruption,
         waiting=None if terminated else _gated(raw) or _waiting(status, conditions, state),
     )
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.defaults import success_of, template_of, trainer_of
+from ftjob.api.defaults import grace_seconds, success_of, template_of, trainer_of
 from ftjob.api.identity import is_identity
 from ftjob.api.spec import ProfilingMode, SuccessPolicy
 from ftjob.plan.in_place import is_possible
@@ -23,8 +23,6 @@ AGENT_DIR = "/ftjob/agent"
 AGENT_PYZ = f"{AGENT_DIR}/ftjob-agent.pyz"
 OUTPUTS_DIR = "/ftjob/outputs"
 
-GRACE_SECONDS = 30
-"""Kubernetes' default of terminationGracePeriodSeconds."""
 LAST_WORDS_SECONDS = 2
 
 ACKNOWLEDGE_SECONDS = 5
@@ -173,6 +171,4 @@ def _threads(trainer: dict[str, Any], processes: int) -> dict[str, str]:
 
 def _stop_grace(template: dict[str, Any]) -> int:
     """Return how long ranks may take after SIGTERM: the pod's grace period, less the agent's last words."""
-    seconds = (template.get("spec") or {}).get("terminationGracePeriodSeconds")
-    given = seconds if isinstance(seconds, int) and not isinstance(seconds, bool) else GRACE_SECONDS
-    return max(1, given - LAST_WORDS_SECONDS)
+    return max(1, grace_seconds(template) - LAST_WORDS_SECONDS)
