@@ -92,7 +92,7 @@ def start() -> Iterator[Callable[..., Program]]:
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / f"{name}.txt"
         places = {"FTJOB_OUTPUTS": str(folder), "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "1"}
-        places["PYTHONWARNINGS"] = NOTHING_DEPRECATED
+        places |= {"PYTHONWARNINGS": NOTHING_DEPRECATED, "PYTHONFAULTHANDLER": "1"}
         with log.open("ab") as sink:
             process = subprocess.Popen(
                 [str(python), *map(str, args)],
