@@ -9,13 +9,10 @@ CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
 # With a thread for each core, the programs that are tested beside each other would spin for the same cores.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest --maxfail=1 --durations=12 --durations-min=5
-# The files in the order in which they are given, the longest first: so no process is left with them at the end.
-IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+IN_TWO := -n 2 --dist loadfile
 JOB ?= manifests/samples/horovod-digits.yaml
 NOT_RUN := dist/not-run.txt
-UNIT := tests/unit/test_plan_machine.py tests/agent tests/local tests/unit tests/chart
-WORKLOADS := tests/workloads/test_quantize_export.py tests/workloads/test_hybrid_nlp.py tests/workloads
-CLUSTER := tests/cluster/test_elastic.py tests/cluster/test_samples.py tests/cluster
+UNIT := tests/unit tests/agent tests/local tests/chart
 ALONE := tests/cluster/alone
 
 help:  ## Say what there is
@@ -49,11 +46,11 @@ test-apiserver: setup  ## Tests against the API servers of the oldest and the ne
 	  $(PYTEST) $(IN_TWO) tests/apiserver
 
 test-workloads: setup  ## Tests of the training programs
-	@tests/setup/python-tpu.sh && $(PYTEST) --timeout=900 $(IN_TWO) $(WORKLOADS)
+	@tests/setup/python-tpu.sh && $(PYTEST) --timeout=900 $(IN_TWO) tests/workloads
 
 test-cluster: setup kind  ## Tests in the kind cluster: beside each other, then those that need it for themselves
 	@tests/kind/test-env.sh tpu && export PATH="$(CACHE)/bin:$$PATH" && \
-	  $(PYTEST) --timeout=900 $(IN_TWO) $(CLUSTER) --ignore=$(ALONE) && $(PYTEST) --timeout=900 $(ALONE)
+	  $(PYTEST) --timeout=900 $(IN_TWO) tests/cluster --ignore=$(ALONE) && $(PYTEST) --timeout=900 $(ALONE)
 
 test-samples: setup kind  ## Every sample in the cluster, also those of one pod in full size
 	@tests/kind/test-env.sh tpu && PATH="$(CACHE)/bin:$$PATH" FTJOB_ALL_SAMPLES=1 $(PYTEST) tests/cluster/test_samples.py
