@@ -110,7 +110,6 @@ class Config:
     rendezvous: Optional[Rendezvous]
     elastic: Optional[Elastic]
     in_place: Optional[InPlace]
-    together: bool
     success_ends_job: bool
     start_timeout: float
     contact_timeout: float
@@ -235,7 +234,6 @@ def parse(text: str) -> Config:
         in_place=None
         if in_place is None
         else InPlace(in_place.seconds("acknowledgeSeconds", 5), in_place.seconds("patienceSeconds", 30)),
-        together=fields.flag("together", default=True),
         success_ends_job=fields.flag("successEndsJob", default=False),
         start_timeout=fields.seconds("startTimeoutSeconds", 600),
         contact_timeout=fields.seconds("contactTimeoutSeconds", 30),

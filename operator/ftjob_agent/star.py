@@ -161,7 +161,7 @@ class Star:
         if silent and self.command in {START, HALT}:
             names = ", ".join(f"{role}-{index}" for role, index in sorted(silent))
             return stopped(f"no word from {names} for {self._config.contact_timeout:g} s", "LostContact")
-        if now >= self.start_deadline and (self.command == WAIT or not self.all_known):
+        if now >= self.start_deadline and self.command == WAIT:
             return Failure(
                 failure.CONFIG, self._absent(now), time_ns=time.time_ns(), type="PeersAbsent", exit_code=2
             )
@@ -179,7 +179,7 @@ class Star:
             for member in self.members.values()
             if not member.has_ended
         ]
-        if self.command == WAIT or not self.all_known:
+        if self.command == WAIT:
             limits.append(self.start_deadline)
         return min((limit for limit in limits if limit > now), default=now + 60)
 
@@ -253,12 +253,10 @@ class Star:
     def _start_if_ready(self, now: float) -> None:
         if self.command != WAIT or not self.is_ready:
             return
-        if self._config.together:
-            if not self.all_known:
-                return
-            present = [member for member in self.members.values() if not self.is_lost(member, now)]
-            if len(present) < self._config.agents:
-                return
+        # Whoever runs ranks has to miss somebody when it is cut off, so all meet before any starts.
+        present = [member for member in self.members.values() if not self.is_lost(member, now)]
+        if len(present) < self._config.agents:
+            return
         self.command = START
         self._bump()
 

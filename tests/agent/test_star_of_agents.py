@@ -100,17 +100,8 @@ def test_alone_an_agent_waits_for_its_peers(agents: Agents) -> None:
     assert (run.wait(), other.wait()) == (0, 0)
 
 
-def test_those_who_need_not_start_together_start_when_the_leader_answers(agents: Agents) -> None:
-    leader, _, last = star_plans(3, 1, together=False)
-    runs = [agents.script(config, "mark('up'); signal.pause()") for config in (leader, last)]
-    for run, rank in zip(runs, (0, 2), strict=True):
-        wait_for((run.folder / f"up-{rank}").exists, "the rank's start")
-    runs[1].terminate()
-    assert runs[1].wait() == 143
-
-
 def test_a_leader_whose_success_ends_the_job_stops_the_others(agents: Agents) -> None:
-    leader, other = star_plans(2, 1, together=False)
+    leader, other = star_plans(2, 1)
     waiting = agents.script(other, "mark('up'); signal.pause()")
     until_the_other_runs = f"while not os.path.exists({str(waiting.folder / 'up-1')!r}): time.sleep(0.01)"
     first = agents.script(leader | {"successEndsJob": True}, until_the_other_runs)

@@ -39,7 +39,7 @@ def rank_start(folder: Path) -> float:
         "role": "worker", "index": 0, "attempt": 0, "worldSize": 1, "agents": 1, "port": 29599,
         "leader": {"host": "127.0.0.1", "port": 29599},
         "ranks": [{"rank": 0, "localRank": 0, "env": {"FTJOB_RANK": "0"}}],
-        "identity": [], "rendezvous": None, "together": False, "outputs": "", "profiling": None,
+        "identity": [], "rendezvous": None, "outputs": "", "profiling": None,
     }  # fmt: skip
     env = os.environ | {
         "FTJOB_AGENT_CONFIG": json.dumps(config),

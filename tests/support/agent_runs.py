@@ -62,7 +62,6 @@ def plan(**changes: Any) -> dict[str, Any]:
         "leader": {"host": "127.0.0.1", "port": port},
         "ranks": [{"rank": 0, "localRank": 0, "env": {"FTJOB_RANK": "0"}}],
         "identity": [],
-        "together": True,
         "startTimeoutSeconds": 60,
         "contactTimeoutSeconds": 30,
         "outputs": "",

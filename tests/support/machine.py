@@ -59,7 +59,9 @@ class Life(RuleBasedStateMachine):
         self.lost: set[str] = set()
         """The pods whose node went, by UID: their ranks live on until they miss the others."""
         self.parted: dict[str, float] = {}
-        """By attempt, when the first of its agents ended or was lost: from then on the others miss it."""
+        """By attempt, from when on the agents on lost nodes have missed another one: those see each other."""
+        self.done: set[tuple[str, str]] = set()
+        """Attempt and name of the pods that have succeeded: nobody misses them."""
         self.gang = False
         """Whether the cluster knows gangs."""
         self.groups: dict[str, dict[str, Any]] = {}
@@ -119,13 +121,13 @@ class Life(RuleBasedStateMachine):
 
     def star(self, pod: dict[str, Any]) -> FakeStar:
         """Return the agents that a pod's agent belongs to."""
-        attempt = pod["metadata"]["labels"]["ftjob.dev/attempt"]
+        attempt = self.attempt_of(pod)
         return self.stars.setdefault(attempt, FakeStar(int(attempt)))
 
     def present(self) -> list[dict[str, Any]]:
         """Return the pods of the present attempt."""
         attempt = str(self.job.get("status", {}).get("podAttempt", 0))
-        return [p for p in self.pods.values() if p["metadata"]["labels"]["ftjob.dev/attempt"] == attempt]
+        return [p for p in self.pods.values() if self.attempt_of(p) == attempt]
 
     @staticmethod
     def state(pod: dict[str, Any]) -> dict[str, Any]:
@@ -149,6 +151,7 @@ class Life(RuleBasedStateMachine):
     def a_trainer_succeeds(self, choice: int) -> None:
         pod = self.living(choice)
         if pod is not None and not self.star(pod).is_halted:
+            self.done.add((self.attempt_of(pod), pod["metadata"]["name"]))
             self.move(pod, {"terminated": {"exitCode": 0, "message": success_message()}})
 
     @rule(choice=CHOICE, kind=st.sampled_from(["Exception", "Signal", "PeerLost", "Stopped", None]))
@@ -159,7 +162,11 @@ class Life(RuleBasedStateMachine):
             self.end(pod, kind)
 
     def part(self, pod: dict[str, Any]) -> None:
-        self.parted.setdefault(pod["metadata"]["labels"]["ftjob.dev/attempt"], self.now)
+        self.parted.setdefault(self.attempt_of(pod), self.now)
+
+    @staticmethod
+    def attempt_of(pod: dict[str, Any]) -> str:
+        return str(pod["metadata"]["labels"]["ftjob.dev/attempt"])
 
     def end(self, pod: dict[str, Any], kind: str | None) -> None:
         self.part(pod)
@@ -199,7 +206,7 @@ class Life(RuleBasedStateMachine):
             return
         star = self.star(pods[0])
         if star.go_on(self.now):
-            assert not self.alive_beside(pods[0]["metadata"]["labels"]["ftjob.dev/attempt"])
+            assert not self.alive_beside(self.attempt_of(pods[0]))
             status = self.job["status"]
             assert star.attempt <= status["attempt"], "intent comes before effect"
             lives = sum(star.lives - 1 for star in self.stars.values())
@@ -244,7 +251,8 @@ class Life(RuleBasedStateMachine):
             reason = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
             pod["status"]["conditions"] = [reason]
             self.lost.add(pod["metadata"]["uid"])
-            self.part(pod)
+            if self.misses_others(self.attempt_of(pod)):
+                self.part(pod)
             self.cache.see_pod(self.show(pod))
 
     @rule()
@@ -259,7 +267,8 @@ class Life(RuleBasedStateMachine):
         found = [p for p in self.pods.values() if "deletionTimestamp" in p["metadata"]]
         if found:
             pod = self.pods.pop(found[choice % len(found)]["metadata"]["name"])
-            self.part(pod)
+            if (self.attempt_of(pod), pod["metadata"]["name"]) not in self.done:
+                self.part(pod)
             if seen:
                 self.cache.see_pod_deleted(self.show(pod))
             else:
@@ -291,9 +300,12 @@ class Life(RuleBasedStateMachine):
         self.tell(decision)
         self.create(decision, refused)
         present = str(self.job["status"].get("podAttempt", 0))
+        some_are_lost = any(pod["metadata"]["uid"] in self.lost for pod in self.pods.values())
         for pod in self.pods.values():
-            mine = pod["metadata"]["labels"]["ftjob.dev/attempt"] == present
-            assert mine or "deletionTimestamp" in pod["metadata"], "every pod is wanted or goes"
+            mine = self.attempt_of(pod) == present
+            is_evidence = some_are_lost and (self.attempt_of(pod), pod["metadata"]["name"]) in self.done
+            going = "deletionTimestamp" in pod["metadata"]
+            assert mine or going or is_evidence, "every pod is wanted or goes"
         assert set(self.groups) <= {f"digits-{present}"}, "a group goes with its attempt"
 
     @rule(created=PLACE)
@@ -403,7 +415,7 @@ class Life(RuleBasedStateMachine):
                 self.cache.remember_existing(wanted, manifest["kind"], name)
                 continue
             assert name not in self.pods, "a plan never creates a pod that exists"
-            attempt = manifest["metadata"]["labels"]["ftjob.dev/attempt"]
+            attempt = self.attempt_of(manifest)
             assert not self.alive_beside(attempt), "two attempts never run at once"
             group = manifest["spec"].get("schedulingGroup", {}).get("podGroupName")
             assert group is None or group in self.groups, "a pod's group comes before it"
@@ -415,11 +427,19 @@ class Life(RuleBasedStateMachine):
         if decision.create:
             self.cache.clear_refusal(wanted)
 
+    def misses_others(self, attempt: str) -> bool:
+        """Whether the lost pods of an attempt are not all that it has; before all are there no rank runs."""
+        wanted = self.job["spec"]
+        total: int = wanted["workers"] + sum(role["replicas"] for role in wanted.get("roles", {}).values())
+        lost = [p for p in self.pods.values() if p["metadata"]["uid"] in self.lost]
+        left = {p["metadata"]["name"] for p in lost if self.attempt_of(p) == attempt}
+        return len(left | {name for other, name in self.done if other == attempt}) < total
+
     def alive_beside(self, attempt: str) -> list[str]:
         """Return the pods of other attempts whose ranks may live."""
         alive = []
         for name, pod in self.pods.items():
-            other = pod["metadata"]["labels"]["ftjob.dev/attempt"]
+            other = self.attempt_of(pod)
             missed = self.now - self.parted.get(other, self.now)
             is_fenced = pod["metadata"]["uid"] in self.lost and missed >= CONFIG.contact_timeout_seconds
             if other != attempt and "terminated" not in self.state(pod) and not is_fenced:

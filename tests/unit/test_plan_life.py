@@ -267,8 +267,8 @@ def test_a_pod_on_a_lost_node_holds_the_job_until_it_is_fenced() -> None:
     lost = pod(1).running().lost(NOW)
     assert life.see(pod(0).running(), lost, after=3).step is Step.RESTART
     ends = {0: life.now + 1}
-    assert life.see(lost, first_ends=ends, after=20).reason == "OldPodsTerminating"
-    began = life.see(lost, first_ends=ends, after=17)
+    assert life.see(lost, last_ends=ends, after=20).reason == "OldPodsTerminating"
+    began = life.see(lost, last_ends=ends, after=17)
     assert began.step is Step.START
     assert created(began) == ["digits-worker-1-0", "digits-worker-1-1"]
     assert began.delete == ()
@@ -289,8 +289,8 @@ def test_a_pod_that_was_told_to_end_before_its_node_was_lost_may_live_on(
     leaving = pod(1).running().deleting(NOW)
     assert life.see(pod(0).running().gone(), leaving, after=3).step is Step.RESTART
     lost = leaving.lost(NOW + 20)
-    assert life.see(lost, first_ends=ends, after=held - 4).reason == "OldPodsTerminating"
-    assert life.see(lost, first_ends=ends, after=2).step is Step.START
+    assert life.see(lost, last_ends=ends, after=held - 4).reason == "OldPodsTerminating"
+    assert life.see(lost, last_ends=ends, after=2).step is Step.START
 
 
 def test_a_worker_that_was_alone_on_a_lost_node_is_waited_for() -> None:
@@ -303,11 +303,49 @@ def test_a_worker_that_was_alone_on_a_lost_node_is_waited_for() -> None:
     assert life.see(after=1).step is Step.START
 
 
+def test_pods_on_lost_nodes_that_may_still_see_each_other_are_waited_for() -> None:
+    """Two nodes of one zone are cut off together: their ranks train on, and miss nobody."""
+    life = Life(TWO.running())
+    both = pod(0).running().lost(NOW), pod(1).running().lost(NOW)
+    assert life.see(*both, after=3).step is Step.RESTART
+    held = life.see(*both, after=3600)
+    assert held.reason == "OldPodsTerminating"
+    assert "delete it from the cluster" in held.message
+    assert life.see(both[0], last_ends={0: life.now + 10}, after=40).reason == "OldPodsTerminating"
+    assert life.see(both[0], last_ends={0: life.now - 30}, after=6).step is Step.START
+
+
+def test_a_worker_that_has_succeeded_is_not_missed_on_a_lost_node() -> None:
+    life = Life(TWO.running())
+    done, lost = pod(0).running().succeeded(), pod(1).running().lost(NOW)
+    assert deleted(life.see(done, lost, after=3)) == [], "it is the evidence, even for another operator"
+    held = life.see(done, lost, after=3600)
+    assert (held.reason, held.delete) == ("OldPodsTerminating", ())
+    assert deleted(life.see(done, after=1)) == ["digits-worker-0-0"]
+    assert life.see(after=1).step is Step.START
+
+
+@pytest.mark.parametrize(
+    ("least", "index", "is_fenced"),
+    [(1, 0, False), (2, 0, True), (1, 1, True)],
+    ids=["leader, enough alone", "leader, too few", "another worker"],
+)
+def test_a_lost_leader_of_an_elastic_job_may_go_on_with_few(least: int, index: int, is_fenced: bool) -> None:
+    bounds = {"minWorkers": least, "maxWorkers": 4}
+    life = Life(job().strategy("Torchrun").workers(2).with_spec(elastic=bounds).running())
+    lost = pod(index).running().lost(NOW)
+    assert life.see(lost, pod(1 - index).running().gone(), after=3).step is Step.RESTART
+    ends = {0: NOW + 10}
+    assert life.see(lost, last_ends=ends, after=20).reason == "OldPodsTerminating"
+    then = life.see(lost, last_ends=ends, after=60)
+    assert (then.step is Step.START) is is_fenced, then
+
+
 def test_a_pod_that_ends_slowly_on_a_healthy_node_is_not_fenced() -> None:
     life = Life(TWO.running())
     slow = pod(1).running().deleting()
     life.see(pod(0).running().gone(), slow)
-    assert life.see(slow, first_ends={0: NOW}, after=3600).reason == "OldPodsTerminating"
+    assert life.see(slow, last_ends={0: NOW}, after=3600).reason == "OldPodsTerminating"
 
 
 # -- suspend --------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ class _Family:
     refused_generation: int = 0
     refused_times: int = 0
     report: LeaderReport | None = None
-    first_ends: dict[int, float] = field(default_factory=dict)
+    last_ends: dict[int, float] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -126,8 +126,8 @@ class Cache:
             pod = replace(pod, deleting_seen=old.deleting_seen)
         if old is not None and old.is_lost and pod.is_lost:
             pod = replace(pod, lost_seen=old.lost_seen)
-        if pod.is_over and not pod.succeeded:
-            family.first_ends.setdefault(pod.attempt, self._clock())
+        if pod.is_over and not pod.succeeded and (old is None or not old.is_over):
+            family.last_ends[pod.attempt] = self._clock()
         family.pods[pod.uid] = pod
         # Where a pod runs matters when something else about it changes.
         if old is not None and replace(old, node=pod.node, ip=pod.ip) == pod:
@@ -149,8 +149,8 @@ class Cache:
         family = self._families.get(place[3])
         if family is None or uid not in family.pods:
             return None
-        if not family.pods[uid].succeeded:
-            family.first_ends.setdefault(family.pods[uid].attempt, self._clock())
+        if not family.pods[uid].is_over:
+            family.last_ends[family.pods[uid].attempt] = self._clock()
         job = self._jobs.get(family.key)
         if uid in self._dismissed or job is None or job.uid != place[3]:
             del family.pods[uid]
@@ -274,7 +274,7 @@ class Cache:
             served=self.served,
             refusal=family.refusal,
             report=family.report,
-            first_ends=dict(family.first_ends),
+            last_ends=dict(family.last_ends),
         )
 
     def known(self, resource: Resource) -> dict[str, tuple[str, str, str]]:
@@ -361,8 +361,8 @@ class Cache:
         ]:
             del family.pods[uid]
         present = {status.pod_attempt, *(pod.attempt for pod in family.pods.values())}
-        for attempt in [attempt for attempt in family.first_ends if attempt not in present]:
-            del family.first_ends[attempt]
+        for attempt in [attempt for attempt in family.last_ends if attempt not in present]:
+            del family.last_ends[attempt]
 
     def _bury(self, uid: str) -> None:
         """Remember that an object is gone: the answer to an earlier write may still be on its way."""

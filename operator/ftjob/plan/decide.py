@@ -13,7 +13,16 @@ from ftjob.plan import in_place
 from ftjob.plan.decision import Plan, Step
 from ftjob.plan.elastic import REPLACED, counted, present_pods, replacements
 from ftjob.plan.elastic import has_succeeded as elastic_success
-from ftjob.plan.ending import after_failures, end_of_attempt, give_up, may_still_run, refs, to_clean
+from ftjob.plan.ending import (
+    after_failures,
+    end_of_attempt,
+    give_up,
+    may_still_run,
+    misses_others,
+    refs,
+    to_clean,
+    to_replace,
+)
 from ftjob.plan.gang import arrange
 from ftjob.plan.kueue import impossible, wait_in_queue, with_workload
 from ftjob.plan.layout import cluster_layout
@@ -77,7 +86,7 @@ def _decide(job: Job, observed: Observed, *, now: float, config: Config) -> Plan
     assert job.spec is not None
     pods = tuple(pod for pod in observed.pods if pod.attempt == job.status.pod_attempt)
     if job.spec.suspend:
-        return Plan(Step.SUSPEND, delete=refs(observed.pods))
+        return Plan(Step.SUSPEND, delete=to_replace(observed.pods))
     late = _is_late(job, now)
     if late:
         return _with_limits(give_up(job, observed.pods, DEADLINE, late), job, now)
@@ -214,15 +223,16 @@ def _wait_to_begin(
             message="waits for the pods of a start that was taken back to end",
             next_look=LOOK_AGAIN_SECONDS,
         )
-    agents = len(cluster_layout(job, job.status.pod_attempt).workers)
-    older = [pod for pod in observed.pods if pod.attempt < job.status.pod_attempt]
-    alive = [p for p in older if may_still_run(job, p, observed, config, agents=agents, now=now)]
-    if alive or refs(older):
-        lost = [pod for pod in alive if pod.is_lost]
+    older = tuple(pod for pod in observed.pods if pod.attempt < job.status.pod_attempt)
+    alive = tuple(pod for pod in older if may_still_run(job, pod, observed, config, now=now))
+    useless = to_replace(older) if alive else refs(older)
+    if alive or useless:
         message = f"waits for the pods of the last attempt to end: {_some(pod.name for pod in alive)}"
-        if lost and agents < 2:
-            message += f"; node {lost[0].node} does not answer: bring it back, or delete it from the cluster"
-        return Plan(step, delete=refs(older), reason=OLD_PODS, message=message, next_look=LOOK_AGAIN_SECONDS)
+        held = [p for p in alive if p.is_lost and not misses_others(job, p.attempt, observed)]
+        if held:
+            nodes = _some({pod.node or "" for pod in held})
+            message += f"; no answer from {nodes}: bring the node back, or delete it from the cluster"
+        return Plan(step, delete=useless, reason=OLD_PODS, message=message, next_look=LOOK_AGAIN_SECONDS)
     left = unix(job.status.next_restart_time) - now if job.status.next_restart_time else 0.0
     if left > 0:
         return Plan(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ftjob.api.defaults import grace_seconds, template_of
 from ftjob.api.spec import CleanPods
 from ftjob.plan.decision import Plan, PodRef, Step
+from ftjob.plan.layout import cluster_layout
 from ftjob.plan.outcome import CULPRIT_SECONDS, EVIDENCE_SECONDS, End, first_failure, sentence
 from ftjob.plan.restart import judge
 from ftjob.plan.times import unix
@@ -54,7 +55,7 @@ def end_of_attempt(job: Job, end: End, pods: tuple[PodState, ...], *, now: float
         message += f" ({verdict.why})"
     return Plan(
         Step.RESTART if verdict.again else Step.FAIL,
-        delete=refs(pods) if verdict.again else to_clean(job, pods),
+        delete=to_replace(pods) if verdict.again else to_clean(job, pods),
         reason=failure.reason,
         message=message,
         failure=failure,
@@ -66,8 +67,8 @@ def end_of_attempt(job: Job, end: End, pods: tuple[PodState, ...], *, now: float
 
 def give_up(job: Job, pods: tuple[PodState, ...], reason: str, message: str) -> Plan:
     """Fail a job whose pods may all be well; what still runs is stopped whatever ``cleanPods`` says."""
-    stopped = tuple(pod for pod in pods if not pod.is_over)
-    every = {ref.uid: ref for ref in (*refs(stopped), *to_clean(job, pods))}
+    useless = tuple(pod for pod in pods if not pod.is_over or pod.attempt != job.status.pod_attempt)
+    every = {ref.uid: ref for ref in (*refs(useless), *to_clean(job, pods))}
     return Plan(Step.FAIL, delete=tuple(every.values()), reason=reason, message=message)
 
 
@@ -79,25 +80,42 @@ def progressed(status: JobStatus, now: float) -> bool:
     return status.running_time is not None and now - unix(status.running_time) >= LONG_RUN_SECONDS
 
 
-def may_still_run(
-    job: Job, pod: PodState, observed: Observed, config: Config, *, agents: int, now: float
-) -> bool:
+def may_still_run(job: Job, pod: PodState, observed: Observed, config: Config, *, now: float) -> bool:
     """Whether ranks of an earlier attempt's pod may still be alive.
 
-    A pod on a lost node stays until the node comes back. Its ranks are dead all the same once the agents
-    have been without each other for the contact time: then it is fenced. Where the pod was told to end
-    before its node was lost, they have its grace period, whoever they miss. A pod that was alone has nobody
-    to miss, and has to be waited for.
+    A pod on a lost node stays until the node comes back. Its ranks are dead all the same once its agent has
+    missed another one for the contact time: then it is fenced. Where the pod was told to end before its node
+    was lost, they have its grace period, whoever they miss. Where nobody is missed, it has to be waited for.
     """
     if pod.is_over:
         return False
-    if not pod.is_lost or agents < 2:
+    if not pod.is_lost or not misses_others(job, pod.attempt, observed):
         return True
-    dead = observed.first_ends.get(pod.attempt, pod.lost_seen) + config.contact_timeout_seconds
+    dead = observed.last_ends.get(pod.attempt, pod.lost_seen) + config.contact_timeout_seconds
     if pod.deleting_seen < pod.lost_seen:
         assert job.spec is not None
         dead = max(dead, pod.deleting_seen + grace_seconds(template_of(job.spec, pod.role)))
     return now < dead + FENCE_MARGIN_SECONDS
+
+
+def misses_others(job: Job, attempt: int, observed: Observed) -> bool:
+    """Whether the pods of an attempt that are on lost nodes can't go on by themselves.
+
+    They may all be well, and still see each other: nodes can be cut off together. A worker that has succeeded
+    is not missed. An elastic job ends with its leader, which goes on with as few as ``minWorkers``.
+    """
+    assert job.spec is not None
+    left = [p for p in observed.pods if p.attempt == attempt and (p.is_lost or p.succeeded)]
+    layout = cluster_layout(job, attempt)
+    if job.spec.elastic is None:
+        return len(left) < len(layout.workers)
+    return len(left) < job.spec.elastic.min_workers or layout.leader.place not in {pod.place for pod in left}
+
+
+def to_replace(pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:
+    """Return the pods that go before another attempt; while some are lost, not those that nobody misses."""
+    some_are_lost = any(pod.is_lost for pod in pods)
+    return refs(pod for pod in pods if not (some_are_lost and pod.succeeded))
 
 
 def to_clean(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:

@@ -17,7 +17,7 @@ from ftjob.api.status import Phase
 from ftjob.plan import prebuilt
 from ftjob.plan.admission import finish, give_back, is_evicted, say_ready
 from ftjob.plan.decision import Lookup, Plan, StatusPatch, Step
-from ftjob.plan.ending import refs
+from ftjob.plan.ending import to_replace
 from ftjob.plan.gang import gang_problem, gang_size
 from ftjob.plan.workload import (
     assignments,
@@ -81,7 +81,7 @@ def wait_in_queue(job: Job, observed: Observed, *, config: Config) -> Plan | Non
         return None
     workload = workload_of(job, observed)
     reason, message = _words(job, workload, observed)
-    waits = Plan(Step.QUEUE, delete=refs(observed.pods), reason=reason, message=message)
+    waits = Plan(Step.QUEUE, delete=to_replace(observed.pods), reason=reason, message=message)
     # Between attempts a job waits for other things, and its new pods wait for what has to be read.
     fresh = job.status.start_time is None or job.status.phase is Phase.QUEUED
     if workload is not None and fresh and job.prebuilt_workload:

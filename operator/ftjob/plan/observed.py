@@ -248,8 +248,8 @@ class Observed:
     """(apiVersion, kind) of what the API server serves beside what every one does."""
     refusal: Refusal | None = None
     report: LeaderReport | None = None
-    first_ends: Mapping[int, float] = field(default_factory=dict)
-    """By attempt, the Unix time at which the operator saw the first of its pods end without success."""
+    last_ends: Mapping[int, float] = field(default_factory=dict)
+    """By attempt, the Unix time at which the operator saw the last of its pods end without success."""
 
 
 def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = False) -> PodState:

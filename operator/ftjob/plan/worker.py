@@ -109,7 +109,6 @@ def build_worker(
         ),
         "unlessSet": list(strategy.unless_set),
         "rendezvous": strategy.rendezvous(layout) if is_leader else None,
-        "together": strategy.together,
         "successEndsJob": is_leader and success_of(spec) is not SuccessPolicy.ALL_WORKERS,
         "stopGraceSeconds": _stop_grace(template_of(spec, worker.role)),
         "startTimeoutSeconds": spec.scheduling.timeout_seconds or config.start_timeout_seconds,

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.agent_runs import wait_for
 from support.cluster import CONTEXT, Cluster, conditions, pods_of
 from support.scenario import HEARTBEATS, delete_and_look, history, scenario
 
@@ -102,6 +103,7 @@ def test_a_job_goes_on_elsewhere_and_never_twice_at_once(cluster: Cluster, loss:
     cluster.until("ftj", name, "{.status.phase}=Running")
     assert {pod["spec"]["nodeName"] for pod in pods_of(cluster, name)} == {"ftjob-worker", LOST}
     folder = cluster.outputs_of(cluster.get("ftj", name))
+    wait_for(lambda: len(list(folder.glob("beats-0-*"))) == 2, "ranks: before agents meet there are none")
     with history(cluster, name) as seen, loss():
         kubectl("wait", "--for=condition=Ready=Unknown", f"node/{LOST}", "--timeout=180s")
         lost = not_ready_since()

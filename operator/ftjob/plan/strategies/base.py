@@ -49,8 +49,6 @@ class Strategy(ABC):
     """How the workers of a job cooperate."""
 
     name: ClassVar[StrategyName]
-    together: ClassVar[bool] = True
-    """Whether no rank may start before all agents have reported."""
     unless_set: ClassVar[tuple[str, ...]] = ()
     """Variables of which none is set where the container has any: the platform knows better."""
 

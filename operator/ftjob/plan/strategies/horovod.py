@@ -38,7 +38,6 @@ class Horovod(Strategy):
     """Ranks that all-reduce by Horovod."""
 
     name: ClassVar[StrategyName] = StrategyName.HOROVOD
-    together: ClassVar[bool] = True  # clients give up on an absent store after three tries
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return Horovod's identity variables and the address of its store."""

@@ -17,7 +17,6 @@ class Mirrored(Strategy):
     """Replicas inside one process; workers, if several, know nothing of each other."""
 
     name: ClassVar[StrategyName] = StrategyName.MIRRORED
-    together: ClassVar[bool] = False
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return nothing: TensorFlow finds the pod's devices by itself."""

@@ -17,7 +17,6 @@ class Plain(Strategy):
     """Independent workers, as an Indexed Job's pods."""
 
     name: ClassVar[StrategyName] = StrategyName.PLAIN
-    together: ClassVar[bool] = False
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return the index under the name that Indexed Jobs use (Kubernetes batch/v1)."""
