@@ -128,11 +128,11 @@ def test_with_election_the_new_operator_comes_first_without_it_the_old_one_goes_
     assert operator("leaderElection.enabled=false")["spec"]["strategy"] == {"type": "Recreate"}
 
 
-def test_the_operator_leaves_a_lost_node_as_soon_as_its_jobs_do() -> None:
+def test_the_operator_leaves_a_lost_node_before_its_jobs_do() -> None:
     borne = operator()["spec"]["template"]["spec"]["tolerations"]
     assert {(t["key"], t["tolerationSeconds"]) for t in borne} == {
-        ("node.kubernetes.io/not-ready", 5),
-        ("node.kubernetes.io/unreachable", 5),
+        ("node.kubernetes.io/not-ready", 0),
+        ("node.kubernetes.io/unreachable", 0),
     }
 
 
