@@ -21,8 +21,10 @@ from ftjob_agent.star import (
     WAITING,
     Key,
     Member,
+    NotYetError,
     RefusedError,
     Star,
+    hold_seconds,
     stopped,
 )
 
@@ -34,6 +36,8 @@ ENOUGH_SECONDS = 10.0
 """How long the start waits for the other agents that are wanted, once there are enough."""
 SETTLE_SECONDS = 3.0
 """How long newcomers wait for others: two that come together should cost one change."""
+KILL_SECONDS = 1.5
+"""How long it may take until ranks are dead once their agent ends them without a grace period."""
 FRUITLESS_CHANGES = 3
 """So many times ranks may blame a lost peer, one after the other, while every agent stays."""
 
@@ -61,6 +65,9 @@ class ElasticStar(Star):
         self.own_key: Key = (config.role, config.index)
         self.processes = len(config.ranks)
         self._bounds = bounds
+        # Others begin in its place, so it has to be dead: it counts from an answer that it may have got after
+        # its last report, and kills its ranks some time later.
+        self.lost_after = config.contact_timeout + hold_seconds(config) + KILL_SECONDS
         self._orders: Orders = {}
         self._enough_since: Optional[float] = None
         self._is_finishing = False
@@ -122,7 +129,7 @@ class ElasticStar(Star):
         if life in self._replaced:
             raise RefusedError(f"another agent is {key[0]}-{key[1]} by now")
         if self._is_present(member, now) and RUNNING in member.slots.values():
-            raise RefusedError(f"the agent that was {key[0]}-{key[1]} before still has ranks")
+            raise NotYetError(f"the agent that was {key[0]}-{key[1]} before still has ranks")
         self._replaced.add(member.life)
 
     def _judge(self, key: Key, member: Member, now: float) -> None:

@@ -13,7 +13,7 @@ from ftjob_agent.config import Config, ConfigError
 from ftjob_agent.in_place import InPlaceStar
 from ftjob_agent.loop import Loop, Timer
 from ftjob_agent.server import HttpError, Request, Server, listen
-from ftjob_agent.star import STOP, Key, RefusedError, Star, hold_seconds
+from ftjob_agent.star import STOP, WAIT, Key, NotYetError, RefusedError, Star, hold_seconds
 from ftjob_agent.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -219,6 +219,10 @@ class Leader:
             raise HttpError(409, f"{key[0]}-{key[1]} is the leader itself")
         try:
             is_news = self.star.report(key, data, time.monotonic())
+        except NotYetError:
+            answer = {**self.star.answer(key), "command": WAIT, "slots": []}
+            self._loop.call_at(time.monotonic() + self._hold, lambda: request.reply(answer))
+            return
         except RefusedError as error:
             raise HttpError(409, str(error)) from None
         except (TypeError, ValueError, KeyError, AttributeError) as error:

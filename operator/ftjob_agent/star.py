@@ -31,6 +31,10 @@ class RefusedError(Exception):
     """A report that can't be true; the text says why."""
 
 
+class NotYetError(RefusedError):
+    """A report of an agent that has to wait until another one is gone."""
+
+
 @dataclass
 class Member:
     """The last report of one agent."""
@@ -85,6 +89,8 @@ class Star:
         self.stacks_asked = 0
         """The order by which agents are to tell their ranks' stacks; 0 while they need not."""
         self._watchdog = ""
+        self.lost_after = config.contact_timeout
+        """Seconds of silence after which an agent counts as lost."""
 
     def report(self, key: Key, data: dict[str, Any], now: float) -> bool:
         """Take in a report; return whether the agent's state is news."""
@@ -174,11 +180,7 @@ class Star:
 
     def next_look(self, now: float) -> float:
         """Return when `lost` may change without a report."""
-        limits = [
-            member.heard + self._config.contact_timeout
-            for member in self.members.values()
-            if not member.has_ended
-        ]
+        limits = [member.heard + self.lost_after for member in self.members.values() if not member.has_ended]
         if self.command == WAIT:
             limits.append(self.start_deadline)
         return min((limit for limit in limits if limit > now), default=now + 60)
@@ -262,7 +264,7 @@ class Star:
 
     def is_lost(self, member: Member, now: float) -> bool:
         """Whether an agent has been silent for so long that it has killed its ranks."""
-        return now - member.heard >= self._config.contact_timeout
+        return now - member.heard >= self.lost_after
 
     def _absent(self, now: float) -> str:
         config = self._config

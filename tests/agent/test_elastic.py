@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,21 @@ if os.environ['GENERATION'] == '0':
     wait_for_place(heir, "1/2")
     (runs[0].folder.parent / "done").touch()
     assert [runs[0].wait(), heir.wait()] == [0, 0]
+
+
+def test_an_heir_waits_for_as_long_as_the_other_has_ranks(agents: Agents) -> None:
+    """The operator took the first one for lost, since its kubelet is, though its ranks train on."""
+    port = free_port()
+    runs = [agents.script(worker(index, port, contactTimeoutSeconds=3), UNTIL_DONE) for index in range(2)]
+    wait_for_place(runs[1], "1/2")
+    heir = agents.script(worker(1, port, contactTimeoutSeconds=3, startTimeoutSeconds=1.5), UNTIL_DONE)
+    asked = time.monotonic() + 5
+    wait_for(lambda: time.monotonic() > asked or heir.process.poll() is not None, "five seconds")
+    assert heir.process.poll() is None, heir.failure
+    runs[1].terminate()
+    wait_for_place(heir, "1/2")
+    (runs[0].folder.parent / "done").touch()
+    assert [run.wait() for run in (runs[0], heir)] == [0, 0]
 
 
 def test_a_rank_that_fails_by_itself_ends_its_agent_alone(agents: Agents) -> None:

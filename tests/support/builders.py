@@ -147,6 +147,12 @@ class PodBuilder:
         said["failure"]["type"] = "JobSucceeded"
         return self._ended(143, "Error", json.dumps(said), NOW)
 
+    def absent_peers(self) -> PodBuilder:
+        """End the pod as its agent does when it has found nobody."""
+        said = json.loads(agent_message(kind="Config", exit_code=2))
+        said["failure"]["type"] = "PeersAbsent"
+        return self._ended(2, "Error", json.dumps(said), NOW)
+
     def _ended(self, exit_code: int, reason: str, said: str, seen: float) -> PodBuilder:
         end = Terminated(exit_code, reason, parse_termination_message(said), seen)
         return self._with(running=False, terminated=end)

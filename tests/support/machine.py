@@ -430,10 +430,14 @@ class Life(RuleBasedStateMachine):
     def misses_others(self, attempt: str) -> bool:
         """Whether the lost pods of an attempt are not all that it has; before all are there no rank runs."""
         wanted = self.job["spec"]
-        total: int = wanted["workers"] + sum(role["replicas"] for role in wanted.get("roles", {}).values())
+        roles = {role: found["replicas"] for role, found in wanted.get("roles", {}).items()}
         lost = [p for p in self.pods.values() if p["metadata"]["uid"] in self.lost]
         left = {p["metadata"]["name"] for p in lost if self.attempt_of(p) == attempt}
-        return len(left | {name for other, name in self.done if other == attempt}) < total
+        if f"digits-{'chief' if roles.get('chief') else 'worker'}-{attempt}-0" not in left:
+            return True  # the leader outlives all whom it hears
+        left |= {name for other, name in self.done if other == attempt}
+        total: int = wanted["workers"] + sum(roles.values())
+        return len(left) < total
 
     def alive_beside(self, attempt: str) -> list[str]:
         """Return the pods of other attempts whose ranks may live."""

@@ -204,9 +204,22 @@ def test_before_it_runs_a_lost_worker_ends_the_attempt_as_in_any_job() -> None:
 def test_it_succeeds_with_its_leader_when_none_of_the_others_runs() -> None:
     before = elastic(4).running()
     ended = [pod(0).succeeded(), pod(1).succeeded()]
-    assert decide(before, observed(*ended, pod(2).released(), pod(3))).step is Step.CONTINUE
+    assert decide(before, observed(*ended, pod(2).released(), pod(3).running())).step is Step.CONTINUE
     assert decide(before, observed(*ended, pod(2).released(), stopped(3))).step is Step.SUCCEED
     assert decide(before, observed(*ended)).step is Step.SUCCEED
+
+
+@pytest.mark.parametrize(
+    ("late", "goes"),
+    [(pod(2), [P[2]]), (pod(2).running().lost(), []), (pod(2).running().absent_peers(), [])],
+    ids=["could not be placed", "lost", "found nobody"],
+)
+def test_who_had_no_part_in_the_training_does_not_hold_up_its_success(
+    late: PodBuilder, goes: list[str]
+) -> None:
+    seen = observed(pod(0).succeeded(), pod(1).succeeded(), late)
+    decision = decide(elastic().clean_pods("None").running(), seen)
+    assert (decision.step, deleted(decision)) == (Step.SUCCEED, goes)
 
 
 def test_nobody_joins_when_the_leader_has_succeeded() -> None:

@@ -178,6 +178,8 @@ def test_the_admission_is_given_back_when_no_pod_is_left(reason: str, again: str
     evicted = workload(condition("Evicted", reason=reason, message="words"), condition("PodsReady"))
     wanted = queued().started().with_status(phase=Phase.QUEUED, attempt=1, pod_attempt=1)
     assert decide(wanted, observed(pod(0).deleting(), served=SERVED, workloads=(evicted,))).report is None
+    lost = pod(0).running().lost()  # may stay for ever
+    assert decide(wanted, observed(lost, served=SERVED, workloads=(evicted,))).report is not None
     report = decide(wanted, observed(served=SERVED, workloads=(evicted,))).report
     assert report is not None
     assert (report.name, report.resource_version) == (NAME, "7")

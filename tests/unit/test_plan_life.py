@@ -276,8 +276,8 @@ def test_a_pod_on_a_lost_node_holds_the_job_until_it_is_fenced() -> None:
 
 @pytest.mark.parametrize(
     ("grace", "ends", "held"),
-    [(30, {0: NOW}, 35), (30, {}, 55), (600, {0: NOW}, 605)],
-    ids=["others have ended", "others live", "long grace period"],
+    [(30, {0: NOW}, 35), (30, {}, 55), (600, {0: NOW}, 605), (600, {0: NOW + 20}, 625)],
+    ids=["others have ended", "others live", "long grace period", "of its peers too"],
 )
 def test_a_pod_that_was_told_to_end_before_its_node_was_lost_may_live_on(
     grace: int, ends: dict[int, float], held: float
@@ -315,14 +315,35 @@ def test_pods_on_lost_nodes_that_may_still_see_each_other_are_waited_for() -> No
     assert life.see(both[0], last_ends={0: life.now - 30}, after=6).step is Step.START
 
 
-def test_a_worker_that_has_succeeded_is_not_missed_on_a_lost_node() -> None:
+def test_a_leader_that_has_succeeded_is_missed_by_those_on_lost_nodes() -> None:
+    """It stays until all others have ended, as far as it hears of them."""
     life = Life(TWO.running())
     done, lost = pod(0).running().succeeded(), pod(1).running().lost(NOW)
+    assert life.see(done, lost, after=3).step is Step.RESTART
+    ends = {0: NOW + 31}
+    assert life.see(done, lost, last_ends=ends, after=60).reason == "OldPodsTerminating"
+    assert deleted(life.see(done, lost, last_ends=ends, after=4)) == ["digits-worker-0-0"]
+    assert life.see(lost, last_ends=ends, after=1).step is Step.START
+
+
+def test_a_worker_that_has_succeeded_is_not_missed_on_a_lost_node() -> None:
+    life = Life(TWO.running())
+    lost, done = pod(0).running().lost(NOW), pod(1).running().succeeded()
     assert deleted(life.see(done, lost, after=3)) == [], "it is the evidence, even for another operator"
     held = life.see(done, lost, after=3600)
     assert (held.reason, held.delete) == ("OldPodsTerminating", ())
-    assert deleted(life.see(done, after=1)) == ["digits-worker-0-0"]
+    assert life.see(lost, after=3600).reason == "OldPodsTerminating", "whoever deleted the other one"
+    assert deleted(life.see(done, after=1)) == ["digits-worker-0-1"]
     assert life.see(after=1).step is Step.START
+    assert life.job.status.restarts.succeeded == {"0": 1}
+
+
+def test_a_success_counts_though_its_pod_was_deleted_before_the_loss() -> None:
+    life = Life(TWO.running())
+    life.see(pod(0).running(), pod(1).succeeded())
+    lost = pod(0).running().lost(NOW)
+    assert life.see(lost, after=3).step is Step.RESTART
+    assert life.see(lost, after=3600).reason == "OldPodsTerminating"
 
 
 @pytest.mark.parametrize(
@@ -336,8 +357,8 @@ def test_a_lost_leader_of_an_elastic_job_may_go_on_with_few(least: int, index: i
     lost = pod(index).running().lost(NOW)
     assert life.see(lost, pod(1 - index).running().gone(), after=3).step is Step.RESTART
     ends = {0: NOW + 10}
-    assert life.see(lost, last_ends=ends, after=20).reason == "OldPodsTerminating"
-    then = life.see(lost, last_ends=ends, after=60)
+    assert life.see(lost, last_ends=ends, after=48).reason == "OldPodsTerminating", "until 52 s"
+    then = life.see(lost, last_ends=ends, after=2)
     assert (then.step is Step.START) is is_fenced, then
 
 

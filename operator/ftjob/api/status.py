@@ -91,6 +91,13 @@ class Restarts(StatusModel):
             "pods."
         ),
     ] = None
+    succeeded: Annotated[
+        dict[str, int] | None,
+        Field(
+            description="How many workers of the last attempt, by podAttempt, had succeeded when it ended: "
+            "its pods on lost nodes do not miss them."
+        ),
+    ] = None
 
 
 class RoleStatus(StatusModel):

@@ -126,7 +126,7 @@ class Cache:
             pod = replace(pod, deleting_seen=old.deleting_seen)
         if old is not None and old.is_lost and pod.is_lost:
             pod = replace(pod, lost_seen=old.lost_seen)
-        if pod.is_over and not pod.succeeded and (old is None or not old.is_over):
+        if pod.is_over and (old is None or not old.is_over):
             family.last_ends[pod.attempt] = self._clock()
         family.pods[pod.uid] = pod
         # Where a pod runs matters when something else about it changes.

@@ -216,11 +216,12 @@ def _wait_to_begin(
     step = Step.WAIT if job.status.start_time is None else Step.HOLD
     taken_back = [pod for pod in pods if not pod.gone]
     if taken_back:
+        names = _some(f"{pod.name} on {pod.node}" if pod.is_lost else pod.name for pod in taken_back)
         return Plan(
             step,
             delete=refs(taken_back),
             reason=TAKING_BACK,
-            message="waits for the pods of a start that was taken back to end",
+            message=f"waits for the pods of a start that was taken back to end: {names}",
             next_look=LOOK_AGAIN_SECONDS,
         )
     older = tuple(pod for pod in observed.pods if pod.attempt < job.status.pod_attempt)
@@ -252,7 +253,8 @@ def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: flo
     every, pods = pods, present_pods(job, pods)
     done = succeeded_places(status, pods)
     if has_succeeded(layout, done, pods):
-        return Plan(Step.SUCCEED, delete=(*older, *_surplus(every, pods), *to_clean(job, pods)))
+        useless = (*_surplus(every, pods), *_latecomers(job, pods), *to_clean(job, pods))
+        return Plan(Step.SUCCEED, delete=(*older, *{ref.uid: ref for ref in useless}.values()))
     changes = replacements(job, layout, pods, done, now=now)
     present = {pod.name for pod in pods}
     absent = [w for w in layout.workers if w.name not in present and w.place not in done]
@@ -353,6 +355,12 @@ def _with_changes(
         replacements=changes,
         next_look=min(looks, default=None),
     )
+
+
+def _latecomers(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:
+    """Return the pods of an elastic job that would start when all is over, whatever ``cleanPods`` says."""
+    assert job.spec is not None
+    return refs(pod for pod in pods if job.spec.elastic is not None and not pod.is_over and not pod.running)
 
 
 def _surplus(every: tuple[PodState, ...], wanted: tuple[PodState, ...]) -> tuple[PodRef, ...]:

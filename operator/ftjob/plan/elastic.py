@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 OWN_FAILURES = frozenset({"Exception", "Exit", "Signal", "Config"})
 KILLED = 137
 REPLACED = "WorkerReplaced"
+PEERS_ABSENT = "PeersAbsent"
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,19 @@ def failed_by_itself(pod: PodState) -> bool:
 def has_succeeded(layout: Layout, pods: tuple[PodState, ...], done: frozenset[Place]) -> bool:
     """Whether the leader has succeeded, and of the others none still runs and none has failed by itself.
 
-    The leader's agent stays until all others have ended; who was lost or came late did not miss anything.
+    The leader's agent stays until all others have ended that it knows; who was lost, could not be placed or
+    came too late did not miss anything.
     """
     others = [pod for pod in pods if pod.place not in done]
-    return layout.leader.place in done and all(p.is_over and not failed_by_itself(p) for p in others)
+    ended = all(pod.is_over or pod.is_lost or not pod.running for pod in others)
+    return ended and layout.leader.place in done and not any(_has_spoilt(pod) for pod in others)
+
+
+def _has_spoilt(pod: PodState) -> bool:
+    """Whether a worker failed that had a part in the training."""
+    message = pod.terminated.message if pod.terminated is not None else None
+    kind = message.failure.type if message is not None and message.failure is not None else ""
+    return failed_by_itself(pod) and kind != PEERS_ABSENT
 
 
 def replacements(
@@ -128,7 +138,7 @@ def replacements(
     if any(pod.place == layout.leader.place for pod in lost) or running < elastic.min_workers:
         return None
     if layout.leader.place in done:
-        return None if any(failed_by_itself(pod) for pod in lost) else Replacements(counts)
+        return None if any(_has_spoilt(pod) for pod in lost) else Replacements(counts)
     failures: list[Failure] = []
     said: list[str] = []
     waits: list[float] = []

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LONG_RUN_SECONDS = 600.0
 """An attempt that ran so long has got somewhere, also where nobody counts steps."""
 FENCE_MARGIN_SECONDS = 5.0
+ELASTIC_MARGIN_SECONDS = 12.0
+"""The leader of an elastic job takes an agent for lost when its ranks are dead: seven seconds later."""
 
 
 def after_failures(job: Job, pods: tuple[PodState, ...], failed: list[PodState], *, now: float) -> Plan:
@@ -84,32 +86,36 @@ def may_still_run(job: Job, pod: PodState, observed: Observed, config: Config, *
     """Whether ranks of an earlier attempt's pod may still be alive.
 
     A pod on a lost node stays until the node comes back. Its ranks are dead all the same once its agent has
-    missed another one for the contact time: then it is fenced. Where the pod was told to end before its node
-    was lost, they have its grace period, whoever they miss. Where nobody is missed, it has to be waited for.
+    missed another one for the contact time: then it is fenced. Ranks that were told to end, by the kubelet or
+    because a peer was, have the pod's grace period. Where nobody is missed, the pod has to be waited for.
     """
     if pod.is_over:
         return False
     if not pod.is_lost or not misses_others(job, pod.attempt, observed):
         return True
-    dead = observed.last_ends.get(pod.attempt, pod.lost_seen) + config.contact_timeout_seconds
-    if pod.deleting_seen < pod.lost_seen:
-        assert job.spec is not None
-        dead = max(dead, pod.deleting_seen + grace_seconds(template_of(job.spec, pod.role)))
-    return now < dead + FENCE_MARGIN_SECONDS
+    assert job.spec is not None
+    grace = grace_seconds(template_of(job.spec, pod.role))
+    missed = observed.last_ends.get(pod.attempt, pod.lost_seen) + max(config.contact_timeout_seconds, grace)
+    margin = FENCE_MARGIN_SECONDS if job.spec.elastic is None else ELASTIC_MARGIN_SECONDS
+    return now < max(missed, pod.deleting_seen + grace) + margin
 
 
 def misses_others(job: Job, attempt: int, observed: Observed) -> bool:
     """Whether the pods of an attempt that are on lost nodes can't go on by themselves.
 
     They may all be well, and still see each other: nodes can be cut off together. A worker that has succeeded
-    is not missed. An elastic job ends with its leader, which goes on with as few as ``minWorkers``.
+    is not missed, but for the leader, which outlives all whom it hears. An elastic leader goes on with as few
+    as ``minWorkers``.
     """
     assert job.spec is not None
-    left = [p for p in observed.pods if p.attempt == attempt and (p.is_lost or p.succeeded)]
+    pods = [pod for pod in observed.pods if pod.attempt == attempt]
     layout = cluster_layout(job, attempt)
-    if job.spec.elastic is None:
-        return len(left) < len(layout.workers)
-    return len(left) < job.spec.elastic.min_workers or layout.leader.place not in {pod.place for pod in left}
+    if not any(pod.is_lost and pod.place == layout.leader.place for pod in pods):
+        return True
+    enough = job.spec.elastic.min_workers if job.spec.elastic is not None else len(layout.workers)
+    recorded = (job.status.restarts.succeeded or {}).get(str(attempt), 0)
+    succeeded = max(recorded, sum(pod.succeeded for pod in pods))
+    return sum(pod.is_lost for pod in pods) + succeeded < enough
 
 
 def to_replace(pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:

@@ -146,7 +146,8 @@ def with_workload(decision: Plan, job: Job, observed: Observed, *, now: float, c
 
 
 def _alive(observed: Observed) -> tuple[PodState, ...]:
-    return tuple(pod for pod in observed.pods if not pod.is_over)
+    """Return the pods that use what was admitted; one on a lost node does not, and may stay for ever."""
+    return tuple(pod for pod in observed.pods if not pod.is_over and not pod.is_lost)
 
 
 def _is_useless(

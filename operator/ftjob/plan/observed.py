@@ -249,7 +249,7 @@ class Observed:
     refusal: Refusal | None = None
     report: LeaderReport | None = None
     last_ends: Mapping[int, float] = field(default_factory=dict)
-    """By attempt, the Unix time at which the operator saw the last of its pods end without success."""
+    """By attempt, the Unix time at which the operator saw the last of its pods end."""
 
 
 def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = False) -> PodState:

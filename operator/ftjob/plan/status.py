@@ -163,6 +163,7 @@ def _between_attempts(job: Job, decision: Plan, pods: tuple[PodState, ...], now:
             "failed_ranks": old.failed_ranks
             if verdict.disruption
             else failed_ranks(status, decision.failure, now),
+            "succeeded": _succeeded(status, pods),
         }
     )
     wait = verdict.wait_seconds
@@ -179,6 +180,7 @@ def _suspended(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float)
     """Return what changes when a job is suspended or evicted; an attempt that has pods ends with it."""
     status, queued = job.status, decision.step is Step.QUEUE
     ended = 1 if (has_begun(status) or is_waited_for(status)) and pods else 0
+    restarts = status.restarts.model_copy(update={"succeeded": _succeeded(status, pods)} if ended else {})
     why = (decision.reason, decision.message)
     life = [(ConditionType.SUSPENDED, "True", "Suspended", "spec.suspend is true")]
     if queued:
@@ -195,6 +197,7 @@ def _suspended(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float)
         "roles": _fresh_roles(job),
         "attempt": status.attempt + ended,
         "pod_attempt": status.attempt + ended,
+        "restarts": restarts,
         "attempt_time": None,
         "running_time": None,
         "workers": 0,
@@ -203,6 +206,12 @@ def _suspended(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float)
         "active_since": None,
         "active_seconds": int(active_seconds(status, now)) or None,
     }
+
+
+def _succeeded(status: JobStatus, pods: tuple[PodState, ...]) -> dict[str, int] | None:
+    """Return what has to be known of an attempt that ends, by others than its pods: those may be deleted."""
+    count = len(succeeded_places(status, pods))
+    return {str(status.pod_attempt): count} if count else None
 
 
 def _replaced(status: JobStatus, decision: Plan) -> dict[str, Any]:
