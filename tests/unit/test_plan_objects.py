@@ -273,10 +273,21 @@ def test_users_shared_memory_is_left_alone() -> None:
     assert [v["name"] for v in pod_of(wanted)["spec"]["volumes"]] == ["ftjob-agent", "ftjob-outputs"]
 
 
-def test_who_tolerates_everything_gets_no_more_tolerations() -> None:
+@pytest.mark.parametrize("more", [{}, {"effect": "NoSchedule"}], ids=["all", "all that keep pods away"])
+def test_who_tolerates_everything_leaves_a_lost_node_all_the_same(more: dict[str, str]) -> None:
     template = copy.deepcopy(job().spec["template"])
-    template["spec"]["tolerations"] = [{"operator": "Exists"}]
-    assert pod_of(job().template(template))["spec"]["tolerations"] == [{"operator": "Exists"}]
+    template["spec"]["tolerations"] = [{"operator": "Exists", **more}]
+    borne = pod_of(job().template(template))["spec"]["tolerations"]
+    assert [t.get("tolerationSeconds") for t in borne] == [5, 5, None], "the first that matches counts"
+
+
+def test_what_the_user_says_of_lost_nodes_holds() -> None:
+    said = [
+        {"key": f"node.kubernetes.io/{taint}", "operator": "Exists"} for taint in ("not-ready", "unreachable")
+    ]
+    template = copy.deepcopy(job().spec["template"])
+    template["spec"]["tolerations"] = said
+    assert pod_of(job().template(template))["spec"]["tolerations"] == said
 
 
 @pytest.mark.parametrize(

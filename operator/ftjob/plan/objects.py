@@ -176,31 +176,26 @@ def _add_needs(meta: dict[str, Any], spec: dict[str, Any], trainer: dict[str, An
         for kind in ("limits", "requests"):
             resources[kind] = {**(resources.get(kind) or {}), **needs.resources}
     tolerations = spec.setdefault("tolerations", [])
-    tolerations += [t for t in needs.tolerations if not _is_tolerated(tolerations, t["key"])]
+    said = {t.get("key") for t in tolerations}
+    tolerations += [t for t in needs.tolerations if t["key"] not in said]
     for kind, terms in needs.affinity.items():
         require(spec, kind, terms)
 
 
-def _is_tolerated(tolerations: list[dict[str, Any]], taint: str) -> bool:
-    """Whether the user has said something about a taint, or tolerates all."""
-    return any(
-        t.get("key") == taint or (t.get("operator") == "Exists" and not t.get("key")) for t in tolerations
-    )
-
-
 def _tolerate_lost_nodes(spec: dict[str, Any]) -> None:
-    """Leave a lost node after seconds, not after the cluster's default of five minutes."""
-    tolerations = spec.setdefault("tolerations", [])
-    for taint in LOST_NODE_TAINTS:
-        if not _is_tolerated(tolerations, taint):
-            tolerations.append(
-                {
-                    "key": taint,
-                    "operator": "Exists",
-                    "effect": "NoExecute",
-                    "tolerationSeconds": LOST_NODE_SECONDS,
-                }
-            )
+    """Leave a lost node after seconds, not after the cluster's default of five minutes.
+
+    Whoever tolerates all taints does not mean these, so ours come first: of several that match a taint the
+    first one counts (GetMatchingTolerations in Kubernetes' component-helpers, scheduling/corev1).
+    """
+    tolerations = spec.get("tolerations", [])
+    said = {t.get("key") for t in tolerations if t.get("effect") in {None, "", "NoExecute"}}
+    ours = [
+        {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST_NODE_SECONDS}
+        for taint in LOST_NODE_TAINTS
+        if taint not in said
+    ]
+    spec["tolerations"] = [*ours, *tolerations]
 
 
 def _prefer_other_nodes(spec: dict[str, Any], nodes: list[str]) -> None:

@@ -98,6 +98,8 @@ def spread(made: dict[str, Any], name: str) -> dict[str, Any]:
 def test_a_job_goes_on_elsewhere_and_never_twice_at_once(cluster: Cluster, loss: Any) -> None:
     name = f"node-{loss.__name__.replace('_', '-')}"
     made = spread(scenario(name, HEARTBEATS, outputs={}), name)
+    # As jobs have that want GPU nodes whatever their taints are.
+    made["spec"]["template"]["spec"]["tolerations"] = [{"operator": "Exists", "effect": "NoExecute"}]
     made["spec"]["restart"]["limit"] = 0
     cluster.apply(made)
     cluster.until("ftj", name, "{.status.phase}=Running")
