@@ -84,6 +84,7 @@ class Trainer:
         state, args = self.state, self.args
         if not state.sizes or state.sizes[-1][1] != hvd.size():
             state.sizes = [*state.sizes, [state.step, hvd.size()]]
+            state.save()  # or this is undone should the group change again before it commits
         print(f"rank {hvd.rank()} of {hvd.size()} at step {state.step}", flush=True)
         while state.epoch < args.epochs:
             rows = np.fromiter(iter(self.sampler), dtype=np.int64)
