@@ -1,4 +1,4 @@
-"""Elastic jobs in the cluster: workers are added by `kubectl scale`, one is lost, and training goes on."""
+"""Elastic jobs in the cluster: workers are added, by an autoscaler too, one is lost, and training goes on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 import re
 import time
 from collections import Counter
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.cluster import Cluster, in_test_environment, pods_of, sample
 from support.scenario import delete_and_look, history
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -44,14 +48,28 @@ def elastic_digits() -> dict[str, Any]:
     return made
 
 
+@contextmanager
+def autoscaler(cluster: Cluster, *, least: int) -> Iterator[None]:
+    """Have Kubernetes' autoscaler find too few workers; how busy they are nobody tells it here."""
+    made = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": NAME}}
+    target = {"apiVersion": "ftjob.dev/v1alpha1", "kind": "FrameworkTrainingJob", "name": NAME}
+    cluster.apply(made | {"spec": {"scaleTargetRef": target, "minReplicas": least, "maxReplicas": least}})
+    try:
+        yield
+    finally:
+        cluster.kubectl("delete", "hpa", NAME)
+
+
 def test_workers_are_added_and_lost_and_every_sample_is_learned_from(frameworks: Cluster) -> None:
     frameworks.apply(elastic_digits())
     leader = f"{NAME}-worker-0-0"
     frameworks.until("ftj", NAME, "{.status.phase}=Running", seconds=180)
     groups = wait_for_size(frameworks, leader, 2)
     with history(frameworks, NAME) as seen:
-        frameworks.kubectl("scale", f"ftj/{NAME}", "--replicas=4")
-        groups = wait_for_size(frameworks, leader, 4, after=groups)
+        frameworks.kubectl("scale", f"ftj/{NAME}", "--replicas=3")
+        groups = wait_for_size(frameworks, leader, 3, after=groups)
+        with autoscaler(frameworks, least=4):
+            groups = wait_for_size(frameworks, leader, 4, after=groups)
         assert frameworks.get("ftj", NAME)["spec"]["workers"] == 4
         frameworks.kubectl("delete", "pod", f"{NAME}-worker-0-2", "--wait=false")
         wait_for_size(frameworks, leader, 3, after=groups)
