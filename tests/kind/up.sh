@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../setup/common.sh"
 . "$REPO/tests/setup/images-lib.sh"
 
-cd "$REPO"  # kind resolves the relative paths of kind-config.yaml from here
+cd "$REPO"
 "$REPO/tests/setup/docker.sh"
 KIND=$(tests/setup/tools.sh kind) KUBECTL=$(tests/setup/tools.sh kubectl)
 CONTROL_PLANE=$CLUSTER-control-plane
@@ -53,12 +53,23 @@ usable() {
   return 1
 }
 
+# kind-config.yaml with the folders' own places: Docker looks them up whenever a node starts, and the checkout may be
+# gone by then.
+write_config() {
+  local folders
+  folders=$(cd .kind && pwd -P)
+  cp tests/kind/audit-policy.yaml "$folders/"
+  sed -e "s#hostPath: tests/kind/#hostPath: $folders/#" -e "s#hostPath: \.kind/#hostPath: $folders/#" \
+    kind-config.yaml >.kind/kind-config.yaml
+}
+
 create() {
   local flag
   flag=$(node_image_flag)
+  write_config
   "$KIND" delete cluster --name "$CLUSTER" >/dev/null 2>&1 || true
   # shellcheck disable=SC2086  # no flag is no argument
-  timed "create cluster" "$KIND" create cluster --name "$CLUSTER" --config kind-config.yaml --wait 180s $flag
+  timed "create cluster" "$KIND" create cluster --name "$CLUSTER" --config .kind/kind-config.yaml --wait 180s $flag
   fingerprint | docker exec -i "$CONTROL_PLANE" tee /kind/ftjob-fingerprint >/dev/null
 }
 
