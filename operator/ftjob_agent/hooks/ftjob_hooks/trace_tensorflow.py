@@ -24,9 +24,10 @@ class TensorFlowTracer(Tracer):
 
     def warm(self) -> None:
         """Start and drop a session, so that CUPTI is loaded on GPUs."""
+        from tensorflow.python.framework import config
         from tensorflow.python.profiler import profiler_v2
 
-        if _free.is_set():
+        if _free.is_set() and config.list_physical_devices("GPU"):
             profiler_v2.warmup()
 
     def start(self, folder: str) -> None:
