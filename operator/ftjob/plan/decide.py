@@ -11,7 +11,7 @@ from ftjob.api.status import ConditionType, Failure, Phase
 from ftjob.api.validate import validate
 from ftjob.plan import in_place
 from ftjob.plan.decision import Plan, Step
-from ftjob.plan.elastic import REPLACED, counted, present_pods, replacements
+from ftjob.plan.elastic import REPLACED, counted, goes_on_without, latecomers, present_pods, replacements
 from ftjob.plan.elastic import has_succeeded as elastic_success
 from ftjob.plan.ending import (
     after_failures,
@@ -99,7 +99,7 @@ def _decide(job: Job, observed: Observed, *, now: float, config: Config) -> Plan
         )
     refusal = observed.refusal
     decision = None
-    if refusal is not None and not _goes_on_without(job, refusal, pods):
+    if refusal is not None and not goes_on_without(job, refusal, pods):
         decision = _after_refusal(job, refusal, pods, now=now)
     if decision is None:
         decision = wait_in_queue(job, observed, config=config)
@@ -194,17 +194,6 @@ def _after_refusal(job: Job, refusal: Refusal, pods: tuple[PodState, ...], *, no
     )
 
 
-def _goes_on_without(job: Job, refusal: Refusal, pods: tuple[PodState, ...]) -> bool:
-    """Whether an elastic job does with the workers that it has, when a further one is refused."""
-    assert job.spec is not None
-    if job.spec.elastic is None or refusal.object_kind != "Pod":
-        return False
-    if refusal.kind not in {RefusalKind.FORBIDDEN, RefusalKind.TERMINATING} and not job.status.running_time:
-        return False
-    there = [pod for pod in present_pods(job, pods) if not pod.is_over and not pod.deleting]
-    return len(there) >= job.spec.elastic.min_workers and any(pod.index == 0 for pod in there)
-
-
 def _wait_to_begin(
     job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float, config: Config
 ) -> Plan | None:
@@ -225,11 +214,13 @@ def _wait_to_begin(
             next_look=LOOK_AGAIN_SECONDS,
         )
     older = tuple(pod for pod in observed.pods if pod.attempt < job.status.pod_attempt)
-    alive = tuple(pod for pod in older if may_still_run(job, pod, observed, config, now=now))
+    lost = {pod.attempt for pod in older if pod.is_lost}
+    alone = {attempt for attempt in lost if not misses_others(job, attempt, observed)}
+    alive = [p for p in older if may_still_run(job, p, observed, config, alone=p.attempt in alone, now=now)]
     useless = to_replace(older) if alive else refs(older)
     if alive or useless:
         message = f"waits for the pods of the last attempt to end: {_some(pod.name for pod in alive)}"
-        held = [p for p in alive if p.is_lost and not misses_others(job, p.attempt, observed)]
+        held = [pod for pod in alive if pod.is_lost and pod.attempt in alone]
         if held:
             nodes = _some({pod.node or "" for pod in held})
             message += f"; no answer from {nodes}: bring the node back, or delete it from the cluster"
@@ -253,8 +244,8 @@ def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: flo
     every, pods = pods, present_pods(job, pods)
     done = succeeded_places(status, pods)
     if has_succeeded(layout, done, pods):
-        useless = (*_surplus(every, pods), *_latecomers(job, pods), *to_clean(job, pods))
-        return Plan(Step.SUCCEED, delete=(*older, *{ref.uid: ref for ref in useless}.values()))
+        useless = (*older, *_surplus(every, pods), *latecomers(job, pods), *to_clean(job, pods))
+        return Plan(Step.SUCCEED, delete=tuple(dict.fromkeys(useless)))
     changes = replacements(job, layout, pods, done, now=now)
     present = {pod.name for pod in pods}
     absent = [w for w in layout.workers if w.name not in present and w.place not in done]
@@ -355,12 +346,6 @@ def _with_changes(
         replacements=changes,
         next_look=min(looks, default=None),
     )
-
-
-def _latecomers(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:
-    """Return the pods of an elastic job that would start when all is over, whatever ``cleanPods`` says."""
-    assert job.spec is not None
-    return refs(pod for pod in pods if job.spec.elastic is not None and not pod.is_over and not pod.running)
 
 
 def _surplus(every: tuple[PodState, ...], wanted: tuple[PodState, ...]) -> tuple[PodRef, ...]:

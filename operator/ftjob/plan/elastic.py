@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ftjob.plan.ending import progressed
+from ftjob.plan.ending import progressed, refs
 from ftjob.plan.layout import cluster_layout
+from ftjob.plan.observed import RefusalKind
 from ftjob.plan.outcome import OOM_KILLED, first_failure, sentence
 from ftjob.plan.restart import backoff, judge
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.api.spec import JobSpec
     from ftjob.api.status import Failure, RoleStatus
+    from ftjob.plan.decision import PodRef
     from ftjob.plan.layout import Layout, Place
-    from ftjob.plan.observed import PodState
+    from ftjob.plan.observed import PodState, Refusal
 
 OWN_FAILURES = frozenset({"Exception", "Exit", "Signal", "Config"})
 KILLED = 137
@@ -107,6 +109,23 @@ def _has_spoilt(pod: PodState) -> bool:
     message = pod.terminated.message if pod.terminated is not None else None
     kind = message.failure.type if message is not None and message.failure is not None else ""
     return failed_by_itself(pod) and kind != PEERS_ABSENT
+
+
+def latecomers(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:
+    """Return the pods of an elastic job that would start when all is over, whatever ``cleanPods`` says."""
+    assert job.spec is not None
+    return refs(pod for pod in pods if job.spec.elastic is not None and not pod.is_over and not pod.running)
+
+
+def goes_on_without(job: Job, refusal: Refusal, pods: tuple[PodState, ...]) -> bool:
+    """Whether an elastic job does with the workers that it has, when a further one is refused."""
+    assert job.spec is not None
+    if job.spec.elastic is None or refusal.object_kind != "Pod":
+        return False
+    if refusal.kind not in {RefusalKind.FORBIDDEN, RefusalKind.TERMINATING} and not job.status.running_time:
+        return False
+    there = [pod for pod in present_pods(job, pods) if not pod.is_over and not pod.deleting]
+    return len(there) >= job.spec.elastic.min_workers and any(pod.index == 0 for pod in there)
 
 
 def replacements(

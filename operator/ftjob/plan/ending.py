@@ -70,8 +70,8 @@ def end_of_attempt(job: Job, end: End, pods: tuple[PodState, ...], *, now: float
 def give_up(job: Job, pods: tuple[PodState, ...], reason: str, message: str) -> Plan:
     """Fail a job whose pods may all be well; what still runs is stopped whatever ``cleanPods`` says."""
     useless = tuple(pod for pod in pods if not pod.is_over or pod.attempt != job.status.pod_attempt)
-    every = {ref.uid: ref for ref in (*refs(useless), *to_clean(job, pods))}
-    return Plan(Step.FAIL, delete=tuple(every.values()), reason=reason, message=message)
+    delete = tuple(dict.fromkeys((*refs(useless), *to_clean(job, pods))))
+    return Plan(Step.FAIL, delete=delete, reason=reason, message=message)
 
 
 def progressed(status: JobStatus, now: float) -> bool:
@@ -82,16 +82,23 @@ def progressed(status: JobStatus, now: float) -> bool:
     return status.running_time is not None and now - unix(status.running_time) >= LONG_RUN_SECONDS
 
 
-def may_still_run(job: Job, pod: PodState, observed: Observed, config: Config, *, now: float) -> bool:
+def may_still_run(
+    job: Job, pod: PodState, observed: Observed, config: Config, *, alone: bool, now: float
+) -> bool:
     """Whether ranks of an earlier attempt's pod may still be alive.
 
     A pod on a lost node stays until the node comes back. Its ranks are dead all the same once its agent has
     missed another one for the contact time: then it is fenced. Ranks that were told to end, by the kubelet or
     because a peer was, have the pod's grace period. Where nobody is missed, the pod has to be waited for.
+
+    Parameters
+    ----------
+    alone
+        Whether the pods of its attempt on lost nodes miss nobody (`misses_others`).
     """
     if pod.is_over:
         return False
-    if not pod.is_lost or not misses_others(job, pod.attempt, observed):
+    if not pod.is_lost or alone:
         return True
     assert job.spec is not None
     grace = grace_seconds(template_of(job.spec, pod.role))
