@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import glob
 import os
 import shutil
 import threading
+import time
 from typing import Any
 
 from .capture import Save, Tracer
 
 _PATIENCE = 60.0
+
+# What xprof groups events by, and the plane where it looks for it.
+_STEP = "train"
+_HOST = "/host:CPU"
 
 # Whether no session is being written; a process can have one session only.
 _free = threading.Event()
@@ -18,9 +24,10 @@ _free.set()
 
 
 class TensorFlowTracer(Tracer):
-    """One profiler session of the process; what its threads do, it sees."""
+    """One profiler session of the process; what its threads do, it sees, but for `_host_events_kill`."""
 
     _mark: Any = None
+    _steps: _Steps | None = None
 
     def warm(self) -> None:
         """Start and drop a session, so that CUPTI is loaded on GPUs."""
@@ -28,27 +35,33 @@ class TensorFlowTracer(Tracer):
         from tensorflow.python.profiler import profiler_v2
 
         if _free.is_set() and config.list_physical_devices("GPU"):
-            profiler_v2.warmup()
+            _start("", None)
+            profiler_v2.stop(save=False)
 
     def start(self, folder: str) -> None:
         """Begin to record."""
         from tensorflow.python.profiler import profiler_v2
 
         _free.wait(_PATIENCE)
-        options = profiler_v2.ProfilerOptions(python_tracer_level=1 if self.options.get("stacks") else 0)
-        profiler_v2.start(folder, options)
+        # None where the defaults do: TensorFlow 2.21 takes no number as an option and warns of each.
+        options = profiler_v2.ProfilerOptions(python_tracer_level=1) if self.options.get("stacks") else None
+        self._steps = None if _start(folder, options) else _Steps()
 
     def step(self, number: int) -> None:
         """Mark a step in the way that xprof groups events by."""
         from tensorflow.python.profiler import trace
 
         self._end_step()
-        self._mark = trace.Trace("train", step_num=number, _r=1)
+        if self._steps is not None:
+            self._steps.begin(number)
+            return
+        self._mark = trace.Trace(_STEP, step_num=number, _r=1)
         self._mark.__enter__()
 
     def stop(self) -> Save:
         """End the recording later, in the thread that saves: the session stops and writes in one call."""
         self._end_step()
+        steps = self._steps
         _free.clear()
 
         def save(folder: str) -> None:
@@ -61,6 +74,8 @@ class TensorFlowTracer(Tracer):
             # TensorFlow names the file after the host, which ranks of a pod share.
             profiles = os.path.join(glob.escape(folder), "plugins", "profile")
             (written,) = glob.glob(os.path.join(profiles, "*", "*.xplane.pb"))
+            if steps is not None:
+                steps.add_to(written)
             os.replace(written, os.path.join(folder, f"{self.worker}.xplane.pb"))
             shutil.rmtree(os.path.join(folder, "plugins"))
 
@@ -70,3 +85,91 @@ class TensorFlowTracer(Tracer):
         mark, self._mark = self._mark, None
         if mark is not None:
             mark.__exit__(None, None, None)
+        if self._steps is not None:
+            self._steps.end()
+
+
+def _start(folder: str, options: Any) -> bool:
+    """Start a session and say whether it collects host events, or the devices' only."""
+    from tensorflow.python.profiler import profiler_v2
+
+    level = _host_events() if _host_events_kill() else None
+    profiler_v2.start(folder, options)
+    if level is not None:
+        level.value = -1
+    return level is None
+
+
+def _host_events_kill() -> bool:
+    """Whether collecting TensorFlow's host events could break the memory of this process.
+
+    TraceMeRecorder::Consume of TensorFlow 2.21 (and earlier) keeps pointers to ends of activities that
+    began in another thread, into deques which a growing vector copies and frees, for those of libstdc++ can
+    throw when moved. MultiWorkerMirroredStrategy has such activities, where a worker asks the first one for
+    the parameters of a collective; some captures in a hundred ended in SIGSEGV or SIGABRT there.
+    """
+    from tensorflow.python.eager import context
+
+    tensorflow = context.context()
+    leader = tensorflow.config.experimental.collective_group_leader  # such as /job:worker/replica:0/task:0
+    return bool(leader) and not f"{tensorflow.host_address_space()}/".startswith(f"{leader}/")
+
+
+def _host_events() -> ctypes.c_int:
+    """Return TensorFlow's own variable with the level of its host events, -1 for none.
+
+    A session that finds -1 at its end collects what the devices did, and no host event. The variable is
+    exported, since TraceMe is inlined into the libraries of custom ops; the option `host_tracer_level` does
+    nothing in TensorFlow 2.21.
+    """
+    from tensorflow.python.platform import sysconfig
+
+    library = ctypes.CDLL(os.path.join(sysconfig.get_lib(), "libtensorflow_framework.so.2"))
+    return ctypes.c_int.in_dll(library, "_ZN3tsl8profiler8internal13g_trace_levelE")
+
+
+class _Steps:
+    """The marks of the steps, written by ourselves as TensorFlow's host events would have them."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_native_id()
+        self._begun: tuple[int, int] | None = None
+        self._done: list[tuple[int, int, int]] = []  # number, begin and end in nanoseconds since 1970
+
+    def begin(self, number: int) -> None:
+        self._begun = (number, time.time_ns())
+
+    def end(self) -> None:
+        if self._begun is not None:
+            self._done.append((*self._begun, time.time_ns()))
+            self._begun = None
+
+    def add_to(self, path: str) -> None:
+        from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+        space = xplane_pb2.XSpace()
+        with open(path, "rb") as file:
+            space.ParseFromString(file.read())
+        plane = next((plane for plane in space.planes if plane.name == _HOST), None)
+        if plane is None:
+            plane = space.planes.add(name=_HOST)
+        step = _new_id(plane.event_metadata, _STEP)
+        step_num = _new_id(plane.stat_metadata, "step_num")
+        root = _new_id(plane.stat_metadata, "_r")
+        line = plane.lines.add(id=self._thread, name="python")
+        line.timestamp_ns = self._done[0][1] if self._done else 0
+        for number, begin, end in self._done:
+            event = line.events.add(metadata_id=step)
+            event.offset_ps = (begin - line.timestamp_ns) * 1000
+            event.duration_ps = (end - begin) * 1000
+            event.stats.add(metadata_id=step_num, int64_value=number)
+            event.stats.add(metadata_id=root, int64_value=1)
+        with open(path, "wb") as file:
+            file.write(space.SerializeToString())
+
+
+def _new_id(names: Any, name: str) -> int:
+    new = max(names, default=0) + 1
+    names[new].id = new
+    names[new].name = name
+    return int(new)
