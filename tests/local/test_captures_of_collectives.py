@@ -10,7 +10,7 @@ import yaml
 from support.local_run import run
 
 if TYPE_CHECKING:
-    from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XPlane
+    from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XPlane, XSpace
 
 SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "multiworker-digits.yaml"
 
@@ -34,30 +34,38 @@ def test_every_worker_survives_its_captures_and_has_its_steps_in_them(tmp_path: 
         for worker in ("rank-00000", "rank-00001"):
             raw = capture / "raw" / worker
             done = json.loads((raw / "done.json").read_text())
-            plane = host_plane(raw / f"{worker}.xplane.pb")
-            assert steps_of(plane) == list(range(done["firstStep"], done["lastStep"] + 1))
+            space = space_of(raw / f"{worker}.xplane.pb")
+            (plane,) = (plane for plane in space.planes if plane.name == "/host:CPU")
+            assert steps_of(plane, seconds_of(space)) == list(range(done["firstStep"], done["lastStep"] + 1))
             # The first worker answers the others and collects everything.
             everything = any(event.name.startswith("Collective") for event in plane.event_metadata.values())
             assert everything == (worker == "rank-00000")
 
 
-def host_plane(path: Path) -> XPlane:
+def space_of(path: Path) -> XSpace:
     from tensorflow.tsl.profiler.protobuf import xplane_pb2  # noqa: PLC0415 - takes seconds to import
 
     space = xplane_pb2.XSpace()
     space.ParseFromString(path.read_bytes())
-    (plane,) = (plane for plane in space.planes if plane.name == "/host:CPU")
-    return plane
+    return space
 
 
-def steps_of(plane: XPlane) -> list[int]:
-    """Return the numbers by which xprof knows the steps of a plane, in order of their time."""
+def seconds_of(space: XSpace) -> float:
+    """Return how long a session was."""
+    (plane,) = (plane for plane in space.planes if plane.name == "Task Environment")
+    times = {plane.stat_metadata[stat.metadata_id].name: stat.uint64_value for stat in plane.stats}
+    return float(times["profile_stop_time"] - times["profile_start_time"]) / 1e9
+
+
+def steps_of(plane: XPlane, seconds: float) -> list[int]:
+    """Return the numbers by which xprof knows the steps of a plane, in order; all of them in its time."""
     begun = []
     for line in plane.lines:
         for event in line.events:
             if plane.event_metadata[event.metadata_id].name == "train":
                 stats = {plane.stat_metadata[stat.metadata_id].name: stat.int64_value for stat in event.stats}
                 assert stats["_r"] == 1
-                assert event.duration_ps > 0
-                begun.append((line.timestamp_ns * 1000 + event.offset_ps, stats["step_num"]))
+                begin = line.timestamp_ns / 1e9 + event.offset_ps / 1e12
+                assert 0 <= begin < begin + event.duration_ps / 1e12 < seconds
+                begun.append((begin, stats["step_num"]))
     return [number for _, number in sorted(begun)]

@@ -279,7 +279,7 @@ class ProfilingOptions(Model):
 
     shapes: Annotated[bool, Field(description="Shapes of the operators' inputs.")] = True
     memory: Annotated[bool, Field(description="Allocations.")] = False
-    stacks: Annotated[bool, Field(description="Python stacks of the operators.")] = False
+    stacks: Annotated[bool, Field(description="Python stacks of operators; not of TensorFlow 2.21.")] = False
 
 
 class Budget(Model):

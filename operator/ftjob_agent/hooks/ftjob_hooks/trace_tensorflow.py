@@ -147,6 +147,8 @@ class _Steps:
     def add_to(self, path: str) -> None:
         from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
+        if not self._done:
+            return
         space = xplane_pb2.XSpace()
         with open(path, "rb") as file:
             space.ParseFromString(file.read())
@@ -157,15 +159,24 @@ class _Steps:
         step_num = _new_id(plane.stat_metadata, "step_num")
         root = _new_id(plane.stat_metadata, "_r")
         line = plane.lines.add(id=self._thread, name="python")
-        line.timestamp_ns = self._done[0][1] if self._done else 0
+        zero = _started(space, default=self._done[0][1])
         for number, begin, end in self._done:
             event = line.events.add(metadata_id=step)
-            event.offset_ps = (begin - line.timestamp_ns) * 1000
+            event.offset_ps = (begin - zero) * 1000
             event.duration_ps = (end - begin) * 1000
             event.stats.add(metadata_id=step_num, int64_value=number)
             event.stats.add(metadata_id=root, int64_value=1)
         with open(path, "wb") as file:
             file.write(space.SerializeToString())
+
+
+def _started(space: Any, default: int) -> int:
+    """Return when a session began, from which its times count, in nanoseconds since 1970."""
+    for plane in space.planes:
+        for stat in plane.stats:
+            if plane.stat_metadata[stat.metadata_id].name == "profile_start_time":
+                return int(stat.uint64_value)
+    return default
 
 
 def _new_id(names: Any, name: str) -> int:
