@@ -118,6 +118,7 @@ class LiveView:
 
     def _draw(self, status: JobStatus, ranks: tuple[RankState, ...]) -> Group:
         from rich.console import Group  # noqa: PLC0415
+        from rich.padding import Padding  # noqa: PLC0415
         from rich.progress_bar import ProgressBar  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
@@ -127,9 +128,10 @@ class LiveView:
         )
         if status.progress is not None:
             head.append(f"  {progress_line(status.progress)}")
-        parts: list[Text | ProgressBar | Table] = [head]
+        parts: list[Text | Padding | Table] = [head]
         if status.progress is not None and status.progress.percent is not None:
-            parts.append(ProgressBar(total=100, completed=status.progress.percent, width=60))
+            bar = ProgressBar(total=100, completed=status.progress.percent, width=60)
+            parts.append(Padding(bar, 0))  # a bar alone does not end its line
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for name in ("RANK", "WORKER", "STATE", "STEP"):
             table.add_column(name)
