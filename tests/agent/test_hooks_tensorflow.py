@@ -1,10 +1,10 @@
 """Progress and profiles of TensorFlow and Keras trainings, without a change to them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.hook_env import MODES, Steps, hooks_in, profile_of, rank_env, record, run
+from support.xplanes import space_of
 
 # The first test of a group waits for the run that all look at.
 pytestmark = [pytest.mark.xdist_group("hooks-tensorflow"), pytest.mark.timeout(600)]
@@ -103,8 +103,8 @@ def test_each_capture_is_an_xplane_of_its_window(ran: Path, mode: str) -> None:
         assert "partial" not in done
         plugin = ran / mode / "plugins" / "profile" / capture / "rank-00000.xplane.pb"
         assert plugin.read_bytes() == (raw / "rank-00000.xplane.pb").read_bytes()
-        planes = dict(_planes(plugin.read_bytes()))
-        assert "train" in planes["/host:CPU"]
+        (host,) = (plane for plane in space_of(plugin).planes if plane.name == "/host:CPU")
+        assert "train" in {event.name for event in host.event_metadata.values()}
     assert record(ran / mode, "hooks.json")["notes"] == []
 
 
@@ -137,40 +137,3 @@ def test_nothing_temporary_is_left(ran: Path) -> None:
     folders = [folder for folder in ran.iterdir() if folder.is_dir() and folder.name != "killed"]
     assert len(folders) == len([*LOOPS, *FITS, *MIXED]) - 1
     assert [path for folder in folders for path in folder.rglob("*") if path.name.endswith(".tmp")] == []
-
-
-def _planes(data: bytes) -> Iterator[tuple[str, set[str]]]:
-    """The planes of an XSpace message, each with the names of its events."""
-    for number, plane in _fields(data):
-        if number == 1:
-            parts = list(_fields(plane))
-            (name,) = [value.decode() for field, value in parts if field == 2]
-            entries = [dict(_fields(value)) for field, value in parts if field == 4]
-            yield name, {dict(_fields(entry[2])).get(2, b"").decode() for entry in entries}
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The fields of a protobuf message that have a length."""
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while at < len(data):
-        number, kind = divmod(varint(), 8)
-        if kind == 0:
-            varint()
-        elif kind == 2:
-            size = varint()
-            yield number, data[at : at + size]
-            at += size
-        else:
-            at += 8 if kind == 1 else 4

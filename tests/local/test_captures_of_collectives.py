@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from support.local_run import run
+from support.xplanes import space_of
 
 if TYPE_CHECKING:
     from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XPlane, XSpace
@@ -40,14 +41,6 @@ def test_every_worker_survives_its_captures_and_has_its_steps_in_them(tmp_path: 
             # The first worker answers the others and collects everything.
             everything = any(event.name.startswith("Collective") for event in plane.event_metadata.values())
             assert everything == (worker == "rank-00000")
-
-
-def space_of(path: Path) -> XSpace:
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2  # noqa: PLC0415 - takes seconds to import
-
-    space = xplane_pb2.XSpace()
-    space.ParseFromString(path.read_bytes())
-    return space
 
 
 def seconds_of(space: XSpace) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import glob
 import os
 import shutil
 import threading
 import time
-from typing import Any
+from typing import Any, Iterator
 
 from .capture import Save, Tracer
 
@@ -52,10 +53,8 @@ class TensorFlowTracer(Tracer):
         from tensorflow.python.profiler import trace
 
         self._end_step()
-        if self._steps is not None:
-            self._steps.begin(number)
-            return
-        self._mark = trace.Trace(_STEP, step_num=number, _r=1)
+        steps = self._steps
+        self._mark = steps.mark(number) if steps else trace.Trace(_STEP, step_num=number, _r=1)
         self._mark.__enter__()
 
     def stop(self) -> Save:
@@ -85,8 +84,6 @@ class TensorFlowTracer(Tracer):
         mark, self._mark = self._mark, None
         if mark is not None:
             mark.__exit__(None, None, None)
-        if self._steps is not None:
-            self._steps.end()
 
 
 def _start(folder: str, options: Any) -> bool:
@@ -133,16 +130,13 @@ class _Steps:
 
     def __init__(self) -> None:
         self._thread = threading.get_native_id()
-        self._begun: tuple[int, int] | None = None
         self._done: list[tuple[int, int, int]] = []  # number, begin and end in nanoseconds since 1970
 
-    def begin(self, number: int) -> None:
-        self._begun = (number, time.time_ns())
-
-    def end(self) -> None:
-        if self._begun is not None:
-            self._done.append((*self._begun, time.time_ns()))
-            self._begun = None
+    @contextlib.contextmanager
+    def mark(self, number: int) -> Iterator[None]:
+        begin = time.time_ns()
+        yield
+        self._done.append((number, begin, time.time_ns()))
 
     def add_to(self, path: str) -> None:
         from tensorflow.tsl.profiler.protobuf import xplane_pb2
