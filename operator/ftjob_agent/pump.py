@@ -185,7 +185,8 @@ class Pump(threading.Thread):
             self._take(data)
             if len(data) < CHUNK:
                 time.sleep(BATCH_SECONDS)
-        self._flush()
+        # The other stream may go on: what it says is not the rest of this one's last line.
+        self._flush(end=b"\n")
         self._log.close_stream()
         os.close(self._source)
 
@@ -198,10 +199,10 @@ class Pump(threading.Thread):
         if len(self._line) > CHUNK:
             self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self, end: bytes = b"") -> None:
         if self._line:
             self._pass_on(self._line[self._passed :])
-            self._log.write(self._line)
+            self._log.write(self._line + end)
             self._line, self._passed = b"", 0
 
     def _pass_on(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ from support.agent_runs import plan, wait_for
 
 from ftjob_agent import message
 from ftjob_agent.logtail import BYTES, LINES, last_lines
+from ftjob_agent.pump import Pump, RankLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,21 @@ sys.exit(1)
     assert {"step 8", "loss is nan", "no newline here"} <= set(lines)
     assert "ValueError: bad loss" not in lines
     assert run.failure["message"].endswith("ValueError: bad loss")
+
+
+def test_a_last_line_without_its_end_does_not_run_into_the_other_streams_next(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    log, said = RankLog(None), [b"no newline here", b"ValueError: bad loss\n"]
+    pipes = [os.pipe() for _ in said]
+    pumps = [Pump(source, sink, log) for sink, (source, _) in enumerate(pipes, 1)]
+    for pump, (_, end), data in zip(pumps, pipes, said, strict=True):
+        pump.start()
+        os.write(end, data)
+        os.close(end)
+        pump.join()
+    assert log.tail == b"no newline here\nValueError: bad loss\n"
+    assert capfd.readouterr().out == "no newline here"
 
 
 def test_the_log_of_an_attempt_follows_that_of_the_one_before(agents: Agents, tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ GANGS = (
 TOKEN = "admin-of-a-test"
 START_SECONDS = 90
 
+_WRITES_ONLY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "verbs": ["create", "update", "patch", "delete"]}, {"level": "None"}],
+}
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -91,6 +98,19 @@ class ApiServer:
     token: str
     ca_file: Path
     kubeconfig: Path
+    audit_log: Path
+
+    def writes(self, namespace: str) -> list[tuple[str, str]]:
+        """Return which objects of a namespace were written so far, by resource and name, in that order.
+
+        Also those writes that changed nothing, as the objects themselves do not show.
+        """
+        found = []
+        for line in self.audit_log.read_text().splitlines():
+            if f'"namespace":"{namespace}"' in line:
+                about = json.loads(line)["objectRef"]
+                found.append((about["resource"], about["name"]))
+        return found
 
     def kubectl(self, *args: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run kubectl against this server and return what it said; the caller looks at the exit code."""
@@ -152,6 +172,8 @@ def running_api_server(
     certificate, key = _certificate(folder)
     tokens = folder / "tokens.csv"
     tokens.write_text(f'{TOKEN},admin,admin,"system:masters"\n')
+    audit_log, audit_policy = folder / "audit.log", folder / "audit-policy.json"
+    audit_policy.write_text(json.dumps(_WRITES_ONLY))
     client_port, peer_port, port = (free_port() for _ in range(3))
     etcd = f"http://127.0.0.1:{client_port}"
     with ExitStack() as stack:
@@ -176,6 +198,8 @@ def running_api_server(
                 f"--tls-cert-file={certificate}",
                 f"--tls-private-key-file={key}",
                 f"--token-auth-file={tokens}",
+                f"--audit-policy-file={audit_policy}",
+                f"--audit-log-path={audit_log}",
                 "--authorization-mode=RBAC",
                 "--service-cluster-ip-range=10.0.0.0/16",
                 "--service-account-issuer=https://kubernetes.default.svc",
@@ -191,6 +215,7 @@ def running_api_server(
             token=TOKEN,
             ca_file=certificate,
             kubeconfig=folder / "kubeconfig",
+            audit_log=audit_log,
         )
         _write_kubeconfig(server)
         _await_ready(server, running, folder / "apiserver.log")
