@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
@@ -187,7 +188,8 @@ class Supervisor:
                 return
             child = self._children.pop(info.si_pid, None)
             if child is None:
-                os.waitpid(info.si_pid, 0)
+                with suppress(ChildProcessError):  # py-spy, which another thread waits for
+                    os.waitpid(info.si_pid, 0)
                 continue
             child.wait()
             for rank in self.ranks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,30 @@ def test_a_stopped_process_is_named_by_its_state(agents: Agents, tmp_path: Path)
     assert run.failure["rank"] == 1
     assert "no Python stack" in run.failure["message"]
     assert "state T (stopped)" in run.failure["message"]
+
+
+def test_the_agents_own_child_may_be_waited_for_by_another_of_its_threads() -> None:
+    program = """
+import os, subprocess
+from ftjob_agent.supervise import Supervisor
+
+def waitid(*args):
+    found = os_waitid(*args)
+    if found is not None:
+        os.waitpid(found.si_pid, 0)
+    return found
+
+os_waitid, os.waitid = os.waitid, waitid
+child = subprocess.Popen(["true"])
+os_waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+Supervisor().reap()
+print(child.wait())
+"""
+    env = {"PYTHONPATH": str(OPERATOR)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
 def test_py_spy_is_asked_where_python_does_not_answer(agents: Agents, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,13 +23,13 @@ def asking(gpus: int, *, workers: int = 2, processes: int = 1, **trainer: Any) -
 
 
 def run_with(gpus: str | None, job: dict[str, Any], folder: Path, **env: str) -> Ran:
-    """Run a job where `nvidia-smi` prints so."""
+    """Run a job where `nvidia-smi` prints so, or where there is none."""
+    (folder / "bin").mkdir()
+    env["PATH"] = str(folder / "bin")
     if gpus is not None:
-        (folder / "bin").mkdir()
         smi = folder / "bin" / "nvidia-smi"
         smi.write_text(f"#!/bin/sh\n{gpus}\n")
         smi.chmod(0o755)
-        env["PATH"] = f"{smi.parent}{os.pathsep}{os.environ['PATH']}"
     ran = run(job, folder, **env)
     assert ran.code == 0, ran.stdout + ran.stderr
     return ran
