@@ -111,9 +111,10 @@ def test_optimized_graphs_learn_the_same(program: Program) -> None:
         found = program.result()[f"{model} optimize"]
         assert list(found["losses"]) == list(found["milliseconds"]) == variants
         assert found["leftOut"] == {}
-        before = found["losses"]["eager"]
-        assert found["losses"] == {name: pytest.approx(before, rel=1e-3) for name in variants}
-        assert before != pytest.approx(2.3026, abs=1e-3), "it did not learn"
+        first, *_, last = found["losses"]["eager"]
+        assert last < first
+        for losses in found["losses"].values():
+            assert (losses[0], losses[-1]) == pytest.approx((first, last), rel=1e-3)
         assert all(time > 0 for time in found["milliseconds"].values())
 
 
@@ -129,7 +130,7 @@ def test_models_of_other_workloads_are_captured_too(others: Program) -> None:
     for model in OTHERS:
         (file,) = read(raw(others, model) / "done.json")["files"]
         assert file.endswith(".xplane.pb" if model == "vision-keras" else ".pt.trace.json.gz")
-        assert others.result()[f"{model} optimize"]["losses"]["eager"] > 0
+        assert others.result()[f"{model} optimize"]["losses"]["eager"][-1] > 0
 
 
 def test_without_a_compiler_only_torch_compile_is_left_out_and_it_says_so(others: Program) -> None:

@@ -43,7 +43,7 @@ MODELS = {
     "digits-keras": (TENSORFLOW, "digits_cnn"),
     "vision-keras": (TENSORFLOW, "vision"),
 }
-"""Where each model comes from: a module with `capture`, `variants` and `proof`, and its function."""
+"""Where each model comes from: a module with `seed`, `capture`, `variants` and `proof`, and its function."""
 
 STEPS_COMPARED = 5
 TOLERANCE = 1e-3
@@ -63,6 +63,7 @@ class Analysis:
 
     def subject(self) -> Any:
         """Build the model and its batch."""
+        self.tools.seed(self.args.seed)
         return getattr(self.tools, self.function)(self.args.batch_size)
 
     def capture(self, place: Place) -> dict[str, Any]:
@@ -89,11 +90,11 @@ class Analysis:
         first_call, losses = {}, {}
         for variant, step in variants.items():
             begin = time.perf_counter()
-            step()
+            losses[variant] = [step()]
             first_call[variant] = time.perf_counter() - begin
-            losses[variant] = [step() for _ in range(STEPS_COMPARED - 1)][-1]
-        reference = next(iter(losses.values()))
-        for variant, loss in losses.items():
+            losses[variant] += [step() for _ in range(STEPS_COMPARED - 1)]
+        *_, reference = next(iter(losses.values()))
+        for variant, (*_, loss) in losses.items():
             life.require(
                 math.isclose(loss, reference, rel_tol=TOLERANCE),
                 f"{self.name}: after {STEPS_COMPARED} steps the loss of {variant} is {loss:.6f}, "

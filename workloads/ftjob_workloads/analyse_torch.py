@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+seed = torch.manual_seed
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
