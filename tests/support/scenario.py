@@ -6,7 +6,7 @@ import json
 import subprocess
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from support.cluster import CONTEXT, Cluster, job, pods_of
@@ -98,21 +98,23 @@ class History:
 
 @contextmanager
 def history(cluster: Cluster, name: str) -> Iterator[History]:
-    """Record a job's status while the block runs."""
+    """Record a job's status while the block runs, from what it is before on."""
     command = ["kubectl", "--context", CONTEXT, "-n", cluster.namespace, "get", "ftj", name]
     command += ["--watch", "-o", "jsonpath={.status}{'\\n'}"]
-    found = History()
+    found, watching = History(), Event()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
 
         def read() -> None:
             assert process.stdout is not None
             for line in process.stdout:
+                watching.set()
                 if line.strip():
                     found.add(json.loads(line))
 
         reader = Thread(target=read)
         reader.start()
         try:
+            assert watching.wait(60), f"kubectl does not show {name}"
             yield found
         finally:
             process.terminate()
