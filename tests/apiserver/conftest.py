@@ -10,7 +10,7 @@ from support.crds import install
 
 @pytest.fixture(scope="session", params=[OLDEST, NEWEST])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with running_api_server(request.param, tmp_path_factory.mktemp("apiserver")) as running:
+    with running_api_server(request.param, tmp_path_factory.mktemp("apiserver"), audited=True) as running:
         install(running)
         yield running
 

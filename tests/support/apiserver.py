@@ -103,7 +103,7 @@ class ApiServer:
     def writes(self, namespace: str) -> list[tuple[str, str]]:
         """Return which objects of a namespace were written so far, by resource and name, in that order.
 
-        Also those writes that changed nothing, as the objects themselves do not show.
+        Also those writes that changed nothing, as the objects themselves do not show. Only of an audited one.
         """
         found = []
         for line in self.audit_log.read_text().splitlines():
@@ -158,7 +158,7 @@ def binary(name: str, version: str) -> Path:
 
 @contextmanager
 def running_api_server(
-    version: str, folder: Path, *flags: str, service_accounts: bool = False
+    version: str, folder: Path, *flags: str, service_accounts: bool = False, audited: bool = False
 ) -> Iterator[ApiServer]:
     """Run an API server of a minor version (``v1.32``) until the block ends.
 
@@ -168,12 +168,15 @@ def running_api_server(
         Where its files are.
     service_accounts
         Whether pods get a service account's token, as in any cluster; a controller must make the accounts.
+    audited
+        Whether `ApiServer.writes` is wanted; measurements do without its cost.
     """
     certificate, key = _certificate(folder)
     tokens = folder / "tokens.csv"
     tokens.write_text(f'{TOKEN},admin,admin,"system:masters"\n')
     audit_log, audit_policy = folder / "audit.log", folder / "audit-policy.json"
     audit_policy.write_text(json.dumps(_WRITES_ONLY))
+    audit = [f"--audit-policy-file={audit_policy}", f"--audit-log-path={audit_log}"]
     client_port, peer_port, port = (free_port() for _ in range(3))
     etcd = f"http://127.0.0.1:{client_port}"
     with ExitStack() as stack:
@@ -198,13 +201,12 @@ def running_api_server(
                 f"--tls-cert-file={certificate}",
                 f"--tls-private-key-file={key}",
                 f"--token-auth-file={tokens}",
-                f"--audit-policy-file={audit_policy}",
-                f"--audit-log-path={audit_log}",
                 "--authorization-mode=RBAC",
                 "--service-cluster-ip-range=10.0.0.0/16",
                 "--service-account-issuer=https://kubernetes.default.svc",
                 f"--service-account-key-file={certificate}",
                 f"--service-account-signing-key-file={key}",
+                *(audit if audited else []),
                 *([] if service_accounts else ["--disable-admission-plugins=ServiceAccount"]),
                 *flags,
             )
