@@ -33,6 +33,22 @@ fingerprint() {
   (cat kind-config.yaml tests/kind/audit-policy.yaml; echo "$KIND_VERSION"; cd .kind && pwd -P) | sha256sum | cut -c1-16
 }
 
+# When each node was started. Docker may do that by itself, so it is compared with what the last run saw.
+# shellcheck disable=SC2046  # one argument a node
+starts() { docker inspect -f '{{.Name}} {{.State.StartedAt}}' $("$KIND" get nodes --name "$CLUSTER" | sort); }
+
+# What a cluster that had stopped says of its nodes and pods is as old as its end. Only what comes anew shows that all
+# parts work again: a pod on each node, the cluster's DNS, the provisioners. The operator is waited for by its install.
+renew() {
+  local namespace
+  for namespace in kube-system local-path-storage ftjob-storage ftjob-system; do
+    k -n "$namespace" rollout restart daemonset,deployment || return 1
+  done
+  for namespace in kube-system local-path-storage ftjob-storage; do
+    k -n "$namespace" rollout status daemonset,deployment --timeout=120s || return 1
+  done
+}
+
 # Is the cluster that is there made from the same inputs, and alive? Nodes that stopped with Docker are started
 # again, which keeps the images that they hold.
 usable() {
@@ -47,7 +63,10 @@ usable() {
   done
   "$KIND" export kubeconfig --name "$CLUSTER" >/dev/null 2>&1 || return 1
   for _ in $(seq 60); do
-    if k wait --for=condition=Ready nodes --all --timeout=60s --request-timeout=5s >/dev/null 2>&1; then return 0; fi
+    if k wait --for=condition=Ready nodes --all --timeout=60s --request-timeout=5s >/dev/null 2>&1; then
+      [ "$(starts)" = "$(cat .kind/starts 2>/dev/null)" ] || renew >"$CACHE/log/renew-cluster.log" 2>&1
+      return
+    fi
     sleep 1
   done
   return 1
@@ -86,6 +105,7 @@ storage() {
 up() {
   link_folders
   usable || create
+  starts >.kind/starts
   k wait --for=condition=Ready nodes --all --timeout=120s >/dev/null
   timed "storage classes" storage
   [ "${1:-}" != cluster ] || return 0
