@@ -5,9 +5,15 @@ kopf's own public readers are used, so that its watches and our requests agree b
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import kopf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -21,13 +27,31 @@ def connection_info() -> kopf.ConnectionInfo:
         Neither a service account nor a kubeconfig is there.
     """
     settings = kopf.OperatorSettings()
-    info = kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
+    in_pod = kopf.login_with_service_account(settings=settings)
+    if in_pod is not None:
+        return replace(in_pod, server=_server(os.environ) or in_pod.server)
+    info = kopf.login_with_kubeconfig(settings=settings)
     if info is None:
         raise kopf.LoginError(
             "no way to the API server: not in a pod with a service account token, and no kubeconfig; "
             "set KUBECONFIG to a file with a current context"
         )
     return info
+
+
+def _server(environ: Mapping[str, str]) -> str | None:
+    """Return the API server by the address that the kubelet puts into each container, as client-go takes it.
+
+    kopf would ask the cluster's DNS, without which a restarted operator would then get nowhere.
+
+    Notes
+    -----
+    https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
+    """
+    host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
+    if not host or not port:
+        return None
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 def rotates() -> bool:
