@@ -37,14 +37,13 @@ import tensorflow as tf
 
 from ftjob_workloads import installed_text, life
 from ftjob_workloads.wordpieces import (
-    BYTES_PER_WORD,
     END,
     LENGTH,
     MASK,
     PAD,
     SPECIAL,
-    UNKNOWN,
     Tokenizers,
+    compare,
     model_inputs,
     tokenizers_for,
     train_vocabulary,
@@ -54,9 +53,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-REQUIRED = {"accents": 50, "cjk": 20, "emoji": 1000, "longWords": 3, "unknown": 20}
-"""Sentences of each rare kind that must be among those compared."""
 
 TOLERANCE = 1e-5
 """Largest difference between the frameworks' attention that is rounding, in values around 1."""
@@ -127,7 +123,7 @@ class Pipeline:
         file: Path = self.args.checkpoint_dir / "vocabulary.txt"
         if not file.exists():
             tokens = train_vocabulary(self.learn, self.args.vocabulary)
-            life.replace(file, partial(_write, text="\n".join(tokens)))
+            life.replace_text(file, "\n".join(tokens))
         return file.read_text(encoding="utf-8").split("\n")
 
     @cached_property
@@ -232,42 +228,8 @@ class Pipeline:
         return {"loss": by_context, "lossByFrequency": by_frequency, "gained": gained}
 
     def compare(self) -> dict[str, Any]:
-        """Tokenize every sentence with both tokenizers.
-
-        Raises
-        ------
-        life.Missed
-            Some ids differ, or a rare kind of text was not among the sentences.
-        """
-        sentences = [sentence for group in self.paragraphs for sentence in group]
-        ours, theirs = self.tokenizers.ids(sentences)
-        different = [s for s, a, b in zip(sentences, ours, theirs, strict=True) if a != b]
-        counts = dict.fromkeys(REQUIRED, 0)
-        for sentence, ids in zip(sentences, ours, strict=True):
-            for kind in installed_text.kinds(sentence) | ({"unknown"} if UNKNOWN in ids else set()):
-                counts[kind] += 1
-        # A character has four bytes at most: of shorter words both libraries' own limits say the same.
-        long = [s for s in sentences if max(map(len, s.split())) > BYTES_PER_WORD // 4]
-        limited = zip(*tokenizers_for(self.vocabulary, BYTES_PER_WORD).ids(long), strict=True)
-        by_default = sum(a != b for a, b in limited)
-        print(f"{len(sentences)} sentences {counts}")
-        print(f"{len(different)} are tokenized differently; with the default limits {by_default} would be")
-        for sentence in different[:5]:
-            print(f"differs: {sentence[:100]!r}")
-        life.require(not different, f"{len(different)} of {len(sentences)} sentences get different ids")
-        for kind, least in REQUIRED.items():
-            life.require(
-                counts[kind] >= least,
-                f"only {counts[kind]} sentences with {kind}, {least} are needed: install the packages in "
-                "installed_text.RARE",
-            )
-        return {
-            "sentences": len(sentences),
-            "different": len(different),
-            "differentWithDefaultLimits": by_default,
-            "kinds": counts,
-            "tokens": sum(map(len, ours)),
-        }
+        """Tokenize every sentence with both tokenizers."""
+        return compare(self.vocabulary, [sentence for group in self.paragraphs for sentence in group])
 
     @torch.no_grad()
     def embed(self) -> dict[str, float]:
@@ -381,10 +343,6 @@ def attention(
     shares = tf.nn.softmax(scores + blind)
     mixed = tf.transpose(tf.einsum("bhnm,bhmd->bhnd", shares, value), [0, 2, 1, 3])
     return tf.reshape(mixed, [batch, length, width]), shares
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _save(path: Path, array: npt.NDArray[Any]) -> None:

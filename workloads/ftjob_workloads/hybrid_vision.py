@@ -25,7 +25,6 @@ import statistics
 import sys
 import time
 import warnings
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,13 +42,13 @@ import keras
 import tensorflow as tf
 
 from ftjob_workloads import life
+from ftjob_workloads.picture_files import Batch, Bytes, find, read
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 Floats = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
 
 SOURCES = {
     "brick": "skimage/data/brick.png",
@@ -79,58 +78,6 @@ SIDE = 32
 # and it needs no Python to run. (ftjob_workloads.quantize_export has the successor.)
 warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is deprecated", category=FutureWarning)
 jit: Any = torch.jit
-
-
-@dataclass
-class Batch:
-    """Pictures that were read, and what could not be."""
-
-    files: list[str] = field(default_factory=list)
-    pixels: list[Bytes] = field(default_factory=list)
-    """BGR, (height, width, 3) of any size."""
-    bad: list[dict[str, str]] = field(default_factory=list)
-    """``file`` and ``reason``."""
-
-    def add(self, path: Path) -> None:
-        """Read a file."""
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            self.bad.append({"file": str(path), "reason": str(error.strerror)})
-            return
-        reason = _unfit(data)
-        pixels = None if reason else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        if pixels is None:
-            self.bad.append({"file": str(path), "reason": reason or "no picture that OpenCV can read"})
-        else:
-            self.files.append(str(path))
-            self.pixels.append(pixels.astype(np.uint8, copy=False))
-
-
-def _unfit(data: bytes) -> str:
-    """Say why not even to try: OpenCV would fill up what is missing of a file with grey."""
-    if not data:
-        return "empty"
-    ends = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # of JPEG and PNG
-    end = ends.get(data[:2])
-    return "cut short" if end and end not in data[-64:] else ""
-
-
-def find(inputs: Sequence[str]) -> list[Path]:
-    """Return the files that are meant: all in a folder and below it, in order."""
-    found: list[Path] = []
-    for path in map(Path, inputs):
-        found += sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    return found
-
-
-def read(files: Sequence[Path], size: int) -> Iterator[Batch]:
-    """Read so many files at a time."""
-    for start in range(0, len(files), size):
-        batch = Batch()
-        for file in files[start : start + size]:
-            batch.add(file)
-        yield batch
 
 
 def colours(pixels: Sequence[Bytes]) -> Tensor:
@@ -326,7 +273,7 @@ class Workshop:
             print(f"{file['file']}: {file['reason']}", file=sys.stderr)
         life.require(bool(answers), f"none of {len(files)} files is a picture")
         lines = "".join(json.dumps(line) + "\n" for line in answers)
-        life.replace(Path(self.args.results_dir) / "answers.jsonl", partial(_write, text=lines))
+        life.replace_text(Path(self.args.results_dir) / "answers.jsonl", lines)
         found: dict[str, Any] = {"pictures": len(answers), "bad": bad}
         found["agree"] = statistics.fmean(a["torch"] == a["tensorflow"] for a in answers)
         if not self.args.input:
@@ -379,10 +326,6 @@ def answer(files: Sequence[str], probabilities: dict[str, Floats]) -> list[dict[
         }
         for i, file in enumerate(files)
     ]
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +75,7 @@ def _tell(what: Mapping[str, Any]) -> None:
             lines.write(json.dumps(what) + "\n")
 
 
-def replace(path: Path, write: Callable[[Path], None]) -> None:
+def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file under another name, then put it in place: a kill half-way leaves the old one.
 
     Call it on one rank only.
@@ -85,6 +84,11 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
     fresh = path.with_name(f"new-{path.name}")
     write(fresh)
     fresh.replace(path)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Put a text into a file, all of it or nothing."""
+    replace(path, lambda fresh: fresh.write_text(text, encoding="utf-8"))
 
 
 class Missed(Exception):  # noqa: N818  # the message is what matters
@@ -154,8 +158,7 @@ def do_parts(
         except Missed as missed:
             print(f"{name}: {missed}", file=sys.stderr)
             return 1
-        text = json.dumps({"options": options, "parts": done}, indent=1)
-        replace(file, partial(_write, text=text))
+        replace_text(file, json.dumps({"options": options, "parts": done}, indent=1))
         report(len(done), len(parts))
         if stop.seen:
             print(f"stopped after {name}, {len(done)} of {len(parts)} parts are done")
@@ -173,10 +176,5 @@ def write_result(folder: Path, result: Mapping[str, Any], rank: int = 0) -> Path
         ``result-rank-00000.json`` in the folder.
     """
     path = folder / f"result-rank-{rank:05d}.json"
-    text = json.dumps(result, indent=1) + "\n"
-    replace(path, partial(_write, text=text))
+    replace_text(path, json.dumps(result, indent=1) + "\n")
     return path
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -6,6 +6,7 @@ Import torch and torchvision before this: the other way round their copies of LL
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from tokenizers import BertWordPieceTokenizer
 # isort: split
 import tensorflow as tf
 import tensorflow_text
+
+from ftjob_workloads import installed_text, life
 
 Ints = npt.NDArray[np.int64]
 
@@ -29,6 +32,9 @@ LONGEST_WORD = 10_000
 """Longer words are unknown, to both tokenizers: no sentence is as long."""
 BYTES_PER_WORD = 100
 """Both libraries' own limit, though one of them means characters."""
+
+REQUIRED = {"accents": 50, "cjk": 20, "emoji": 1000, "longWords": 3, "unknown": 20}
+"""Sentences of each rare kind that must be among those compared."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +91,41 @@ def model_inputs(tokenizer: tensorflow_text.FastBertTokenizer, sentences: list[s
 
     inputs: Ints = graph(tf.constant(sentences)).numpy()
     return inputs
+
+
+def compare(vocabulary: list[str], sentences: list[str]) -> dict[str, Any]:
+    """Tokenize every sentence with both tokenizers.
+
+    Raises
+    ------
+    life.Missed
+        Some ids differ, or a rare kind of text was not among the sentences.
+    """
+    ours, theirs = tokenizers_for(vocabulary).ids(sentences)
+    different = [s for s, a, b in zip(sentences, ours, theirs, strict=True) if a != b]
+    counts = dict.fromkeys(REQUIRED, 0)
+    for sentence, ids in zip(sentences, ours, strict=True):
+        for kind in installed_text.kinds(sentence) | ({"unknown"} if UNKNOWN in ids else set()):
+            counts[kind] += 1
+    # A character has four bytes at most: of shorter words both libraries' own limits say the same.
+    long = [s for s in sentences if max(map(len, s.split())) > BYTES_PER_WORD // 4]
+    limited = zip(*tokenizers_for(vocabulary, BYTES_PER_WORD).ids(long), strict=True)
+    by_default = sum(a != b for a, b in limited)
+    print(f"{len(sentences)} sentences {counts}")
+    print(f"{len(different)} are tokenized differently; with the default limits {by_default} would be")
+    for sentence in different[:5]:
+        print(f"differs: {sentence[:100]!r}")
+    life.require(not different, f"{len(different)} of {len(sentences)} sentences get different ids")
+    for kind, least in REQUIRED.items():
+        life.require(
+            counts[kind] >= least,
+            f"only {counts[kind]} sentences with {kind}, {least} are needed: install the packages in "
+            "installed_text.RARE",
+        )
+    return {
+        "sentences": len(sentences),
+        "different": len(different),
+        "differentWithDefaultLimits": by_default,
+        "kinds": counts,
+        "tokens": sum(map(len, ours)),
+    }
