@@ -174,9 +174,7 @@ def running_api_server(
     certificate, key = _certificate(folder)
     tokens = folder / "tokens.csv"
     tokens.write_text(f'{TOKEN},admin,admin,"system:masters"\n')
-    audit_log, audit_policy = folder / "audit.log", folder / "audit-policy.json"
-    audit_policy.write_text(json.dumps(_WRITES_ONLY))
-    audit = [f"--audit-policy-file={audit_policy}", f"--audit-log-path={audit_log}"]
+    audit_log = folder / "audit.log"
     client_port, peer_port, port = (free_port() for _ in range(3))
     etcd = f"http://127.0.0.1:{client_port}"
     with ExitStack() as stack:
@@ -206,7 +204,7 @@ def running_api_server(
                 "--service-account-issuer=https://kubernetes.default.svc",
                 f"--service-account-key-file={certificate}",
                 f"--service-account-signing-key-file={key}",
-                *(audit if audited else []),
+                *(_audit(audit_log) if audited else []),
                 *([] if service_accounts else ["--disable-admission-plugins=ServiceAccount"]),
                 *flags,
             )
@@ -270,6 +268,13 @@ def _write_kubeconfig(server: ApiServer) -> None:
         "current-context": name,
     }
     server.kubeconfig.write_text(json.dumps(config))
+
+
+def _audit(log: Path) -> list[str]:
+    """Return the flags that let the API server write down who writes what."""
+    policy = log.with_name("audit-policy.json")
+    policy.write_text(json.dumps(_WRITES_ONLY))
+    return [f"--audit-policy-file={policy}", f"--audit-log-path={log}"]
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:

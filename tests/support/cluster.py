@@ -58,9 +58,12 @@ class Cluster:
         return found
 
     def finished(self, name: str, *, seconds: int = 300) -> dict[str, Any]:
-        """Wait for a job's end and return it."""
-        self.kubectl("wait", "--for=condition=Finished", f"ftj/{name}", f"--timeout={seconds}s")
-        return self.get("ftj", name)
+        """Wait for a job's end; return the job as it was at that moment."""
+        what = (f"ftj/{name}", f"--timeout={seconds}s")
+        found: dict[str, Any] = json.loads(
+            self.kubectl("wait", "--for=condition=Finished", *what, "-o", "json")
+        )
+        return found
 
     def until(self, kind: str, name: str, jsonpath: str, *, seconds: int = 120) -> dict[str, Any]:
         """Wait for an object and its field, by watches; return the object as it was at that moment."""
