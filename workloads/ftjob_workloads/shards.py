@@ -91,13 +91,13 @@ def shard_parser(prog: str, doc: str | None, rank: int, size: int) -> argparse.A
 
 
 def parser(prog: str, doc: str | None, rank: int, size: int) -> argparse.ArgumentParser:
-    """Return `shard_parser` with what the Horovod programs need in addition: the learning rate's warm-up."""
+    """Return `shard_parser` with what the Horovod programs need in addition: the learning rate's course."""
     p = shard_parser(prog, doc, rank, size)
     p.add_argument(
         "--lr-schedule",
         choices=["warmup", "constant"],
         default="warmup",
-        help="rise to ranks x rate, or not (default: %(default)s)",
+        help="rise to ranks x rate and fade, or not (default: %(default)s)",
     )
     p.add_argument("--warmup-steps", type=int, default=60, help="(default: %(default)s)")
     return p
