@@ -27,7 +27,7 @@ from ftjob.plan.life.elastic import has_succeeded as elastic_success
 from ftjob.plan.life.ending import INVALID_SPEC, after_failures, end_of_attempt, give_up, rest
 from ftjob.plan.life.fencing import may_still_run, misses_others
 from ftjob.plan.life.first_failure import vanished
-from ftjob.plan.life.record import active_seconds, has_begun, is_waited_for, succeeded_places
+from ftjob.plan.life.record import active_seconds, has_begun, succeeded_places
 from ftjob.plan.observed.state import Observed, RefusalKind
 from ftjob.plan.observed.why_waiting import why_not_running
 
@@ -173,7 +173,7 @@ def _wait_to_begin(
     """Decide what an attempt that has not begun waits for; None when it may, or has."""
     if has_begun(job.status):
         return None
-    if is_waited_for(job.status):
+    if in_place.is_waited_for(job.status):
         return in_place.go_on(job, observed, pods, now=now)
     step = Step.WAIT if job.status.start_time is None else Step.HOLD
     taken_back = [pod for pod in pods if not pod.gone]

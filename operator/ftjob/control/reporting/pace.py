@@ -19,6 +19,14 @@ SLOW_WRITES_PER_SECOND = 20.0
 
 RUNNING = ConditionType.RUNNING.value
 
+_SLOW_FIELDS = {
+    "progress": Urgency.PROGRESS,
+    "activeSeconds": Urgency.PROGRESS,
+    "display": Urgency.PROGRESS,
+    "roles": Urgency.COUNTS,
+    "workers": Urgency.COUNTS,
+}
+
 
 class Urgency(IntEnum):
     """How soon a difference has to be written."""
@@ -28,15 +36,6 @@ class Urgency(IntEnum):
     """How many pods are ready or wait, how many steps there will be: soon, but a pod each is too often."""
     PROGRESS = 2
     """Numbers that are out of date as soon as they are written."""
-
-
-_SLOW_FIELDS = {
-    "progress": Urgency.PROGRESS,
-    "activeSeconds": Urgency.PROGRESS,
-    "display": Urgency.PROGRESS,
-    "roles": Urgency.COUNTS,
-    "workers": Urgency.COUNTS,
-}
 
 
 class Pace:

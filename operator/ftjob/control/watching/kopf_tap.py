@@ -6,8 +6,7 @@ half a millisecond of CPU and some kilobytes for good, in bursts of thousands. S
 kopf lets its users provide, reads lists and watches first: objects go straight into the cache, and kopf gets
 to see the same list without items, and a watch of bookmarks.
 
-Without the tap everything works as well: what passes it arrives at kopf's handlers
-(`ftjob.control.watching.watch`).
+Without the tap everything works as well: what passes it arrives at kopf's handlers (`ftjob.control.watching.watch`).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import kopf
     from aiohttp.connector import Connection
 
-    from ftjob.kube.port import Resource
+    from ftjob.kube.resources import Resource
 
     Take = Callable[[Resource, str | None, Any], None]
     """Takes an event: the resource, its type (None for an item of a list), and the object."""
