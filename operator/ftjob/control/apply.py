@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ftjob.control.agent_client import AgentError
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from ftjob.kube.port import CLAIM, JOB, POD, RESOURCES, SECRET, SERVICE, in_use, resource_of
-from ftjob.models.names import LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
+from ftjob.kube.port import CLAIM, JOB, POD, RESOURCES, SECRET, in_use, resource_of
+from ftjob.models.names import LABEL_JOB, LABEL_UID
 from ftjob.plan.observed.state import Answer, Refusal, RefusalKind
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ async def apply(job: Job, decision: Plan, ctx: Context) -> None:
         return
     refusal = await _create_all(job, decision.create, ctx)
     if refusal is None:
-        ctx.cache.clear_refusal(job)
+        ctx.cache.refusals.clear(job)
         pods = sum(1 for manifest in decision.create if manifest["kind"] == POD.kind)
         ctx.metrics.pods_accepted(job, pods, ctx.clock())
         return
     logger.warning("%s %s: %s", refusal.object_kind, refusal.object_name, refusal.message, extra=about(job))
-    ctx.cache.refuse(job, refusal)
+    ctx.cache.refusals.add(job, refusal)
     ctx.queue.add(job.key)
 
 
@@ -64,21 +64,21 @@ async def _tell(job: Job, order: Order, ctx: Context) -> None:
     except AgentError as error:
         logger.info("%s of attempt %d not heard: %s", order.command, order.attempt, error, extra=about(job))
         return
-    if ctx.cache.hear(job, report):
+    if ctx.cache.leader_states.update(job, report):
         ctx.queue.add(job.key)
 
 
 async def _delete(job: Job, pod: PodRef, ctx: Context, slots: asyncio.Semaphore) -> None:
-    ctx.cache.dismiss(pod.uid)
+    ctx.cache.note_ordered_deletion(pod.uid)
     async with slots:
         try:
             body = await ctx.kube.delete(POD, job.namespace, pod.name, uid=pod.uid)
         except (NotFoundError, ConflictError):  # gone; a conflict says that the name has another owner now
-            ctx.cache.pod_vanished(pod.uid)
+            ctx.cache.mark_gone(pod.uid)
             ctx.queue.add(job.key)
             return
     if body.get("kind") == POD.kind:
-        ctx.cache.see_pod(body)
+        ctx.cache.update(POD, body)
 
 
 async def _remove(job: Job, ref: ObjectRef, ctx: Context) -> None:
@@ -90,7 +90,7 @@ async def _remove(job: Job, ref: ObjectRef, ctx: Context) -> None:
     if body.get("kind") == ref.kind and "deletionTimestamp" in body["metadata"]:
         _take_in(job, resource, body, ctx)  # whatever has a finalizer there lets it go later
         return
-    key = ctx.cache.see_object_deleted(ref.uid)
+    key = ctx.cache.mark_gone(ref.uid)
     if key is not None:  # its event will be no news; the job may want another
         ctx.queue.add(key)
 
@@ -122,13 +122,13 @@ async def inform(job: Job, decision: Plan, ctx: Context) -> None:
         except ForbiddenError as error:
             remedy = f"let the operator get {resource.plural} of {resource.group} by a ClusterRole"
             answer = Answer(error=f"{lookup.kind} {lookup.name} can't be read: {error.message}; {remedy}")
-        ctx.cache.answer(lookup, answer)
+        ctx.cache.answers.add(lookup, answer)
 
 
 async def _adopt(job: Job, adoption: Adoption, ctx: Context) -> None:
     """Make an object the job's own. It has just been read; if it is another now, it is read again."""
     found = adoption.found
-    ctx.cache.forget(found)
+    ctx.cache.answers.forget(found)
     resource = RESOURCES[found.api_version, found.kind]
     version = adoption.resource_version
     with contextlib.suppress(NotFoundError, ConflictError):
@@ -189,21 +189,17 @@ async def _create(job: Job, manifest: Manifest, ctx: Context) -> Refusal | None:
 
 def _take_in(job: Job, resource: Resource, body: Manifest, ctx: Context) -> None:
     """Read our own write."""
-    if resource is POD:
-        ctx.cache.see_pod(body)
-    elif resource is SERVICE:
-        ctx.cache.see_object(resource, body)
-    elif resource.kind in {POD_GROUP, WORKLOAD}:
-        ctx.cache.see_other(resource, body)
+    if resource in {SECRET, CLAIM}:  # not watched
+        ctx.cache.note_existing(job, resource.kind, body["metadata"]["name"])
     else:
-        ctx.cache.remember_existing(job, resource.kind, body["metadata"]["name"])
+        ctx.cache.update(resource, body)
 
 
 async def _meet(job: Job, manifest: Manifest, resource: Resource, ctx: Context) -> Refusal | None:
     """Find out whose object has the name that we wanted: a name is not an identity."""
     name = manifest["metadata"]["name"]
     if resource is SECRET:  # its name contains the job's UID, and we may not read it
-        ctx.cache.remember_existing(job, resource.kind, name)
+        ctx.cache.note_existing(job, resource.kind, name)
         return None
     found = await ctx.kube.get(resource, job.namespace, name)
     meta = found["metadata"]
@@ -222,7 +218,7 @@ async def _meet(job: Job, manifest: Manifest, resource: Resource, ctx: Context) 
 
 
 def _refusal(job: Job, manifest: Manifest, kind: RefusalKind, message: str, ctx: Context) -> Refusal:
-    seconds = min(BACKOFF_MAX, 2.0 ** min(ctx.cache.refused_times(job), 10))
+    seconds = min(BACKOFF_MAX, 2.0 ** min(ctx.cache.refusals.times(job), 10))
     return Refusal(
         kind=kind,
         object_kind=manifest["kind"],

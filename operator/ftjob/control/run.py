@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ftjob.control.agent_client import Agents
+from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
 from ftjob.control.follow_agents import follow_jobs
 from ftjob.control.process import health
@@ -20,7 +21,6 @@ from ftjob.control.queue_workers import work
 from ftjob.control.reporting.events import Events
 from ftjob.control.reporting.metrics import Metrics
 from ftjob.control.reporting.pace import Pace
-from ftjob.control.watching.cache import Cache
 from ftjob.control.watching.discovery import Discovery
 from ftjob.control.watching.full_lists import Sweeper, fill
 from ftjob.control.watching.watch import stop_on_signals, watch

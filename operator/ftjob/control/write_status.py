@@ -39,7 +39,7 @@ async def write_status(job: Job, status: JobStatus, decision: Plan, ctx: Context
         JOB, job.namespace, job.name, patch, resource_version=job.resource_version
     )
     ctx.pace.wrote(job.uid)
-    ctx.cache.see_job(body)
+    ctx.cache.update(JOB, body)
     ctx.metrics.status_written(job, status, ctx.clock())
     ctx.events.status_written(job, status, decision)
     return None

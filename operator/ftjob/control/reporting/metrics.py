@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ftjob.api.job import Job
+    from ftjob.control.cache.cache import Cache
     from ftjob.control.queue import Queue
-    from ftjob.control.watching.cache import Cache
     from ftjob.models.status import JobStatus
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time series for each, of no use here
