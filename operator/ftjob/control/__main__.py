@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pod_namespace=os.environ.get("POD_NAMESPACE") or info.default_namespace or "default",
         pod_name=os.environ.get("POD_NAME") or socket.gethostname(),
         leader_election=not args.no_leader_election,
-        workers=args.workers,
+        reconcilers=args.workers,
         health_port=args.health_port,
         metrics_port=args.metrics_port,
     )

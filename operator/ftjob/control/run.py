@@ -15,9 +15,9 @@ from ftjob.control.follow_agents import follow_jobs
 from ftjob.control.process import health
 from ftjob.control.process.agent_key import agent_key
 from ftjob.control.process.clock import steady_clock
-from ftjob.control.process.lease import Leader
+from ftjob.control.process.lease import LeaseHolder
 from ftjob.control.queue import Queue
-from ftjob.control.queue_workers import work
+from ftjob.control.reconcilers import reconcile_jobs
 from ftjob.control.reporting.events import Events
 from ftjob.control.reporting.metrics import Metrics
 from ftjob.control.reporting.pace import Pace
@@ -48,7 +48,7 @@ class Options:
     """Where the operator itself lives: its Lease and its agent key."""
     pod_name: str
     leader_election: bool = True
-    workers: int = 16
+    reconcilers: int = 16
     health_port: int = 8081
     metrics_port: int = 8080
 
@@ -68,22 +68,22 @@ async def run(options: Options) -> None:
     web = await health.serve(health.app(state), {options.health_port, options.metrics_port})
     try:
         async with HttpKube(on_request=metrics.request) as kube:
-            leader = None
+            lease = None
             if options.leader_election:
                 identity = f"{options.pod_name}_{uuid.uuid4().hex[:8]}"
-                leader = Leader(kube, namespace=options.pod_namespace, identity=identity)
-                state.ready = True  # to take over: a rolling update must not wait for the old leader
-                if not await _unless(stop, leader.acquire()):
+                lease = LeaseHolder(kube, namespace=options.pod_namespace, identity=identity)
+                state.ready = True  # to take over: a rolling update must not wait for the old holder
+                if not await _unless(stop, lease.acquire()):
                     return
-                kube.before_write = leader.check
-            metrics.leader.set(1)
-            await _lead(options, kube, leader, state, stop)
+                kube.before_write = lease.check
+            metrics.holds_lease.set(1)
+            await _operate(options, kube, lease, state, stop)
     finally:
         await web.cleanup()
 
 
-async def _lead(
-    options: Options, kube: HttpKube, leader: Leader | None, state: health.Health, stop: asyncio.Event
+async def _operate(
+    options: Options, kube: HttpKube, lease: LeaseHolder | None, state: health.Health, stop: asyncio.Event
 ) -> None:
     """Do an operator's work until `stop` is set."""
     clock = steady_clock()
@@ -96,8 +96,8 @@ async def _lead(
         task.add_done_callback(lambda _: stop.set())
         parts.append(task)
 
-    if leader is not None:
-        start("lease", leader.keep())
+    if lease is not None:
+        start("lease", lease.keep())
     key = await agent_key(kube, options.pod_namespace)
     discovery = Discovery(kube)
     await _unless(stop, discovery.start())
@@ -118,8 +118,8 @@ async def _lead(
         state.ready = True
         sweeper = Sweeper(kube, cache, queue, options.namespace)
         sweeper.soon()  # for what changes between the lists above and kopf's own
-        for number in range(options.workers):
-            start(f"worker {number}", work(ctx))
+        for number in range(options.reconcilers):
+            start(f"worker {number}", reconcile_jobs(ctx))
         start("sweeper", sweeper.run())
         start("events", ctx.events.run())
         start("discovery", discovery.run())
@@ -133,8 +133,8 @@ async def _lead(
             part.cancel()
     await asyncio.wait(parts, timeout=FINISH_SECONDS)
     await ctx.agents.close()
-    if leader is not None:
-        await leader.release()
+    if lease is not None:
+        await lease.release()
     for part in parts:
         if part.done() and not part.cancelled() and part.exception() is not None:
             logger.critical("%s has ended", part.get_name())

@@ -78,5 +78,5 @@ def api_error(code: int, status: dict[str, Any]) -> ApiError:
     status
         The body: a Status object (meta/v1), or anything else that a proxy made up.
     """
-    kind = _TYPES.get(code, UnavailableError if code >= 500 else ApiError)
-    return kind(code, str(status.get("reason") or "Unknown"), str(status.get("message") or ""))
+    error_type = _TYPES.get(code, UnavailableError if code >= 500 else ApiError)
+    return error_type(code, str(status.get("reason") or "Unknown"), str(status.get("message") or ""))

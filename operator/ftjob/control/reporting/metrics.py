@@ -75,7 +75,9 @@ class Metrics:
             buckets=LIFE,
             registry=self.registry,
         )
-        self.leader = Gauge("ftjob_leader", "1 while this operator is the leader.", registry=self.registry)
+        self.holds_lease = Gauge(
+            "ftjob_leader", "1 while this operator is the leader.", registry=self.registry
+        )
         # A series that begins with its first event has no increase then, which is what alerts look at.
         for phase in Phase:
             if phase.is_final:

@@ -142,9 +142,9 @@ class Watch:
         return b"".join(line + b"\n" for line in passed)
 
 
-def _take(take: Take, resource: Resource, kind: str | None, body: Any) -> None:
+def _take(take: Take, resource: Resource, event_type: str | None, body: Any) -> None:
     """Take one object; one that can't be understood must not end the watch of all others."""
     try:
-        take(resource, kind, body)
+        take(resource, event_type, body)
     except Exception:
-        logger.exception("%s of %s not understood", kind or "item", resource.plural)
+        logger.exception("%s of %s not understood", event_type or "item", resource.plural)
