@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; what it leaves out comes from the environment (``FTJOB_AGENT_IMAGE``…)."""
+    """Read the command line; the environment sets options that it leaves out (``FTJOB_AGENT_IMAGE``…)."""
     defaults = Config()
     parser = argparse.ArgumentParser(
         prog="python -m ftjob.control",

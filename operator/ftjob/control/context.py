@@ -1,4 +1,4 @@
-"""What the parts of the operator share."""
+"""The parts of the operator that the others use."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class Queue:
         key = self._ready.popleft()
         del self._waiting[key]
         self._active[key] = self._clock()
-        # What was planned for later was planned from what is being looked at anew now.
+        # A later look was planned from an older state of the job than the one that is looked at now.
         self._due.pop(key, None)
         return key
 

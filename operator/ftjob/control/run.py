@@ -56,7 +56,7 @@ async def run(options: Options) -> None:
     Raises
     ------
     Exception
-        What ended a part of the operator; a new process is better than half a one.
+        The error that ended a task; a new process is better than half an operator.
     """
     stop = asyncio.Event()
     stop_on_signals(stop)
@@ -101,7 +101,7 @@ async def _operate(
 
 
 async def _context(options: Options, kube: HttpKube, state: health.Health, stop: asyncio.Event) -> Context:
-    """Learn what the operator has to know before it reads its first job."""
+    """Find out the key and the kinds that are served, which come before the first list."""
     clock = steady_clock()
     cache = Cache(clock=clock)
     state.metrics.watch(cache, state.queue)
@@ -124,7 +124,7 @@ async def _context(options: Options, kube: HttpKube, state: health.Health, stop:
 
 
 def _start_all(tasks: Tasks, ctx: Context, options: Options, stop: asyncio.Event) -> None:
-    """Start all that goes on side by side once the cache is filled."""
+    """Start the tasks that run side by side once the cache is filled."""
     sweeper = Sweeper(ctx.kube, ctx.cache, ctx.queue, options.namespace)
     sweeper.soon()  # for what changes between the lists that filled the cache and kopf's own
     for number in range(options.reconcilers):

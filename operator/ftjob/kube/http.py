@@ -56,7 +56,7 @@ class HttpKube:
     before_write
         Called before each write; may end the process (of an operator that may have lost its Lease).
     on_request
-        Told verb, resource and HTTP code of every answered request; code 0 means no answer.
+        Called with verb, resource and HTTP code after every request; code 0 means no answer.
     """
 
     def __init__(

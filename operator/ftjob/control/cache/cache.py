@@ -226,7 +226,7 @@ class Cache:
         return tuple(sorted(pod.name for uid in earlier for pod in self._dependents[uid].pods.living()))
 
     def _place(self, resource: Resource, body: Manifest) -> _Dependents | None:
-        """Remember where an object of a job belongs; None if it is nobody's, or this version was seen."""
+        """Remember which job an object belongs to; None if it belongs to no job, or this version was seen."""
         meta = body["metadata"]
         labels = meta.get("labels") or {}
         job_uid = labels.get(LABEL_UID)

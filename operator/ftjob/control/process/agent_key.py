@@ -18,7 +18,7 @@ BYTES = 32
 
 
 async def agent_key(kube: Kube, namespace: str) -> bytes:
-    """Return the key; make it if it is not there. Whoever is first, all operators get the same.
+    """Return the key; create it if there is none. All operators get the same, whichever creates it.
 
     Raises
     ------

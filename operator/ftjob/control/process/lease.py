@@ -97,7 +97,7 @@ class LeaseHolder:
             self._lost("not renewed in time")
 
     async def release(self) -> None:
-        """Give the Lease up, so that the next one need not wait for its end."""
+        """Give the Lease up, so that the next holder need not wait until it expires."""
         if self._lease is None:
             return
         self._lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}

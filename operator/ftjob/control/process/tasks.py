@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 FINISH_SECONDS = 2.0
-"""Nothing is lost if it is cut short: the next operator continues from the same state."""
+"""How long tasks may take to end. One that is cut short loses nothing: the next operator continues."""
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What the operator counts. No label holds a job's name: there would be no end of series."""
+"""The operator's metrics. No label holds a job's name: the number of series would grow without end."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Metrics:
         self.requests.labels(verb, resource, str(code)).inc()
 
     def pods_accepted(self, job: Job, count: int, now: float) -> None:
-        """Count new pods; a job's first ones end the time that its user waited for us."""
+        """Count new pods; with a job's first ones ends the time from its creation to its pods."""
         self.pods_created.inc(count)
         if job.status.start_time is None:
             self.created_to_pods.observe(max(0.0, now - _unix(job.created, now)))
@@ -119,7 +119,7 @@ class Metrics:
 
 
 class _State(Collector):
-    """Gauges that are read where the state is, not kept beside it."""
+    """Gauges that are read from the cache and the queue at each scrape."""
 
     def __init__(self, cache: Cache, queue: Queue) -> None:
         self._cache = cache

@@ -85,7 +85,7 @@ class Sweeper:
                 logger.warning("can't compare the cache with the cluster: %s", error)
 
     async def sweep(self) -> None:
-        """Compare once; what the watches bring while we wait is no loss."""
+        """Compare once. If a list is ahead of the cache, give the watches time to bring the news first."""
         for resource, selector in watched(self._cache.served):
             listed: dict[str, Known] = {}
             pages = self._kube.list_pages(resource, self._namespace, selector=selector, metadata_only=True)
@@ -117,5 +117,5 @@ class Sweeper:
 
 
 def _is_news(listed: Known, known: Known | None) -> bool:
-    """Whether a list has an object that the cache does not know, or not so new."""
+    """Whether the cache does not know a listed object, or only an older version."""
     return is_newer(listed.version, known.version if known else None)

@@ -32,7 +32,7 @@ async def watch(
     namespace
         The one namespace to serve; None for all.
     relisted
-        Called after each list: some objects that the cache knows may have gone unseen before it.
+        Called after each list: objects that the cache knows may have been deleted unseen before it.
     """
     ignored = asyncio.all_tasks()
     # For kopf's peering, which is off; left alone, kopf asks for the user's name, and UID 65532 has none.
@@ -57,7 +57,7 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
 
 def registry(cache: Cache, queue: Queue, *, relisted: Callable[[], None]) -> kopf.OperatorRegistry:
-    """Return what kopf has to know: how to log in, and what to watch."""
+    """Return kopf's registry: how to log in, and which kinds to watch."""
     found = kopf.OperatorRegistry()
 
     take: Take = partial(feed, cache, queue)
