@@ -14,7 +14,7 @@ from ftjob.control.cache.pods import JobPods
 from ftjob.control.cache.refusals import Refusals
 from ftjob.control.cache.versions import Versions
 from ftjob.kube.port import JOB, POD, Resource
-from ftjob.models.names import LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
+from ftjob.models.names import ANNOTATION_LAST_APPLIED, LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
 from ftjob.plan.observed.state import Lookup, Observed
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from ftjob.control.queue import Key
     from ftjob.kube.port import Manifest
-
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""kubectl's copy of the whole job; nobody here reads it, so it is not kept."""
 
 
 class Known(NamedTuple):
@@ -189,7 +186,8 @@ class Cache:
     def _update_job(self, body: Manifest) -> Key | None:
         if not self._versions.is_news(body):
             return None
-        (body["metadata"].get("annotations") or {}).pop(LAST_APPLIED, None)
+        # Nobody here reads it, and it is as large as the job.
+        (body["metadata"].get("annotations") or {}).pop(ANNOTATION_LAST_APPLIED, None)
         job = parse_job(body)
         old = self._jobs.get(job.key)
         if old is not None and old.uid != job.uid:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ftjob.kube.errors import ConflictError, NotFoundError
 from ftjob.kube.port import SECRET
+from ftjob.models.names import MANAGED_BY
 
 if TYPE_CHECKING:
     from ftjob.kube.port import Kube
@@ -44,11 +45,7 @@ def _manifest(namespace: str) -> dict[str, object]:
     return {
         "apiVersion": SECRET.api_version,
         "kind": SECRET.kind,
-        "metadata": {
-            "name": NAME,
-            "namespace": namespace,
-            "labels": {"app.kubernetes.io/managed-by": "ftjob"},
-        },
+        "metadata": {"name": NAME, "namespace": namespace, "labels": MANAGED_BY},
         "type": "Opaque",
         "data": {FIELD: base64.b64encode(secrets.token_bytes(BYTES)).decode()},
     }
