@@ -9,7 +9,7 @@ from ftjob.control.cache.cache import Cache
 from ftjob.control.cache.pods import trainer_name
 from ftjob.control.cache.versions import is_newer
 from ftjob.kube.port import JOB, POD, SERVICE
-from ftjob.plan.observed.state import LeaderReport, Refusal, RefusalKind
+from ftjob.plan.observed.state import LeaderState, Refusal, RefusalKind
 
 KEY = ("default", "digits")
 RUNNING: dict[str, Any] = {"running": {}}
@@ -193,9 +193,9 @@ def test_a_report_is_news_only_if_it_differs() -> None:
     cache, _ = cache_with_job()
     job = cache.job(KEY)
     assert job is not None
-    assert cache.leader_states.update(job, LeaderReport(0, "Running", {"step": 1}))
-    assert not cache.leader_states.update(job, LeaderReport(0, "Running", {"step": 1}))
-    assert cache.leader_states.update(job, LeaderReport(0, "Running", {"step": 2}))
+    assert cache.leader_states.update(job, LeaderState(0, "Running", {"step": 1}))
+    assert not cache.leader_states.update(job, LeaderState(0, "Running", {"step": 1}))
+    assert cache.leader_states.update(job, LeaderState(0, "Running", {"step": 2}))
 
 
 def test_nothing_is_left_of_a_job_that_is_gone_with_its_pods() -> None:
@@ -205,7 +205,7 @@ def test_nothing_is_left_of_a_job_that_is_gone_with_its_pods() -> None:
     job = cache.job(KEY)
     assert job is not None
     cache.refusals.add(job, refusal())
-    cache.leader_states.update(job, LeaderReport(0, "Running", None))
+    cache.leader_states.update(job, LeaderState(0, "Running", None))
     cache.mark_deleted(POD, pod_body(0, version="20"))
     cache.mark_deleted(JOB, job_body())
     for index in (1, 2):

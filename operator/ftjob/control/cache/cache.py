@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from ftjob.api.job import Job, parse_job
+from ftjob.api.job import AnyJob, parse_job
 from ftjob.control.cache.answers import Answers
 from ftjob.control.cache.leader_states import LeaderStates
 from ftjob.control.cache.objects import JobObjects
@@ -65,7 +65,7 @@ class Cache:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._versions = Versions()
-        self._jobs: dict[Key, Job] = {}
+        self._jobs: dict[Key, AnyJob] = {}
         self._dependents: dict[str, _Dependents] = {}
         """By the job's UID."""
         self._uids: dict[Key, set[str]] = {}
@@ -130,7 +130,7 @@ class Cache:
         self._tidy(place.job_uid)
         return dependents.key
 
-    def note_existing(self, job: Job, kind: str, name: str) -> None:
+    def note_existing(self, job: AnyJob, kind: str, name: str) -> None:
         """Note an object of the job that is not watched: a Secret or a claim."""
         self._dependents_of(job.uid, job.key).objects.existing.add((kind, name))
 
@@ -141,15 +141,15 @@ class Cache:
 
     # -- giving out -----------------------------------------------------------------------------------
 
-    def job(self, key: Key) -> Job | None:
+    def job(self, key: Key) -> AnyJob | None:
         """Return the job of this name."""
         return self._jobs.get(key)
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Iterator[AnyJob]:
         """Return all jobs."""
         return iter(list(self._jobs.values()))
 
-    def observe(self, job: Job) -> Observed:
+    def observe(self, job: AnyJob) -> Observed:
         """Return everything that is known of a job beside the job itself."""
         dependents = self._dependents_of(job.uid, job.key)
         pods, objects = dependents.pods, dependents.objects
@@ -163,7 +163,7 @@ class Cache:
             looked_up=self.answers.of(job.namespace),
             served=self.served,
             refusal=self.refusals.last(job),
-            report=self.leader_states.of(job),
+            leader=self.leader_states.of(job),
             last_ends=dict(pods.last_ends),
         )
 
@@ -205,7 +205,7 @@ class Cache:
             self._lose_job(self._jobs.pop(key))
         return key
 
-    def _lose_job(self, job: Job) -> None:
+    def _lose_job(self, job: AnyJob) -> None:
         self.refusals.clear(job)
         self.leader_states.drop(job)
         dependents = self._dependents.get(job.uid)
@@ -218,7 +218,7 @@ class Cache:
         job = self._jobs.get(key)
         return job is not None and job.uid == uid
 
-    def _predecessors(self, job: Job) -> tuple[str, ...]:
+    def _predecessors(self, job: AnyJob) -> tuple[str, ...]:
         """Return the names of pods of earlier jobs of the same name."""
         earlier = self._uids.get(job.key, set()) - {job.uid}
         return tuple(sorted(pod.name for uid in earlier for pod in self._dependents[uid].pods.living()))
