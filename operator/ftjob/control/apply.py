@@ -1,4 +1,4 @@
-"""Carrying a plan out: deletes by UID, then creates in order; and what a refusal means."""
+"""Carries a plan out: deletes by UID, creates in order, and remembers why an object was refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ftjob.control.agent_client import AgentError
+from ftjob.control.process.logs import about
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from ftjob.kube.port import CLAIM, JOB, POD, RESOURCES, SECRET, in_use, resource_of
 from ftjob.models.names import LABEL_JOB, LABEL_UID
@@ -53,13 +54,8 @@ async def apply(job: AnyJob, decision: Plan, ctx: Context) -> None:
     ctx.queue.add(job.key)
 
 
-def about(job: AnyJob) -> dict[str, dict[str, str]]:
-    """Return what a log line says about its job."""
-    return {"job": {"namespace": job.namespace, "name": job.name, "uid": job.uid}}
-
-
 async def _tell(job: AnyJob, order: Order, ctx: Context) -> None:
-    """Say what becomes of dead ranks. Without an answer it is said again at the next look."""
+    """Send the leader an order about dead ranks. Without an answer it goes out again at the next look."""
     try:
         state = await ctx.agents.order(job, ctx.cache.observe(job).pods, order)
     except AgentError as error:
@@ -89,7 +85,7 @@ async def _remove(job: AnyJob, ref: ObjectRef, ctx: Context) -> None:
     except (NotFoundError, ConflictError):
         body = {}
     if body.get("kind") == ref.kind and "deletionTimestamp" in body["metadata"]:
-        _take_in(job, resource, body, ctx)  # whatever has a finalizer there lets it go later
+        _take_in(job, resource, body, ctx)  # a finalizer keeps it for a while
         return
     key = ctx.cache.mark_gone(ref.uid)
     if key is not None:  # its event will be no news; the job may want another
@@ -97,12 +93,12 @@ async def _remove(job: AnyJob, ref: ObjectRef, ctx: Context) -> None:
 
 
 async def inform(job: AnyJob, decision: Plan, ctx: Context) -> None:
-    """Tell others what they have to know, and read what the next decision needs.
+    """Write a Workload's status for Kueue, adopt a Workload, and answer the plan's look-ups.
 
     Raises
     ------
     ftjob.kube.errors.ConflictError
-        They have said something in the meantime.
+        Kueue has written the Workload's status in the meantime.
     """
     patch = decision.kueue.say
     if patch is not None:
@@ -189,7 +185,7 @@ async def _create(job: AnyJob, manifest: Manifest, ctx: Context) -> Refusal | No
 
 
 def _take_in(job: AnyJob, resource: Resource, body: Manifest, ctx: Context) -> None:
-    """Read our own write."""
+    """Put an answer of the API server into the cache, as the watch will later."""
     if resource in {SECRET, CLAIM}:  # not watched
         ctx.cache.note_existing(job, resource.kind, body["metadata"]["name"])
     else:

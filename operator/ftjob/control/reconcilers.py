@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from ftjob.control.apply import about
+from ftjob.control.process.logs import about
 from ftjob.control.reconcile import reconcile
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
 

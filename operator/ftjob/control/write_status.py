@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def write_status(job: AnyJob, status: JobStatus, decision: Plan, ctx: Context) -> float | None:
-    """Write what differs from the job's present status, and tell the people of it.
+    """Write what differs from the job's present status; count it, and post Events about it.
 
     Returns
     -------
