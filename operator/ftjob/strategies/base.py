@@ -84,7 +84,7 @@ class Strategy(ABC):
     success: ClassVar[SuccessPolicy] = SuccessPolicy.ALL_WORKERS
     """Which workers decide on success if the spec does not say."""
     others_end: ClassVar[bool] = True
-    """Whether workers that do not decide on success end by themselves; the spec can't name them otherwise."""
+    """Whether the workers that do not decide on success end by themselves; if not, none can wait for them."""
     elastic: ClassVar[bool] = False
     """Whether workers may come and go."""
     identity: ClassVar[tuple[Family, ...]] = ()
