@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ftjob.plan.observed.state import LeaderReport
+from ftjob.plan.observed.state import LeaderState
 from ftjob.plan.observed.termination_message import RankFailure
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class FakeStar:
         self.lives += 1
         return True
 
-    def report(self) -> LeaderReport:
+    def report(self) -> LeaderState:
         """Return what the operator is told."""
         state = "Halted" if self.is_halted else "Running"
-        return LeaderReport(self.attempt, state, None, failure=self.failure, ordered=self.ordered)
+        return LeaderState(self.attempt, state, None, failure=self.failure, ordered=self.ordered)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ftjob.local.child
-from ftjob.plan.observed.leader_report import read_report
+from ftjob.plan.observed.leader_state import read_leader_state
 from ftjob.plan.observed.pod import PodState, Terminated
 from ftjob.plan.observed.termination_message import TerminationMessage, parse_termination_message
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ftjob.models.layout import WorkerPlace
     from ftjob.plan.build.agent_config import WorkerCommand
     from ftjob.plan.decision import Order
-    from ftjob.plan.observed.state import LeaderReport
+    from ftjob.plan.observed.state import LeaderState
 
 TAIL = 4096
 _STEPS = struct.Struct("<8sQQ")
@@ -141,21 +141,21 @@ class Agent:
         folder = self._folder / "run" / f"rank-{rank:05d}"
         return _told_steps(folder / "progress.jsonl") or _counted_steps(folder / "steps.bin") or (None, None)
 
-    def report(self, token: str) -> LeaderReport | None:
+    def report(self, token: str) -> LeaderState | None:
         """Ask the leader what it knows of the whole job; None while it does not answer."""
         return self._ask("GET", "progress", token)
 
-    def order(self, order: Order, token: str) -> LeaderReport | None:
+    def order(self, order: Order, token: str) -> LeaderState | None:
         """Tell the leader what becomes of dead ranks; None if it does not answer, or can't do it."""
         body = {"attempt": order.attempt, "waitSeconds": order.wait_seconds}
         return self._ask("POST", order.command, token, json.dumps(body))
 
-    def _ask(self, method: str, path: str, token: str, body: str | None = None) -> LeaderReport | None:
+    def _ask(self, method: str, path: str, token: str, body: str | None = None) -> LeaderState | None:
         connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=1)
         try:
             connection.request(method, f"/v1/{path}", body, {"Authorization": f"Bearer {token}"})
             response = connection.getresponse()
-            return read_report(json.loads(response.read())) if response.status == 200 else None
+            return read_leader_state(json.loads(response.read())) if response.status == 200 else None
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:

@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.defaults import is_possible, success_of
+from ftjob.api.defaults import restarts_in_place, success_of
 from ftjob.api.identity import is_identity
+from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.manifest import grace_seconds
 from ftjob.models.spec import ProfilingMode, SuccessPolicy, template_of, trainer_of
 from ftjob.strategies import STRATEGIES
@@ -60,7 +61,6 @@ def build_worker(
         Where the worker sees the outputs volume.
     """
     spec = job.spec
-    assert spec is not None
     trainer = trainer_of(spec, worker.role)
     strategy = STRATEGIES[spec.strategy]
     chosen = {item["name"] for item in trainer.get("env") or () if "name" in item}
@@ -123,7 +123,7 @@ def build_worker(
         agent["watchdog"] = {"hangSeconds": spec.watchdog.hang_seconds, "counts": counts}
     if spec.elastic is not None:
         agent["elastic"] = spec.elastic.model_dump(by_alias=True)
-    if is_possible(spec):
+    if restarts_in_place(spec):
         agent["inPlace"] = {"acknowledgeSeconds": ACKNOWLEDGE_SECONDS, "patienceSeconds": PATIENCE_SECONDS}
     return WorkerCommand(
         config=agent,
@@ -140,11 +140,8 @@ def profiled_ranks(spec: JobSpec, layout: Layout) -> frozenset[int]:
         return frozenset(rank for worker in workers for rank in worker.ranks)
     if text == "OnePerWorker":
         return frozenset(worker.first_rank for worker in workers)
-    wanted: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        wanted.update(range(int(first), min(int(last or first), layout.world_size - 1) + 1))
-    return frozenset(wanted)
+    chosen = (range(found.start, min(found.stop, layout.world_size)) for found in parse_ranges(text))
+    return frozenset(rank for found in chosen for rank in found)
 
 
 def _profiling(spec: JobSpec, layout: Layout, worker: WorkerPlace) -> dict[str, Any] | None:

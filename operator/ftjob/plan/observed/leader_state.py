@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ftjob.plan.observed.state import LeaderReport
+from ftjob.plan.observed.state import LeaderState
 from ftjob.plan.observed.termination_message import parse_failure
 
 
-def read_report(data: Any) -> LeaderReport:
+def read_leader_state(data: Any) -> LeaderState:
     """Read the answer to ``GET /v1/progress``.
 
     Raises
@@ -23,7 +23,7 @@ def read_report(data: Any) -> LeaderReport:
     ordered, version = (
         number if isinstance(number, int) else 0 for number in map(data.get, ("ordered", "version"))
     )
-    return LeaderReport(
+    return LeaderState(
         attempt=data["attempt"],
         state=str(data.get("state", "")),
         progress=_finite(progress) if isinstance(progress, dict) else None,
