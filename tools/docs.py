@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.job import parse_job
+from ftjob.api.job import Job, parse_job
 from ftjob.api.validate import validate
 from ftjob.models.names import API_VERSION, KIND, ROLES, WORKER
 from ftjob.plan.layout import cluster_layout
@@ -87,7 +87,7 @@ def _layouts(strategy: Strategy) -> Iterator[Layout]:
             metadata = {"name": "job", "uid": "0"}
             job = parse_job({"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec})
             problems = validate(job)
-            if not problems:
+            if isinstance(job, Job) and not problems:
                 yield cluster_layout(job, 0)
             elif not fields:
                 message = f"example {number} of {strategy.name}: {problems[0]}"
