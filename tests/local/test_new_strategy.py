@@ -17,7 +17,7 @@ from support.local_run import plain_job, run
 
 REPO = Path(__file__).parents[2]
 REGISTRY = "ftjob/strategies/__init__.py"
-LINE = '    "scatter:Scatter",\n'
+LINE = '    "ftjob.strategies.scatter:Scatter",\n'
 STRATEGY = '''\
 """Workers that ask a scheduler for work."""
 
@@ -77,6 +77,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the sources with the new strategy."""
     copy = tmp_path_factory.mktemp("checkout") / "operator"
     shutil.copytree(REPO / "operator", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("docs", "tools"):
+        shutil.copytree(REPO / folder, copy.parent / folder)
+    shutil.copy(REPO / "pyproject.toml", copy.parent)
     (copy / "ftjob/strategies/scatter.py").write_text(STRATEGY)
     registry = copy / REGISTRY
     registry.write_text(registry.read_text().replace("\n)\n", f"\n{LINE})\n", 1))
@@ -197,8 +200,6 @@ def test_it_runs(sources: Path, tmp_path: Path) -> None:
 
 def test_the_documentation_lists_it(sources: Path) -> None:
     root = sources.parent
-    shutil.copytree(REPO / "docs", root / "docs")
-    shutil.copytree(REPO / "tools", root / "tools")
     environ = os.environ | {"PYTHONPATH": str(sources)}
     subprocess.run([sys.executable, "tools/docs.py"], cwd=root, env=environ, check=True, timeout=120)
     rows = [line for line in (root / "docs/strategies.md").read_text().splitlines() if "`Scatter`" in line]
@@ -208,3 +209,13 @@ def test_the_documentation_lists_it(sources: Path) -> None:
         f"| `Scatter` | Workers that ask the chief for work. | {pods} | {processes} | {success} | no |",
         "| `Scatter` | `SCATTER_ADDRESS` |",
     ]
+
+
+def test_the_layers_have_room_for_it(sources: Path) -> None:
+    command = [sys.executable, "tools/house.py"]
+    done = subprocess.run(
+        command, cwd=sources.parent, capture_output=True, text=True, check=False, timeout=120
+    )
+    *faults, table = done.stdout.split("\n\n")
+    assert "ftjob.strategies " in table
+    assert "strategies" not in "".join(faults)

@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     from ftjob.strategies.base import Strategy
 
 _CLASSES = (
-    "horovod:Horovod",
-    "mirrored:Mirrored",
-    "multi_worker_mirrored:MultiWorkerMirrored",
-    "parameter_server:ParameterServer",
-    "torchrun:Torchrun",
-    "tpu:Tpu",
-    "jax:Jax",
-    "plain:Plain",
+    "ftjob.strategies.horovod:Horovod",
+    "ftjob.strategies.mirrored:Mirrored",
+    "ftjob.strategies.multi_worker_mirrored:MultiWorkerMirrored",
+    "ftjob.strategies.parameter_server:ParameterServer",
+    "ftjob.strategies.torchrun:Torchrun",
+    "ftjob.strategies.tpu:Tpu",
+    "ftjob.strategies.jax:Jax",
+    "ftjob.strategies.plain:Plain",
 )
 """Module and class of each strategy, in the order in which the API lists them."""
 
 
 def _load(name: str) -> Strategy:
-    strategy: Strategy = resolve_name(f"{__name__}.{name}")()
+    strategy: Strategy = resolve_name(name)()
     return strategy
 
 
