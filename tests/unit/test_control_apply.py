@@ -7,7 +7,7 @@ from support.control_fake import context, pod_body
 
 from ftjob.control.apply import apply
 from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
-from ftjob.kube.port import POD
+from ftjob.kube.resources import POD
 from ftjob.plan.decision import Changes, Plan, PodRef, Step
 from ftjob.plan.observed.state import RefusalKind
 

@@ -8,7 +8,7 @@ from support.control_fake import Clock, job_body, pod_body
 from ftjob.control.cache.cache import Cache
 from ftjob.control.cache.pods import trainer_name
 from ftjob.control.cache.versions import is_newer
-from ftjob.kube.port import JOB, POD, SERVICE
+from ftjob.kube.resources import JOB, POD, SERVICE
 from ftjob.plan.observed.state import LeaderState, Refusal, RefusalKind
 
 KEY = ("default", "digits")

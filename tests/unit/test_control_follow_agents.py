@@ -15,7 +15,7 @@ from ftjob.control.apply import apply
 from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
 from ftjob.control.follow_agents import ask, follow_jobs
-from ftjob.kube.port import JOB, POD
+from ftjob.kube.resources import JOB, POD
 from ftjob.plan.build.token import bearer_token
 from ftjob.plan.decision import Order, Plan, Step
 from ftjob.plan.observed.leader_state import read_leader_state

@@ -9,7 +9,7 @@ from support.control_fake import FakeKube, context, job_body
 from ftjob.control.context import Context
 from ftjob.control.reconcile import reconcile
 from ftjob.kube.errors import ConflictError
-from ftjob.kube.port import JOB, WORKLOADS
+from ftjob.kube.resources import JOB, WORKLOADS
 from ftjob.models.names import KUEUE_LABEL, KUEUE_PREBUILT, MULTIKUEUE, WORKLOAD
 
 KEY = ("default", "digits")

@@ -13,7 +13,7 @@ from ftjob.control.cache.objects import JobObjects
 from ftjob.control.cache.pods import JobPods
 from ftjob.control.cache.refusals import Refusals
 from ftjob.control.cache.versions import Versions
-from ftjob.kube.port import JOB, POD, Resource
+from ftjob.kube.resources import JOB, POD, Resource
 from ftjob.models.names import ANNOTATION_LAST_APPLIED, LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
 from ftjob.plan.observed.state import Lookup, Observed
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ftjob.control.queue import Key
-    from ftjob.kube.port import Manifest
+    from ftjob.kube.resources import Manifest
 
 
 class Known(NamedTuple):

@@ -9,7 +9,7 @@ from ftjob.plan.gangs.arrange import read_group
 from ftjob.plan.observed.kueue_admission import WorkloadState, read_workload
 
 if TYPE_CHECKING:
-    from ftjob.kube.port import Manifest, Resource
+    from ftjob.kube.resources import Manifest, Resource
     from ftjob.plan.observed.state import GroupState
 
     State = TypeVar("State", GroupState, WorkloadState)

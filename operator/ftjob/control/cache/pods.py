@@ -10,7 +10,7 @@ from ftjob.plan.observed.pod import PodState, read_pod
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ftjob.kube.port import Manifest
+    from ftjob.kube.resources import Manifest
     from ftjob.models.status import JobStatus
 
 AGENT_CONFIG = "FTJOB_AGENT_CONFIG"

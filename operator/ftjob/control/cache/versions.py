@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ftjob.kube.port import Manifest
+    from ftjob.kube.resources import Manifest
 
 TOMBSTONES = 10_000
 

@@ -7,11 +7,11 @@ import secrets
 from typing import TYPE_CHECKING
 
 from ftjob.kube.errors import ConflictError, NotFoundError
-from ftjob.kube.port import SECRET
+from ftjob.kube.resources import SECRET
 from ftjob.models.names import MANAGED_BY
 
 if TYPE_CHECKING:
-    from ftjob.kube.port import Kube
+    from ftjob.kube.client import Kube
 
 NAME = "ftjob-agent-key"
 FIELD = "key"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftjob.kube.port import JOB, POD, SERVICE, in_use
+from ftjob.kube.resources import JOB, POD, SERVICE, in_use
 from ftjob.models.names import LABEL_UID
 
 if TYPE_CHECKING:
     from ftjob.control.cache.cache import Cache
     from ftjob.control.queue import Queue
-    from ftjob.kube.port import Manifest, Resource
+    from ftjob.kube.resources import Manifest, Resource
 
 OURS = LABEL_UID
 """Label selector of what belongs to jobs: the label exists."""

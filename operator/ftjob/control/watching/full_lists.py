@@ -10,12 +10,13 @@ from ftjob.control.cache.cache import Known
 from ftjob.control.cache.versions import is_newer
 from ftjob.control.watching.feed import feed, watched
 from ftjob.kube.errors import ApiError, NotFoundError
-from ftjob.kube.port import JOB
+from ftjob.kube.resources import JOB
 
 if TYPE_CHECKING:
     from ftjob.control.cache.cache import Cache
     from ftjob.control.queue import Queue
-    from ftjob.kube.port import Kube, Resource
+    from ftjob.kube.client import Kube
+    from ftjob.kube.resources import Resource
 
 EVERY_SECONDS = 600.0
 SETTLE_SECONDS = 5.0

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import kopf
 
+from ftjob.control.process.credentials import connection_info
 from ftjob.control.watching.feed import feed, watched
 from ftjob.control.watching.kopf_tap import tapped_session
-from ftjob.kube.credentials import connection_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ftjob.control.cache.cache import Cache
     from ftjob.control.queue import Queue
     from ftjob.control.watching.kopf_tap import Take
-    from ftjob.kube.port import Resource
+    from ftjob.kube.resources import Resource
 
 
 async def watch(
