@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from ftjob.control.agent_client import Agents
 from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
+from ftjob.control.credentials import connection_info
 from ftjob.control.follow_agents import follow_jobs
 from ftjob.control.process import health
 from ftjob.control.process.agent_key import agent_key
 from ftjob.control.process.clock import steady_clock
-from ftjob.control.process.credentials import connection_info
 from ftjob.control.process.lease import LeaseHolder
 from ftjob.control.process.tasks import Tasks, unless
 from ftjob.control.queue import Queue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import kopf
 
-from ftjob.control.process.credentials import connection_info
+from ftjob.control.credentials import connection_info
 from ftjob.control.watching.feed import feed, watched
 from ftjob.control.watching.kopf_tap import tapped_session
 
