@@ -189,7 +189,7 @@ def test_a_refusal_is_remembered_until_it_is_cleared_or_the_spec_changes() -> No
     assert cache.refusals.times(job) == 0
 
 
-def test_a_report_is_news_only_if_it_differs() -> None:
+def test_the_leader_s_state_is_news_only_if_it_differs() -> None:
     cache, _ = cache_with_job()
     job = cache.job(KEY)
     assert job is not None

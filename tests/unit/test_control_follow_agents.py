@@ -30,7 +30,7 @@ ANSWER = {
     "notes": ["n"],
     "watchdog": "w",
 }
-REPORT = LeaderState(0, "Running", {"step": 3, "metrics": {}}, (), ("n",), "w")
+LEADER = LeaderState(0, "Running", {"step": 3, "metrics": {}}, (), ("n",), "w")
 SECRET = b"k" * 32
 
 
@@ -83,9 +83,9 @@ async def asked(
 async def test_the_leader_is_asked_with_the_jobs_token_and_news_have_the_job_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ctx, seen, report = await asked(monkeypatch, web.json_response(ANSWER))
+    ctx, seen, leader = await asked(monkeypatch, web.json_response(ANSWER))
     assert seen == [f"/v1/progress Bearer {bearer_token(SECRET, 'job-1')}"]
-    assert report == REPORT
+    assert leader == LEADER
     assert await ctx.queue.get() == ("default", "digits")
 
 
@@ -102,17 +102,17 @@ async def test_the_leader_is_asked_with_the_jobs_token_and_news_have_the_job_loo
     ids=["refused", "text", "list", "types", "endless", "redirect"],
 )
 async def test_whatever_a_pod_answers_nothing_happens(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
-    ctx, seen, report = await asked(monkeypatch, answer())
+    ctx, seen, leader = await asked(monkeypatch, answer())
     assert len(seen) == 1
-    assert report is None
+    assert leader is None
     assert ctx.queue.depth == 0
 
 
 async def test_numbers_that_json_has_no_word_for_are_left_out() -> None:
-    report = read_leader_state(
+    leader = read_leader_state(
         {"attempt": 1, "progress": {"step": 1, "metrics": {"loss": float("nan"), "lr": 0.1}}}
     )
-    assert report.progress == {"step": 1, "metrics": {"lr": 0.1}}
+    assert leader.progress == {"step": 1, "metrics": {"lr": 0.1}}
 
 
 async def test_a_request_is_held_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,9 +134,9 @@ async def test_a_request_is_held_until_there_is_news(monkeypatch: pytest.MonkeyP
         await is_held.wait()
         has_failed.set()
         assert await ctx.queue.get() == ("default", "digits")
-        report = ctx.cache.observe(job_of(ctx)).leader
-        assert report is not None
-        assert report.state == "Halted"
+        leader = ctx.cache.observe(job_of(ctx)).leader
+        assert leader is not None
+        assert leader.state == "Halted"
         following.cancel()
 
 
@@ -150,13 +150,13 @@ async def test_an_order_reaches_the_agent_and_its_answer_is_heard(monkeypatch: p
     async with operator_and_agent(monkeypatch, handle) as ctx:
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order("start", 1, 2.5)), ctx)
         await apply(job_of(ctx), Plan(Step.CONTINUE, order=Order("end", 0)), ctx)
-        report = ctx.cache.observe(job_of(ctx)).leader
+        leader = ctx.cache.observe(job_of(ctx)).leader
     assert seen == [
         ("POST", "/v1/start", {"attempt": 1, "waitSeconds": 2.5}),
         ("POST", "/v1/end", {"attempt": 0, "waitSeconds": 0.0}),
     ]
-    assert report is not None
-    assert report.ordered == 1
+    assert leader is not None
+    assert leader.ordered == 1
 
 
 async def test_an_order_that_nobody_hears_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
