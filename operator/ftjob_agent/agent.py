@@ -8,24 +8,25 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence, Union
 
-from ftjob_agent import environment, failure, message
-from ftjob_agent.account import Account
+from ftjob_agent import termination_log
 from ftjob_agent.config import Config, ConfigError, RankSpec
+from ftjob_agent.exit import FAREWELL_SECONDS, Facts, Verdict
 from ftjob_agent.loop import Loop
-from ftjob_agent.pump import RankLog
-from ftjob_agent.star import STOP, WAITING
-from ftjob_agent.supervise import Supervisor
-from ftjob_agent.verdict import FAREWELL_SECONDS, Facts, Verdict
+from ftjob_agent.ranks import environment
+from ftjob_agent.ranks.pump import RankLog
+from ftjob_agent.ranks.supervise import Supervisor
+from ftjob_agent.watching.account import Account
+from ftjob_protocol.failures import Failure, FailureClass, first
+from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
-    from ftjob_agent.client import Client
-    from ftjob_agent.failure import Failure
-    from ftjob_agent.leader import Leader
-    from ftjob_agent.rendezvous import Rendezvous
-    from ftjob_agent.sampler import Sampler
-    from ftjob_agent.slots import Slots
-    from ftjob_agent.supervise import Rank
-    from ftjob_agent.watch import Watch
+    from ftjob_agent.ranks.slots import Slots
+    from ftjob_agent.ranks.supervise import Rank
+    from ftjob_agent.rendezvous.child import Rendezvous
+    from ftjob_agent.star.client import Client
+    from ftjob_agent.star.leader import Leader
+    from ftjob_agent.watching.hang_watch import Watch
+    from ftjob_agent.watching.sampler import Sampler
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FORWARDED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -49,7 +50,7 @@ class Agent:
         self._sampler: Optional[Sampler] = None
         self._watch: Optional[Watch] = None
         self.facts = Facts()
-        self.state = WAITING
+        self.state: str = State.WAITING
         self.is_examined = False
         """Whether it is time to say which rank has failed: one that has raised may still run its atexit."""
         self._told: object = None
@@ -80,11 +81,11 @@ class Agent:
         if not token:
             raise ConfigError("FTJOB_TOKEN is not set; the job's Secret must hold it, see the pod's events")
         if config.is_leader:
-            from ftjob_agent.leader import Leader
+            from ftjob_agent.star.leader import Leader
 
             self._contact = Leader(self.loop, config, token)
         else:
-            from ftjob_agent.client import Client
+            from ftjob_agent.star.client import Client
 
             self._contact = Client(self.loop, config, token)
 
@@ -108,7 +109,7 @@ class Agent:
 
     def start_rendezvous(self) -> Rendezvous:
         """Serve what the ranks need to find each other; none of them starts before it is up."""
-        from ftjob_agent.rendezvous import Rendezvous
+        from ftjob_agent.rendezvous.child import Rendezvous
 
         contact = self.contact
         contact.set_ready(False)
@@ -127,7 +128,7 @@ class Agent:
         """Sample the ranks that are profiled, if there are any."""
         config = self.config
         if config.outputs and config.profiled() and self._sampler is None:
-            from ftjob_agent.sampler import Sampler
+            from ftjob_agent.watching.sampler import Sampler
 
             self._sampler = Sampler(config, lambda: self.supervisor.pids, self._on_captures)
             self._sampler.start()
@@ -136,7 +137,7 @@ class Agent:
         """Watch whether the ranks make steps, if the job has a watchdog."""
         self._watch = None
         if self.config.watchdog is not None:
-            from ftjob_agent.watch import Watch
+            from ftjob_agent.watching.hang_watch import Watch
 
             self._watch = Watch(
                 self.config,
@@ -164,7 +165,7 @@ class Agent:
         if self._watch is not None:
             self._watch.follow(contact.stacks)
         if facts.reason is None:
-            trouble = contact.trouble(now) if contact.command != STOP else None
+            trouble = contact.trouble(now) if contact.command != Command.STOP else None
             facts.hear(contact.command, contact.reason, trouble)
         return facts.reason is not None
 
@@ -180,11 +181,11 @@ class Agent:
 
     def first_local(self) -> Optional[Failure]:
         """Return the first failure of this agent's ranks."""
-        return failure.first(rank.failure() for rank in self.supervisor.ranks)
+        return first(rank.failure() for rank in self.supervisor.ranks)
 
     def _own_hang(self) -> Optional[Failure]:
         reason = self.facts.reason
-        if reason is None or reason.kind != failure.HANG:
+        if reason is None or reason.kind != FailureClass.HANG:
             return None
         own = next((rank for rank in self.supervisor.ranks if rank.spec.rank == reason.rank), None)
         return replace(reason, log_tail=own.log_tail(known=reason.message)) if own is not None else None
@@ -236,7 +237,7 @@ class Agent:
         """Write the termination message; return the verdict that it holds."""
         verdict = self.verdict()
         path = self.environ.get("FTJOB_TERMINATION_LOG", "/dev/termination-log")
-        message.write(path, self.account.message(self._config, verdict.state, verdict.failure))
+        termination_log.write(path, self.account.message(self._config, verdict.state, verdict.failure))
         return verdict
 
     def _news(self) -> object:

@@ -129,6 +129,11 @@ class Config:
         """Whether this agent serves the star: it is the one that has rank 0."""
         return any(spec.rank == 0 for spec in self.ranks)
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the hooks capture by themselves."""
+        return self.profiling is not None and self.profiling.mode == "Scheduled" and bool(self.outputs)
+
     def of_attempt(self, attempt: int) -> Config:
         """Return what the same agent is told for another attempt."""
         number = {"FTJOB_ATTEMPT": str(attempt)}

@@ -13,23 +13,24 @@ import time
 import traceback
 from typing import Callable, Mapping, Optional, Sequence
 
-from ftjob_agent import environment, failure, outputs
+from ftjob_agent import outputs
 from ftjob_agent.agent import Agent
 from ftjob_agent.config import ConfigError, check_identity, parse
-from ftjob_agent.failure import Failure
-from ftjob_agent.star import FAILED, HALT, HALTED, RUNNING, START, STOP, STOPPED, SUCCEEDED
-from ftjob_agent.verdict import FAREWELL_SECONDS, stopped_by_signal, stopped_by_success
+from ftjob_agent.exit import FAREWELL_SECONDS, stopped_by_signal, stopped_by_success
+from ftjob_agent.ranks import environment
+from ftjob_protocol.failures import Failure, FailureClass
+from ftjob_protocol.states import Command, State
 
 TICK = 1.0
 EVIDENCE_SECONDS = 1.0
 
-State = Callable[[Agent], "Optional[State]"]
+Step = Callable[[Agent], "Optional[Step]"]
 
 
 def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Live one attempt; return the exit code."""
     agent = Agent(command, environ)
-    state: Optional[State] = preparing
+    state: Optional[Step] = preparing
     while state is not None:
         try:
             state = state(agent)
@@ -42,19 +43,19 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     return agent.end()
 
 
-def fail(agent: Agent, text: str, exit_code: int, kind: str) -> Optional[State]:
+def fail(agent: Agent, text: str, exit_code: int, kind: str) -> Optional[Step]:
     """Note why the agent can't go on; return the state that follows."""
     sys.stderr.write(f"ftjob: {text}\n")
     known = agent.facts.failure
     if known is not None and known.type == "AgentError":
         return None  # once is enough
     agent.facts.failure = Failure(
-        failure.CONFIG, text, time_ns=time.time_ns(), type=kind, exit_code=exit_code
+        FailureClass.CONFIG, text, time_ns=time.time_ns(), type=kind, exit_code=exit_code
     )
     return stopping
 
 
-def preparing(agent: Agent) -> Optional[State]:
+def preparing(agent: Agent) -> Optional[Step]:
     """Read the plan, get in touch, and see that ranks could run."""
     config = parse(agent.environ.get("FTJOB_AGENT_CONFIG", ""))
     agent.get_in_touch(config)
@@ -68,7 +69,7 @@ def preparing(agent: Agent) -> Optional[State]:
     return gathering
 
 
-def gathering(agent: Agent) -> Optional[State]:
+def gathering(agent: Agent) -> Optional[Step]:
     """Wait for whom the ranks need."""
     while True:
         now = time.monotonic()
@@ -76,14 +77,14 @@ def gathering(agent: Agent) -> Optional[State]:
             return stopping
         if agent.rendezvous is not None and agent.rendezvous.error:
             raise ConfigError(agent.rendezvous.error)
-        if agent.contact.command == START:
+        if agent.contact.command == Command.START:
             return starting if agent.config.elastic is None else attending
         agent.loop.wait(agent.contact.next_look(now))
 
 
-def starting(agent: Agent) -> Optional[State]:
+def starting(agent: Agent) -> Optional[Step]:
     """Start the ranks."""
-    agent.state = RUNNING
+    agent.state = State.RUNNING
     for spec in agent.config.ranks:
         agent.start(spec)
     agent.start_sampler()
@@ -91,13 +92,13 @@ def starting(agent: Agent) -> Optional[State]:
     return running
 
 
-def running(agent: Agent) -> Optional[State]:
+def running(agent: Agent) -> Optional[Step]:
     """Watch the ranks."""
     contact, supervisor = agent.contact, agent.supervisor
     next_tick = 0.0
     while True:
         now = time.monotonic()
-        if contact.command in {STOP, HALT} and not agent.facts.signals:
+        if contact.command in {Command.STOP, Command.HALT} and not agent.facts.signals:
             return examining
         if agent.is_told_to_stop(now):
             return stopping
@@ -109,13 +110,13 @@ def running(agent: Agent) -> Optional[State]:
         agent.loop.wait(min(next_tick, contact.next_look(now)))
 
 
-def attending(agent: Agent) -> Optional[State]:
+def attending(agent: Agent) -> Optional[Step]:
     """Run what the leader of an elastic job orders."""
-    from ftjob_agent.slots import Slots
+    from ftjob_agent.ranks.slots import Slots
 
     contact = agent.contact
     slots = agent.slots = Slots(agent.config, agent.supervisor, agent.environ, agent.start)
-    agent.state = RUNNING
+    agent.state = State.RUNNING
     agent.start_sampler()
     next_tick = 0.0
     while True:
@@ -141,7 +142,7 @@ def _look_or_tell(agent: Agent, now: float, next_tick: float) -> float:
     return now + TICK
 
 
-def examining(agent: Agent) -> Optional[State]:
+def examining(agent: Agent) -> Optional[Step]:
     """Find the rank that failed first, before those that it takes along are killed.
 
     A victim often ends before the culprit does: it sees a connection closed while the culprit still runs
@@ -153,8 +154,8 @@ def examining(agent: Agent) -> Optional[State]:
     agent.tell()
     while time.monotonic() < limit and not agent.facts.signals and agent.supervisor.running:
         local = agent.first_local()
-        known = contact.reason if contact.command in {STOP, HALT} else None
-        if (local and local.is_primary) or (known and known.kind != failure.PEER_LOST):
+        known = contact.reason if contact.command in {Command.STOP, Command.HALT} else None
+        if (local and local.is_primary) or (known and known.kind != FailureClass.PEER_LOST):
             break
         # A record appears as a file, which wakes nobody.
         agent.loop.wait(min(limit, time.monotonic() + 0.05))
@@ -162,7 +163,7 @@ def examining(agent: Agent) -> Optional[State]:
     return stopping
 
 
-def stopping(agent: Agent) -> Optional[State]:
+def stopping(agent: Agent) -> Optional[Step]:
     """End the ranks that still run."""
     supervisor, facts = agent.supervisor, agent.facts
     if not supervisor.running:
@@ -170,7 +171,7 @@ def stopping(agent: Agent) -> Optional[State]:
     agent.is_examined = True
     supervisor.signal_ranks(signal.SIGTERM)
     if not agent.may_resume():
-        agent.state = FAILED if facts.failure or agent.first_local() else STOPPED
+        agent.state = State.FAILED if facts.failure or agent.first_local() else State.STOPPED
     agent.tell()
     if facts.signals:
         agent.write_message()  # the kubelet may kill us before the ranks have ended
@@ -192,22 +193,22 @@ def stopping(agent: Agent) -> Optional[State]:
     return _ended(agent)
 
 
-def _ended(agent: Agent) -> State:
+def _ended(agent: Agent) -> Step:
     return halting if agent.may_resume() else reporting
 
 
-def halting(agent: Agent) -> Optional[State]:
+def halting(agent: Agent) -> Optional[Step]:
     """Say that the ranks are dead, and wait for the word that starts them again, or ends the agent."""
     contact, agent.rendezvous = agent.contact, None
     if not agent.supervisor.kill_leftovers():
         return reporting
-    agent.is_examined, agent.state = True, HALTED
+    agent.is_examined, agent.state = True, State.HALTED
     agent.look()
     while True:
         now = time.monotonic()
-        if contact.trouble(now) or contact.command == STOP or agent.facts.signals:
+        if contact.trouble(now) or contact.command == Command.STOP or agent.facts.signals:
             return reporting
-        if contact.command == START and contact.attempt > agent.config.attempt:
+        if contact.command == Command.START and contact.attempt > agent.config.attempt:
             return resuming
         if contact.is_halted and agent.rendezvous is None and agent.config.rendezvous is not None:
             agent.start_rendezvous()  # a fresh one, and not before no rank is left that could speak to it
@@ -217,13 +218,13 @@ def halting(agent: Agent) -> Optional[State]:
             agent.loop.wait(contact.next_look(now))
 
 
-def resuming(agent: Agent) -> Optional[State]:
+def resuming(agent: Agent) -> Optional[Step]:
     """Become what a new agent would be in the attempt that follows."""
     agent.begin_anew(agent.contact.attempt)
     return starting
 
 
-def reporting(agent: Agent) -> Optional[State]:
+def reporting(agent: Agent) -> Optional[Step]:
     """Say how it ended; the leader stays until all others have said so."""
     agent.look_for_the_last_time()
     facts, verdict = agent.facts, agent.verdict()
@@ -232,15 +233,15 @@ def reporting(agent: Agent) -> Optional[State]:
         return None
     contact, config = agent.contact, agent.config
     agent.tell()
-    if verdict.state == STOPPED and verdict.failure is not None:
+    if verdict.state == State.STOPPED and verdict.failure is not None:
         contact.stop(verdict.failure)
-    if verdict.state == SUCCEEDED and config.success_ends_job:
+    if verdict.state == State.SUCCEEDED and config.success_ends_job:
         contact.stop(stopped_by_success(config))
     patience = facts.patience(verdict.state, config)
     limit = None if patience is None else time.monotonic() + patience
     while not contact.is_done():
         now = time.monotonic()
-        if limit is None and (facts.signals or contact.trouble(now) or contact.command == STOP):
+        if limit is None and (facts.signals or contact.trouble(now) or contact.command == Command.STOP):
             limit = now + FAREWELL_SECONDS
             if facts.signals:
                 contact.stop(stopped_by_signal())

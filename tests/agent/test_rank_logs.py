@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.agent_runs import plan, wait_for
 
-from ftjob_agent import message
-from ftjob_agent.logtail import BYTES, LINES, last_lines
-from ftjob_agent.pump import Pump, RankLog
+from ftjob_agent import termination_log
+from ftjob_agent.ranks.logtail import BYTES, LINES, last_lines
+from ftjob_agent.ranks.pump import Pump, RankLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,8 +48,10 @@ def test_last_lines_are_bounded_and_whole(line: str) -> None:
 def test_the_termination_message_has_room_for_traceback_and_log() -> None:
     failure = {"rank": 0, "message": '\\"é\n' * 4000 + "THE END", "logTail": "\n".join(["ß" * 50] * 20)}
     captures = {f"s{number}": list(range(50)) for number in range(50)}
-    data = message.encode({"version": 1, "failure": failure, "captures": captures, "notes": ["x" * 500] * 8})
-    assert len(data) <= message.LIMIT
+    data = termination_log.encode(
+        {"version": 1, "failure": failure, "captures": captures, "notes": ["x" * 500] * 8}
+    )
+    assert len(data) <= termination_log.LIMIT
     found = json.loads(data)["failure"]
     assert found["message"].endswith("THE END")
     assert len(found["message"]) >= 1024

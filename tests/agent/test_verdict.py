@@ -9,9 +9,8 @@ import pytest
 from support.agent_runs import plan
 
 from ftjob_agent.config import Config, parse
-from ftjob_agent.failure import Failure
-from ftjob_agent.star import stopped
-from ftjob_agent.verdict import Facts, stopped_by_signal
+from ftjob_agent.exit import Facts, stopped, stopped_by_signal
+from ftjob_protocol.failures import Failure
 
 ABSENT = Failure("Config", "peers absent", type="PeersAbsent", exit_code=2)
 LOST = stopped("lost contact", "LostContact")

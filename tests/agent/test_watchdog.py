@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.agent_runs import OPERATOR, plan, star_plans, wait_for
 
-from ftjob_agent import stacks
+from ftjob_agent.ranks.environment import STACKS_SIGNAL, STACKS_VARIABLE
+from ftjob_agent.watching import stacks
 
 if TYPE_CHECKING:
     from support.agent_runs import AgentRun, Agents
@@ -138,7 +139,7 @@ def test_a_stopped_process_is_named_by_its_state(agents: Agents, tmp_path: Path)
 def test_the_agents_own_child_may_be_waited_for_by_another_of_its_threads() -> None:
     program = """
 import os, subprocess
-from ftjob_agent.supervise import Supervisor
+from ftjob_agent.ranks.supervise import Supervisor
 
 def waitid(*args):
     found = os_waitid(*args)
@@ -238,7 +239,7 @@ def test_a_process_without_our_handler_is_never_sent_the_signal(tmp_path: Path) 
     child = os.fork()
     if not child:
         os.open(tmp_path / stacks.FILE, os.O_WRONLY)
-        signal.signal(stacks.SIGNAL, signal.SIG_DFL)
+        signal.signal(STACKS_SIGNAL, signal.SIG_DFL)
         signal.pause()
         os._exit(1)
     try:
@@ -256,7 +257,7 @@ def test_a_program_that_has_closed_the_file_is_not_asked_to_write_into_another(t
     env = {
         "FTJOB_RANK_DIR": str(tmp_path),
         "FTJOB_RANK": "0",
-        stacks.VARIABLE: str(stacks.SIGNAL),
+        STACKS_VARIABLE: str(STACKS_SIGNAL),
         "PYTHONPATH": str(OPERATOR / "ftjob_agent" / "hooks"),
     }
     command = [sys.executable, "-c", script]

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from support.agent_runs import plan
 
-from ftjob_agent import message, stacks
+from ftjob_agent import termination_log
 from ftjob_agent.config import parse
-from ftjob_agent.progress import Progress
-from ftjob_agent.stacks import Frame, Process
-from ftjob_agent.star import START, STOP, Star
-from ftjob_agent.watchdog import ANSWER_SECONDS, FIRST_STEP_SECONDS, MESSAGE_BYTES, Clock, Watchdog, blame
+from ftjob_agent.star.book import Star
+from ftjob_agent.star.hang_judge import ANSWER_SECONDS, FIRST_STEP_SECONDS, MESSAGE_BYTES, Watchdog, blame
+from ftjob_agent.watching import stacks
+from ftjob_agent.watching.hang_watch import Clock
+from ftjob_agent.watching.rank_folder import Progress
+from ftjob_agent.watching.stacks import Frame, Process
+from ftjob_protocol.states import Command
 
 SITE = "/usr/lib/python3.11/site-packages"
 REDUCE = Frame(f"{SITE}/torch/distributed/distributed_c10d.py", "2501", "all_reduce")
@@ -149,7 +152,7 @@ def test_a_thousand_ranks_at_different_places_fit_into_the_message() -> None:
     rank, text = blame(entries, "no step for 60 s")
     assert len(text.encode()) <= MESSAGE_BYTES
     failure = {"rank": rank, "message": text, "logTail": "x" * 99}
-    assert b"no step for 60 s" in message.encode({"failure": failure})
+    assert b"no step for 60 s" in termination_log.encode({"failure": failure})
 
 
 @dataclass
@@ -248,7 +251,7 @@ class Job:
 def test_stacks_are_asked_for_when_nobody_steps_and_the_culprit_is_named() -> None:
     job = Job()
     job.report(0, told(0, stepped=False), told(0, stepped=False))
-    assert job.star.command == START
+    assert job.star.command == Command.START
     job.report(11, told(10, stepped=True), told(9.9, stepped=True))
     assert not job.star.stacks_asked
     order = job.star.order
@@ -256,9 +259,9 @@ def test_stacks_are_asked_for_when_nobody_steps_and_the_culprit_is_named() -> No
     assert job.star.stacks_asked == job.star.order > order
     assert job.star.answer(("worker", 1))["stacks"] == job.star.stacks_asked
     job.answer(13, entry(0, WAITS))
-    assert job.star.command == START
+    assert job.star.command == Command.START
     job.answer(14, entry(0, WAITS), entry(1, LOADS))
-    assert job.star.command == STOP
+    assert job.star.command == Command.STOP
     found = job.star.failure
     assert found is not None
     assert (found.kind, found.rank, found.exit_code) == ("Hang", 1, None)
@@ -272,9 +275,9 @@ def test_a_step_that_comes_after_all_calls_it_off() -> None:
     job.report(12, told(11, stepped=True), told(11, stepped=True))
     assert job.star.stacks_asked
     job.report(13, told(0, stepped=True), told(12, stepped=True))
-    assert (job.star.stacks_asked, job.star.command) == (0, START)
+    assert (job.star.stacks_asked, job.star.command) == (0, Command.START)
     job.watchdog.look(13 + ANSWER_SECONDS)
-    assert job.star.command == START
+    assert job.star.command == Command.START
 
 
 def test_an_agent_that_does_not_answer_is_not_waited_for_for_ever() -> None:
@@ -283,7 +286,7 @@ def test_an_agent_that_does_not_answer_is_not_waited_for_for_ever() -> None:
     job.report(12, told(11, stepped=True), told(11, stepped=True))
     job.answer(13, entry(0, WAITS))
     job.watchdog.look(12 + ANSWER_SECONDS - 1)
-    assert job.star.command == START
+    assert job.star.command == Command.START
     job.watchdog.look(12 + ANSWER_SECONDS)
     assert job.star.failure is not None
     assert job.star.failure.message.endswith("; no stacks came from rank 1")
@@ -331,6 +334,6 @@ def test_the_next_attempt_of_the_same_agents_begins_anew() -> None:
     job.report(0, told(0, stepped=True), told(0, stepped=True))
     job.report(12, told(11, stepped=True), told(11, stepped=True))
     job.answer(13, entry(0, WAITS), entry(1, LOADS))
-    job.star.command, job.star.failure = START, None
+    job.star.command, job.star.failure = Command.START, None
     job.watchdog.look(14)
-    assert (job.star.command, job.star.stacks_asked) == (START, 0)
+    assert (job.star.command, job.star.stacks_asked) == (Command.START, 0)

@@ -6,16 +6,56 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence
 
-from ftjob_agent import environment, outputs, stacks
-from ftjob_agent.watchdog import Clock
+from ftjob_agent import outputs
+from ftjob_agent.watching import stacks
+from ftjob_agent.watching.rank_folder import is_hooked
 
 if TYPE_CHECKING:
-    from ftjob_agent.account import Account
     from ftjob_agent.config import Config
     from ftjob_agent.loop import Loop
-    from ftjob_agent.supervise import Rank, Supervisor
+    from ftjob_agent.ranks.supervise import Rank, Supervisor
+    from ftjob_agent.watching.account import Account
+    from ftjob_agent.watching.rank_folder import Progress
+
+
+class Clock:
+    """For how long one agent's ranks have made no step, as far as can be seen."""
+
+    def __init__(self) -> None:
+        self._marks: dict[int, object] = {}
+        self._stepping: set[int] = set()
+        self._since: Optional[float] = None
+
+    def look(self, ranks: Sequence[Rank], progress: Mapping[int, Progress], now: float) -> None:
+        """Note which ranks have moved; a rank that was started anew begins anew."""
+        running = [rank for rank in ranks if rank.code is None]
+        for rank in running:
+            pid, made = rank.process.pid, progress.get(rank.spec.rank)
+            # Any word of progress counts; its time alone would not do, since wall clocks can jump back.
+            mark = (made.step, made.epoch, made.time_ns) if made is not None and made.is_known else None
+            if pid not in self._marks or self._marks[pid] != mark:
+                self._marks[pid], self._since = mark, now
+            if mark is not None:
+                self._stepping.add(pid)
+        alive = {rank.process.pid for rank in running}
+        self._marks = {pid: mark for pid, mark in self._marks.items() if pid in alive}
+        self._stepping &= alive
+        if not running:
+            self._since = None
+
+    def report(self, now: float, *, hooked: bool) -> Optional[dict[str, Any]]:
+        """Return what the leader is told; None while nothing runs.
+
+        Parameters
+        ----------
+        hooked
+            Whether the hooks count the steps of a framework that the program uses.
+        """
+        if self._since is None:
+            return None
+        return {"seconds": round(now - self._since, 3), "stepped": bool(self._stepping), "hooked": hooked}
 
 
 class Watch:
@@ -47,7 +87,7 @@ class Watch:
         pids = {rank.process.pid for rank in running}
         self._hooked &= pids
         for rank in running:
-            if rank.process.pid not in self._hooked and environment.is_hooked(rank.dir):
+            if rank.process.pid not in self._hooked and is_hooked(rank.dir):
                 self._hooked.add(rank.process.pid)
 
     def follow(self, asked: int) -> None:

@@ -6,18 +6,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
-from ftjob_agent import failure
-from ftjob_agent.failure import Failure
+from ftjob_agent.exit import stopped
+from ftjob_protocol.failures import Failure, FailureClass, first
+from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
     from ftjob_agent.config import Config
 
-WAIT, START, STOP = "Wait", "Start", "Stop"
-HALT = "Halt"
-"""End the ranks, but stay: they may be started again."""
-WAITING, RUNNING, SUCCEEDED, FAILED, STOPPED = "Waiting", "Running", "Succeeded", "Failed", "Stopped"
-HALTED = "Halted"
-"""The ranks are dead, and the agent waits for a word."""
 HOLD_SECONDS = 5.0
 Key = tuple[str, int]
 
@@ -42,7 +37,7 @@ class Member:
     life: str
     heard: float
     sequence: int = -1
-    state: str = WAITING
+    state: str = State.WAITING
     ranks: dict[int, str] = field(default_factory=dict)
     failure: Optional[Failure] = None
     captures: dict[str, list[int]] = field(default_factory=dict)
@@ -61,7 +56,10 @@ class Member:
     @property
     def has_ended(self) -> bool:
         """Whether its ranks are dead and it has said so."""
-        return self.state in {SUCCEEDED, FAILED, STOPPED} and RUNNING not in self.ranks.values()
+        return (
+            self.state in {State.SUCCEEDED, State.FAILED, State.STOPPED}
+            and State.RUNNING not in self.ranks.values()
+        )
 
     def news(self) -> tuple[Any, ...]:
         """Return what others are woken for; steps are not."""
@@ -82,7 +80,7 @@ class Star:
         self.members: dict[Key, Member] = {}
         self.version = 1
         self.order = 1
-        self.command = WAIT
+        self.command: str = Command.WAIT
         self.failure: Optional[Failure] = None
         self.is_ready = True
         """False holds back the start, for as long as the rendezvous is not up."""
@@ -120,7 +118,7 @@ class Star:
             raise RefusedError(
                 f"all {self._config.agents} agents are known, and {key[0]}-{key[1]} is not one of them"
             )
-        if member is not None and member.life != life and self.command in {START, HALT}:
+        if member is not None and member.life != life and self.command in {Command.START, Command.HALT}:
             # A pod that replaces one that only waited is welcome; ranks that were started can't be replaced.
             self.stop(stopped(f"agent {key[0]}-{key[1]} was replaced while its ranks ran", "LostContact"))
 
@@ -128,20 +126,20 @@ class Star:
         """End the attempt if this agent's state ends it."""
         if member.failure is not None:
             self.stop(member.failure)
-        elif member.state == STOPPED and self.command != STOP:
+        elif member.state == State.STOPPED and self.command != Command.STOP:
             self.stop(stopped(f"agent {key[0]}-{key[1]} was stopped", "SIGTERM"))
 
     def stop(self, reason: Failure) -> None:
         """End the attempt; a reason that came first replaces one that came later."""
-        chosen = failure.first((self.failure, reason))
-        if self.command != STOP or chosen != self.failure:
-            self.command, self.failure = STOP, chosen
+        chosen = first((self.failure, reason))
+        if self.command != Command.STOP or chosen != self.failure:
+            self.command, self.failure = Command.STOP, chosen
             self._bump()
 
     @property
     def is_started(self) -> bool:
         """Whether ranks may run."""
-        return self.command == START
+        return self.command == Command.START
 
     def ask_for_stacks(self, *, wanted: bool) -> None:
         """Let all agents tell where their ranks are, or let them be."""
@@ -164,12 +162,16 @@ class Star:
         silent = [
             key for key, member in self.members.items() if not member.has_ended and self.is_lost(member, now)
         ]
-        if silent and self.command in {START, HALT}:
+        if silent and self.command in {Command.START, Command.HALT}:
             names = ", ".join(f"{role}-{index}" for role, index in sorted(silent))
             return stopped(f"no word from {names} for {self._config.contact_timeout:g} s", "LostContact")
-        if now >= self.start_deadline and self.command == WAIT:
+        if now >= self.start_deadline and self.command == Command.WAIT:
             return Failure(
-                failure.CONFIG, self._absent(now), time_ns=time.time_ns(), type="PeersAbsent", exit_code=2
+                FailureClass.CONFIG,
+                self._absent(now),
+                time_ns=time.time_ns(),
+                type="PeersAbsent",
+                exit_code=2,
             )
         return None
 
@@ -181,7 +183,7 @@ class Star:
     def next_look(self, now: float) -> float:
         """Return when `lost` may change without a report."""
         limits = [member.heard + self.lost_after for member in self.members.values() if not member.has_ended]
-        if self.command == WAIT:
+        if self.command == Command.WAIT:
             limits.append(self.start_deadline)
         return min((limit for limit in limits if limit > now), default=now + 60)
 
@@ -193,7 +195,7 @@ class Star:
     def all_ended(self, now: float) -> bool:
         """Whether every agent has ended, or has been silent for so long that it has killed its ranks."""
         ended = all(member.has_ended or self.is_lost(member, now) for member in self.members.values())
-        return ended and (self.all_known or self.command == STOP)
+        return ended and (self.all_known or self.command == Command.STOP)
 
     def answer(self, key: Key) -> dict[str, Any]:
         """Return what an agent is told."""
@@ -213,7 +215,7 @@ class Star:
     def progress(self) -> dict[str, Any]:
         """Return what the operator is told."""
         states = [state for member in self.members.values() for state in member.ranks.values()]
-        counts = {name.lower(): states.count(name) for name in (RUNNING, SUCCEEDED, FAILED)}
+        counts = {name.lower(): states.count(name) for name in (State.RUNNING, State.SUCCEEDED, State.FAILED)}
         steps = [member.progress for member in self.members.values() if member.progress]
         captures: dict[str, list[int]] = {}
         for member in self.members.values():
@@ -247,19 +249,19 @@ class Star:
 
     def _state(self) -> str:
         if self.failure is not None:
-            return STOPPED if self.failure.kind == failure.STOPPED else FAILED
-        if self.all_known and all(member.state == SUCCEEDED for member in self.members.values()):
-            return SUCCEEDED
-        return RUNNING if self.command == START else WAITING
+            return State.STOPPED if self.failure.kind == FailureClass.STOPPED else State.FAILED
+        if self.all_known and all(member.state == State.SUCCEEDED for member in self.members.values()):
+            return State.SUCCEEDED
+        return State.RUNNING if self.command == Command.START else State.WAITING
 
     def _start_if_ready(self, now: float) -> None:
-        if self.command != WAIT or not self.is_ready:
+        if self.command != Command.WAIT or not self.is_ready:
             return
         # Whoever runs ranks has to miss somebody when it is cut off, so all meet before any starts.
         present = [member for member in self.members.values() if not self.is_lost(member, now)]
         if len(present) < self._config.agents:
             return
-        self.command = START
+        self.command = Command.START
         self._bump()
 
     def is_lost(self, member: Member, now: float) -> bool:
@@ -283,14 +285,9 @@ class Star:
         self.version += 1
 
 
-def stopped(message: str, kind: str) -> Failure:
-    """Return the reason of a stop that is no rank's own failure."""
-    return Failure(failure.STOPPED, message, time_ns=time.time_ns(), type=kind, exit_code=143)
-
-
 def _take(member: Member, data: dict[str, Any], sequence: int) -> None:
     member.sequence = sequence
-    member.state = str(data.get("state", WAITING))
+    member.state = str(data.get("state", State.WAITING))
     member.ranks = {int(item["rank"]): str(item["state"]) for item in data.get("ranks", [])}
     member.failure = Failure.from_json(data.get("failure"))
     member.captures = {

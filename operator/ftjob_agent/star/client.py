@@ -10,9 +10,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from ftjob_agent import failure, procfs
-from ftjob_agent.failure import Failure
-from ftjob_agent.star import WAIT, hold_seconds
+from ftjob_agent import linux
+from ftjob_agent.star.book import hold_seconds
+from ftjob_protocol.failures import Failure, FailureClass
+from ftjob_protocol.states import Command
 
 if TYPE_CHECKING:
     from ftjob_agent.config import Config
@@ -40,7 +41,7 @@ class Client:
         self._delivered = -1
         self._is_gone = False
         self._error = "it has not been asked yet"
-        self.command = WAIT
+        self.command: str = Command.WAIT
         self.attempt = config.attempt
         """The attempt that the command is about."""
         self.is_halted = False
@@ -69,7 +70,7 @@ class Client:
         """Return why the ranks can't go on, or can't start, without the leader."""
         limit, leader = self._config.contact_timeout, self._config.leader
         where = f"the leader at {leader.host}:{leader.port}"
-        if self.command == WAIT:
+        if self.command == Command.WAIT:
             # As long as the leader answers it is the one who says for how long, and for whom, all wait.
             if now < self._wait_limit:
                 return None
@@ -77,16 +78,18 @@ class Client:
                 f"peers absent: {where} did not answer ({self._error}); see why its pod does not run "
                 f"(after {self._config.start_timeout:g} s)"
             )
-            return Failure(failure.CONFIG, text, time_ns=time.time_ns(), type="PeersAbsent", exit_code=2)
+            return Failure(FailureClass.CONFIG, text, time_ns=time.time_ns(), type="PeersAbsent", exit_code=2)
         if now - (self._answered or now) >= limit:
             text = f"lost contact with {where} for {limit:g} s ({self._error}), so the ranks were ended"
-            return Failure(failure.STOPPED, text, time_ns=time.time_ns(), type="LostContact", exit_code=143)
+            return Failure(
+                FailureClass.STOPPED, text, time_ns=time.time_ns(), type="LostContact", exit_code=143
+            )
         return None
 
     def next_look(self, now: float) -> float:
         """Return when `trouble` may change by itself."""
         contact = (self._answered or now) + self._config.contact_timeout
-        limit = self._wait_limit if self.command == WAIT else contact
+        limit = self._wait_limit if self.command == Command.WAIT else contact
         return max(limit, now + 0.1)
 
     @property
@@ -121,7 +124,7 @@ class Client:
     def place(self) -> tuple[str, str]:
         """Return the leader's address and the interface of the route to it."""
         local, remote = self._addresses
-        return remote, procfs.interface_of(local, remote)
+        return remote, linux.interface_of(local, remote)
 
     def _run(self) -> None:
         connection: Optional[http.client.HTTPConnection] = None

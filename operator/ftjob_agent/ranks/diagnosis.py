@@ -1,4 +1,4 @@
-"""What kinds of failure there are, and which of several came first."""
+"""Why a rank failed: by its exit code, its last words, and the exception that it left on record."""
 
 from __future__ import annotations
 
@@ -6,20 +6,11 @@ import json
 import os
 import re
 import signal
-from dataclasses import dataclass, replace
-from typing import Any, Iterable, Mapping, Optional
+from dataclasses import replace
+from typing import Any, Mapping, Optional
 
-EXCEPTION = "Exception"
-EXIT = "Exit"
-SIGNAL = "Signal"
-PEER_LOST = "PeerLost"
-STOPPED = "Stopped"
-CONFIG = "Config"
-HANG = "Hang"
+from ftjob_protocol.failures import MESSAGE_LIMIT, TYPE_LIMIT, Failure, FailureClass
 
-_ORDER = {EXCEPTION: 0, EXIT: 0, SIGNAL: 0, CONFIG: 0, HANG: 0, PEER_LOST: 1, STOPPED: 2}
-MESSAGE_LIMIT = 8192
-LOG_TAIL_LIMIT = 2048
 RECORD_LIMIT = 1 << 24
 
 PEER_LOST_WORDS = (
@@ -42,70 +33,6 @@ PEER_LOST_WORDS = (
     r"AbortedError.*(worker|task|peer|collective)|Collective ops is aborted by",
 )
 _PEER_LOST = re.compile("|".join(f"(?:{words})" for words in PEER_LOST_WORDS))
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a rank, or an agent, did not end well."""
-
-    kind: str
-    message: str
-    rank: Optional[int] = None
-    time_ns: int = 0
-    type: str = ""
-    exit_code: Optional[int] = None
-    log_tail: str = ""
-    """The last lines that the rank wrote, without those that the message has."""
-
-    @property
-    def is_primary(self) -> bool:
-        """Whether it can be the cause of others."""
-        return _ORDER[self.kind] == 0
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the form of the protocol."""
-        return {
-            "rank": self.rank,
-            "timeNs": self.time_ns,
-            "class": self.kind,
-            "type": self.type,
-            "exitCode": self.exit_code,
-            "message": self.message,
-            "logTail": self.log_tail,
-        }
-
-    @classmethod
-    def from_json(cls, data: Any) -> Optional[Failure]:
-        """Read the form of the protocol; None when it is none."""
-        if not isinstance(data, dict) or data.get("class") not in _ORDER:
-            return None
-        rank, exit_code, time_ns = (_integer(data.get(key)) for key in ("rank", "exitCode", "timeNs"))
-        return cls(
-            kind=data["class"],
-            message=str(data.get("message") or "")[-MESSAGE_LIMIT:],
-            rank=rank,
-            time_ns=time_ns or 0,
-            type=str(data.get("type") or "")[:256],
-            exit_code=exit_code,
-            log_tail=str(data.get("logTail") or "")[-LOG_TAIL_LIMIT:],
-        )
-
-    def in_short(self) -> str:
-        """Return it in one line."""
-        who = "the agent" if self.rank is None else f"rank {self.rank}"
-        lines = [line for line in self.message.splitlines() if line.strip()]
-        what = lines[-1].strip()[:300] if lines else self.kind
-        return what if what.startswith(who) else f"{who}: {what}"
-
-
-def first(failures: Iterable[Optional[Failure]]) -> Optional[Failure]:
-    """Return the failure that came before the others.
-
-    The kind counts before the time: a victim that saw its peer go may end earlier than the peer does, and
-    the clocks of two nodes differ by more than two failures do. Times are compared only within a kind.
-    """
-    found = [failure for failure in failures if failure is not None]
-    return min(found, key=lambda failure: (_ORDER[failure.kind], failure.time_ns), default=None)
 
 
 def tells_of_lost_peer(text: str) -> bool:
@@ -166,28 +93,31 @@ def of_rank(
         Whether the kernel has killed a process of this container for want of memory.
     """
     exit_code = 1 if code is None else 128 - code if code < 0 else code
-    base = Failure(EXIT, "", rank=rank, time_ns=ended_ns, exit_code=exit_code)
+    base = Failure(FailureClass.EXIT, "", rank=rank, time_ns=ended_ns, exit_code=exit_code)
     if record is not None:
         return _of_exception(base, record)
     words = "\n".join(tail.splitlines()[-40:]).strip()
     if code is not None and code < 0:
         name = _signal_name(-code)
         if code != -signal.SIGKILL and tells_of_lost_peer(words):
-            return replace(base, kind=PEER_LOST, type=name, message=_clip(words))
+            return replace(base, kind=FailureClass.PEER_LOST, type=name, message=_clip(words))
         if code == -signal.SIGKILL and oom:
             return replace(
                 base,
-                kind=SIGNAL,
+                kind=FailureClass.SIGNAL,
                 type="OOMKilled",
                 message=_clip(
                     f"{words}\nrank {rank} was killed by the kernel: the trainer's memory limit is too low"
                 ),
             )
         return replace(
-            base, kind=SIGNAL, type=name, message=_clip(f"{words}\nrank {rank} was killed by {name}")
+            base,
+            kind=FailureClass.SIGNAL,
+            type=name,
+            message=_clip(f"{words}\nrank {rank} was killed by {name}"),
         )
     if tells_of_lost_peer(words):
-        return replace(base, kind=PEER_LOST, message=_clip(words))
+        return replace(base, kind=FailureClass.PEER_LOST, message=_clip(words))
     return replace(
         base, message=_clip(words or f"rank {rank} exited with code {exit_code} and said nothing on stderr")
     )
@@ -199,8 +129,10 @@ def _of_exception(base: Failure, record: Mapping[str, Any]) -> Failure:
     time_ns = _integer(record.get("timeNs"))
     return replace(
         base,
-        kind=PEER_LOST if tells_of_lost_peer(f"{kind}: {text}\n{_raised(traceback)}") else EXCEPTION,
-        type=kind[:256],
+        kind=FailureClass.PEER_LOST
+        if tells_of_lost_peer(f"{kind}: {text}\n{_raised(traceback)}")
+        else FailureClass.EXCEPTION,
+        type=kind[:TYPE_LIMIT],
         time_ns=time_ns or base.time_ns,
         message=_clip(traceback.strip()),
     )

@@ -11,14 +11,14 @@ import subprocess
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from ftjob_agent.config import Config, ConfigError
-from ftjob_agent.procfs import is_loopback
-from ftjob_agent.pump import Pump, RankLog
+from ftjob_agent.linux import is_loopback
+from ftjob_agent.ranks.pump import Pump, RankLog
 
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
-    from ftjob_agent.supervise import Supervisor
+    from ftjob_agent.ranks.supervise import Supervisor
 
-SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 """The zipapp, or the folder that this package is in."""
 
 
@@ -107,9 +107,16 @@ def _program(config: Config) -> list[str]:
     if rendezvous.kind == "HorovodElastic" and config.elastic is not None:
         bounds = (config.elastic.min_workers, config.elastic.max_workers)
         least, most = (str(workers * len(config.ranks)) for workers in bounds)
-        return ["ftjob_agent.horovod_elastic", host, port, least, most, str(int(config.start_timeout) or 1)]
+        return [
+            "ftjob_agent.rendezvous.horovod_elastic_driver",
+            host,
+            port,
+            least,
+            most,
+            str(int(config.start_timeout) or 1),
+        ]
     if rendezvous.kind == "Horovod":
-        return ["ftjob_agent.horovod_rendezvous", rendezvous.hosts, str(config.world_size), host, port]
+        return ["ftjob_agent.rendezvous.horovod_store", rendezvous.hosts, str(config.world_size), host, port]
     raise ConfigError(f"rendezvous {rendezvous.kind!r} is not known to this agent; update its image")
 
 

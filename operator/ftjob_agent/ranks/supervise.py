@@ -13,13 +13,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
-from ftjob_agent import failure, procfs
+from ftjob_agent import linux
 from ftjob_agent.config import ConfigError, RankSpec
-from ftjob_agent.logtail import last_lines
-from ftjob_agent.pump import TAIL, Pump, RankLog
+from ftjob_agent.ranks import diagnosis
+from ftjob_agent.ranks.logtail import last_lines
+from ftjob_agent.ranks.pump import TAIL, Pump, RankLog
+from ftjob_protocol.failures import Failure
 
 if TYPE_CHECKING:
-    from ftjob_agent.failure import Failure
+    from ftjob_protocol.failures import Failure
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 DRAIN_SECONDS = 0.3
@@ -72,7 +74,7 @@ class Rank:
 
     def failure(self) -> Optional[Failure]:
         """Say why the rank failed; None while it runs, when it ended well, and when it was stopped before."""
-        record = failure.read_record(self.dir)
+        record = diagnosis.read_record(self.dir)
         if self.stopped_ns:
             # Whoever raised before the signal was sent failed by itself; what comes after is our doing.
             own_end = self.code is not None and 0 < self.ended_ns < self.stopped_ns
@@ -86,7 +88,7 @@ class Rank:
         code = None if self.stopped_ns and record is not None else self.code
         self._drain()
         tail, oom = self.pumps[0].tail, self.saw_oom
-        found = failure.of_rank(
+        found = diagnosis.of_rank(
             self.spec.rank, code=code, ended_ns=ended_ns, tail=tail, record=record, oom=oom
         )
         return replace(found, log_tail=self.log_tail(known=found.message))
@@ -114,7 +116,7 @@ class Supervisor:
     def __init__(self) -> None:
         self.ranks: list[Rank] = []
         self._children: dict[int, subprocess.Popen[bytes]] = {}
-        self._cgroup = procfs.Cgroup()
+        self._cgroup = linux.Cgroup()
         self._oom_kills = self._cgroup.oom_kills()
         if os.getpid() != 1:
             # Children of dead children become ours, as they do for the first process of a container.
@@ -230,7 +232,7 @@ class Supervisor:
         limit = time.monotonic() + 2
         while time.monotonic() < limit:
             self.reap()
-            left = procfs.children().get(os.getpid(), [])
+            left = linux.children().get(os.getpid(), [])
             if not left:
                 return True
             for pid in left:

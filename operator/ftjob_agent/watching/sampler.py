@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Callable, Mapping
 
-from ftjob_agent import outputs, procfs
+from ftjob_agent import linux, outputs
 
 if TYPE_CHECKING:
     from ftjob_agent.config import Config, RankSpec
@@ -75,19 +75,19 @@ class _Samples:
     """Appends lines to ``<outputs>/system/rank-00003.jsonl``."""
 
     def __init__(self, config: Config, specs: tuple[RankSpec, ...]) -> None:
-        from ftjob_agent.nvml import Gpus
+        from ftjob_agent.watching.nvml import Gpus
 
         self._specs = specs
         self._folder = os.path.join(config.outputs, "system")
-        self._cgroup = procfs.Cgroup()
+        self._cgroup = linux.Cgroup()
         self._gpus = Gpus()
         self._trees: dict[int, list[int]] = {}
 
     def take(self, pids: Mapping[int, int], *, renew: bool) -> None:
         """Write one line for each rank that runs."""
         if renew:
-            table = procfs.children()
-            self._trees = {rank: procfs.descendants(pid, table) for rank, pid in pids.items()}
+            table = linux.children()
+            self._trees = {rank: linux.descendants(pid, table) for rank, pid in pids.items()}
         pod = self._cgroup.sample()
         gpus = self._gpus.sample()
         if gpus:
@@ -97,7 +97,7 @@ class _Samples:
                 self._append(spec, self._trees.get(spec.rank, [pids[spec.rank]]), pod)
 
     def _append(self, spec: RankSpec, tree: list[int], pod: dict[str, object]) -> None:
-        used = procfs.usage(tree)
+        used = linux.usage(tree)
         if not used.rss_bytes:
             return  # caught between two programs, or dead and not reaped yet
         line = {

@@ -7,12 +7,12 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
-from ftjob_agent import environment
-from ftjob_agent.star import FAILED, RUNNING, STOPPED, SUCCEEDED
+from ftjob_agent.ranks import environment
+from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
     from ftjob_agent.config import Config, RankSpec
-    from ftjob_agent.supervise import Rank, Supervisor
+    from ftjob_agent.ranks.supervise import Rank, Supervisor
 
 Start = Callable[["RankSpec"], "Rank"]
 
@@ -59,7 +59,7 @@ class Slots:
     def have_failed(self) -> bool:
         """Whether a rank has failed by itself, which another group would not mend."""
         return any(
-            self._state(rank) == FAILED and (found := rank.failure()) is not None and found.is_primary
+            self._state(rank) == State.FAILED and (found := rank.failure()) is not None and found.is_primary
             for rank in self._ranks.values()
         )
 
@@ -67,7 +67,7 @@ class Slots:
     def have_succeeded(self) -> bool:
         """Whether all slots of this agent have succeeded."""
         states = {self._state(rank) for rank in self._ranks.values()}
-        return len(self._ranks) == len(self._ordered) and states == {SUCCEEDED}
+        return len(self._ranks) == len(self._ordered) and states == {State.SUCCEEDED}
 
     def _spec(self, slot: Mapping[str, Any]) -> RankSpec:
         planned = next(spec for spec in self._config.ranks if spec.local_rank == slot["localRank"])
@@ -90,7 +90,7 @@ class Slots:
 
     def _state(self, rank: Rank) -> str:
         if rank.stopped_ns:
-            return RUNNING if rank.code is None else STOPPED
+            return State.RUNNING if rank.code is None else State.STOPPED
         if rank.has_failed(time.monotonic()):
-            return FAILED
-        return RUNNING if rank.code is None else SUCCEEDED
+            return State.FAILED
+        return State.RUNNING if rank.code is None else State.SUCCEEDED

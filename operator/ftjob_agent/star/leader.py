@@ -8,17 +8,18 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from ftjob_agent import procfs
+from ftjob_agent import linux
 from ftjob_agent.config import Config, ConfigError
-from ftjob_agent.in_place import InPlaceStar
 from ftjob_agent.loop import Loop, Timer
-from ftjob_agent.server import HttpError, Request, Server, listen
-from ftjob_agent.star import STOP, WAIT, Key, NotYetError, RefusedError, Star, hold_seconds
-from ftjob_agent.watchdog import Watchdog
+from ftjob_agent.star.book import Key, NotYetError, RefusedError, Star, hold_seconds
+from ftjob_agent.star.hang_judge import Watchdog
+from ftjob_agent.star.in_place import InPlaceStar
+from ftjob_agent.star.server import HttpError, Request, Server, listen
+from ftjob_protocol.states import Command
 
 if TYPE_CHECKING:
-    from ftjob_agent.elastic import Conductor
-    from ftjob_agent.failure import Failure
+    from ftjob_agent.star.elastic import Conductor
+    from ftjob_protocol.failures import Failure
 
 OPERATOR_CONNECTIONS = 64
 LONGEST_WAIT = 60.0
@@ -97,8 +98,8 @@ class Leader:
     def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
         """Let the slots of an elastic job be ordered by the child that serves the rendezvous."""
         if self._config.elastic is not None:
-            from ftjob_agent.elastic import ElasticStar
-            from ftjob_agent.horovod_driver import HorovodDriver
+            from ftjob_agent.star.elastic import ElasticStar
+            from ftjob_agent.star.horovod_driver import HorovodDriver
 
             assert isinstance(self.star, ElasticStar)
             self._conductor = HorovodDriver(self.star, say)
@@ -113,7 +114,7 @@ class Leader:
         """Return why the attempt can't go on, as far as contact is concerned."""
         self._hear_self(now)
         found = self.star.lost(now)
-        if found is not None and self.star.command != STOP:
+        if found is not None and self.star.command != Command.STOP:
             self.star.stop(found)
         if self._watchdog is not None:
             self._watchdog.look(now)
@@ -168,7 +169,7 @@ class Leader:
                 except OSError:
                     pass  # nobody has come in and the name is not known yet: whoever starts now is alone
         address = address or "127.0.0.1"
-        return address, procfs.interface_of(address, address)
+        return address, linux.interface_of(address, address)
 
     def _hear_self(self, now: float) -> None:
         own = self.star.members.get(self._key)
@@ -220,7 +221,7 @@ class Leader:
         try:
             is_news = self.star.report(key, data, time.monotonic())
         except NotYetError:
-            answer = {**self.star.answer(key), "command": WAIT, "slots": []}
+            answer = {**self.star.answer(key), "command": Command.WAIT, "slots": []}
             self._loop.call_at(time.monotonic() + self._hold, lambda: request.reply(answer))
             return
         except RefusedError as error:
@@ -279,7 +280,7 @@ def _star_of(config: Config) -> tuple[Star, Optional[Conductor]]:
         return InPlaceStar(config, config.in_place, now), None
     if config.elastic is None:
         return Star(config, now), None
-    from ftjob_agent.elastic import ElasticStar, Regroup
+    from ftjob_agent.star.elastic import ElasticStar, Regroup
 
     star = ElasticStar(config, config.elastic, now)
     return star, None if config.rendezvous is not None else Regroup(star)

@@ -1,4 +1,4 @@
-"""Finding out that a job hangs: each agent's clock, and the leader's judgement. Monotonic clocks only.
+"""Finding out that a job hangs: the leader's judgement.
 
 An agent tells in every report for how long its ranks have made no step. When all that count have made none
 for ``hangSeconds``, the leader asks all agents for their ranks' stacks, and names the rank that is elsewhere.
@@ -11,13 +11,10 @@ import collections
 import time
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence
 
-from ftjob_agent import failure
-from ftjob_agent.failure import Failure
+from ftjob_protocol.failures import Failure, FailureClass
 
 if TYPE_CHECKING:
-    from ftjob_agent.progress import Progress
-    from ftjob_agent.star import Member, Star
-    from ftjob_agent.supervise import Rank
+    from ftjob_agent.star.book import Member, Star
 
 FIRST_STEP_FACTOR = 3.0
 FIRST_STEP_SECONDS = 300.0
@@ -27,44 +24,6 @@ ANSWER_SECONDS = 15.0
 MESSAGE_BYTES = 1500
 FRAMES = 6
 GROUPS = 4
-
-
-class Clock:
-    """For how long one agent's ranks have made no step, as far as can be seen."""
-
-    def __init__(self) -> None:
-        self._marks: dict[int, object] = {}
-        self._stepping: set[int] = set()
-        self._since: Optional[float] = None
-
-    def look(self, ranks: Sequence[Rank], progress: Mapping[int, Progress], now: float) -> None:
-        """Note which ranks have moved; a rank that was started anew begins anew."""
-        running = [rank for rank in ranks if rank.code is None]
-        for rank in running:
-            pid, made = rank.process.pid, progress.get(rank.spec.rank)
-            # Any word of progress counts; its time alone would not do, since wall clocks can jump back.
-            mark = (made.step, made.epoch, made.time_ns) if made is not None and made.is_known else None
-            if pid not in self._marks or self._marks[pid] != mark:
-                self._marks[pid], self._since = mark, now
-            if mark is not None:
-                self._stepping.add(pid)
-        alive = {rank.process.pid for rank in running}
-        self._marks = {pid: mark for pid, mark in self._marks.items() if pid in alive}
-        self._stepping &= alive
-        if not running:
-            self._since = None
-
-    def report(self, now: float, *, hooked: bool) -> Optional[dict[str, Any]]:
-        """Return what the leader is told; None while nothing runs.
-
-        Parameters
-        ----------
-        hooked
-            Whether the hooks count the steps of a framework that the program uses.
-        """
-        if self._since is None:
-            return None
-        return {"seconds": round(now - self._since, 3), "stepped": bool(self._stepping), "hooked": hooked}
 
 
 class Watchdog:
@@ -150,7 +109,12 @@ class Watchdog:
         if folder:
             lines.insert(len(lines) - 1, f"all stacks: {folder}")
         return Failure(
-            failure.HANG, "\n".join(lines), rank=rank, time_ns=time.time_ns(), type="Hang", exit_code=None
+            FailureClass.HANG,
+            "\n".join(lines),
+            rank=rank,
+            time_ns=time.time_ns(),
+            type="Hang",
+            exit_code=None,
         )
 
 

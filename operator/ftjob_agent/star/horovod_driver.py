@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, Callable
 
-from ftjob_agent.star import FAILED, RUNNING, START, SUCCEEDED, Key, stopped
+from ftjob_agent.exit import stopped
+from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
-    from ftjob_agent.elastic import ElasticStar, Orders
+    from ftjob_agent.star.book import Key
+    from ftjob_agent.star.elastic import ElasticStar, Orders
 
 TAKEN_AWAY = 143
 """The exit code by which the driver hears of a slot that was stopped, or went with its agent."""
@@ -55,7 +57,7 @@ class HorovodDriver:
     def look(self, now: float) -> None:
         """Tell the child who is there and what has ended."""
         star = self._star
-        if star.command != START:
+        if star.command != Command.START:
             return
         there = {}
         for key in star.present(now):
@@ -73,7 +75,7 @@ class HorovodDriver:
             self._say({"hosts": there})
         self._order()
         if star.is_finishing and any(
-            FAILED in star.members[key].slots.values()
+            State.FAILED in star.members[key].slots.values()
             for key, _ in self._hosts.values()
             if key in star.members
         ):
@@ -103,12 +105,12 @@ class HorovodDriver:
             self._end(slot, TAKEN_AWAY)
             return
         state = member.slots.get(name)
-        if state == SUCCEEDED:
+        if state == State.SUCCEEDED:
             slot.has_ended = True
             self._say({"exit": [int(name), 0]})
-        elif state == FAILED:
+        elif state == State.FAILED:
             self._end(slot, 1)
-        is_removed = state != RUNNING and 0 < slot.unwanted_since <= member.followed
+        is_removed = state != State.RUNNING and 0 < slot.unwanted_since <= member.followed
         if not slot.has_ended and (is_removed or self._names[slot.key, slot.life] not in there):
             self._end(slot, TAKEN_AWAY)
 

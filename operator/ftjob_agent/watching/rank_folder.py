@@ -1,7 +1,7 @@
-"""How far a rank has come: what the hooks and the script leave in its folder.
+"""What the hooks and the script leave in a rank's folder: how far it has come, and what was hooked.
 
-The hooks write ``steps.bin`` and ``metrics.json``; a script may append lines to ``progress.jsonl``, and what
-it says wins. Numbers that are not finite never get past this module.
+The hooks write ``steps.bin``, ``metrics.json`` and ``hooks.json``; a script may append lines to
+``progress.jsonl``, and what it says wins. Numbers that are not finite never get past this module.
 """
 
 from __future__ import annotations
@@ -145,6 +145,25 @@ class Reader:
             self._said.update(found)
             self._said_metrics = _metrics({**self._said_metrics, **metrics})
             self._said_ns = time.time_ns()
+
+
+def hook_notes(rank_dir: str) -> list[str]:
+    """Return what the hooks have to say about what they could not hook."""
+    return _hooks(rank_dir, "notes")
+
+
+def is_hooked(rank_dir: str) -> bool:
+    """Whether the rank uses a framework whose steps the hooks count."""
+    return bool(_hooks(rank_dir, "frameworks"))
+
+
+def _hooks(rank_dir: str, key: str) -> list[str]:
+    try:
+        with open(os.path.join(rank_dir, "hooks.json"), "rb") as file:
+            found = json.loads(file.read(1 << 16)).get(key, [])
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [str(text) for text in found[:8]] if isinstance(found, list) else []
 
 
 def _read(path: str, limit: int, offset: int = 0) -> bytes:

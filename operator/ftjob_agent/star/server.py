@@ -10,7 +10,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from ftjob_agent.procfs import is_loopback
+from ftjob_agent.linux import is_loopback
 
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop

@@ -6,9 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from ftjob_agent import failure
-from ftjob_agent.failure import Failure
-from ftjob_agent.star import FAILED, HALT, START, STOP, STOPPED, SUCCEEDED, stopped
+from ftjob_protocol.failures import Failure, FailureClass
+from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
     from ftjob_agent.config import Config
@@ -28,9 +27,9 @@ class Verdict:
     @property
     def exit_code(self) -> int:
         """The agent's exit code: that of the rank that failed here, or 143 where ranks were ended."""
-        if self.state == SUCCEEDED:
+        if self.state == State.SUCCEEDED:
             return 0
-        if self.state == FAILED and self.failure is not None and self.failure.kind != failure.HANG:
+        if self.state == State.FAILED and self.failure is not None and self.failure.kind != FailureClass.HANG:
             return self.failure.exit_code or 1
         return 143
 
@@ -64,18 +63,18 @@ class Facts:
             self.reason = stopped_by_signal()
         elif trouble is not None:
             self.reason, self.is_own_reason = trouble, True
-        elif command in {STOP, HALT}:
+        elif command in {Command.STOP, Command.HALT}:
             self.reason = told
 
     def allow_resuming(self, command: str) -> bool:
         """Whether ranks that fail, or are halted, may be started again by this agent."""
         is_ending = self.signals or self.failure is not None or self.is_own_reason
-        return not is_ending and command in {START, HALT}
+        return not is_ending and command in {Command.START, Command.HALT}
 
     def grace(self, stop_grace: float) -> float:
         """Return how long ranks may take: when the pod ends they may want to write a checkpoint."""
         reason = self.reason
-        told = reason is not None and reason.kind == failure.STOPPED and reason.type == "SIGTERM"
+        told = reason is not None and reason.kind == FailureClass.STOPPED and reason.type == "SIGTERM"
         return stop_grace if self.signals or told else SIBLING_GRACE
 
     def verdict(self, found: Optional[Failure], *, have_succeeded: bool) -> Verdict:
@@ -89,25 +88,30 @@ class Facts:
             Whether all ranks have ended well.
         """
         if found is not None:
-            return Verdict(STOPPED if found.kind == failure.STOPPED else FAILED, found)
+            return Verdict(State.STOPPED if found.kind == FailureClass.STOPPED else State.FAILED, found)
         if have_succeeded:
-            return Verdict(SUCCEEDED)
-        reason = self.reason or Failure(failure.STOPPED, "the agent ended", time_ns=time.time_ns())
-        if reason.kind == failure.CONFIG and self.is_own_reason:
-            return Verdict(FAILED, reason)  # this agent has found out that peers are absent
-        if reason.kind == failure.STOPPED:
-            return Verdict(STOPPED, reason)
-        return Verdict(STOPPED, stopped(f"stopped because of {reason.in_short()}", "PeerFailed"))
+            return Verdict(State.SUCCEEDED)
+        reason = self.reason or Failure(FailureClass.STOPPED, "the agent ended", time_ns=time.time_ns())
+        if reason.kind == FailureClass.CONFIG and self.is_own_reason:
+            return Verdict(State.FAILED, reason)  # this agent has found out that peers are absent
+        if reason.kind == FailureClass.STOPPED:
+            return Verdict(State.STOPPED, reason)
+        return Verdict(State.STOPPED, stopped(f"stopped because of {reason.in_short()}", "PeerFailed"))
 
     def patience(self, state: str, config: Config) -> Optional[float]:
         """Return for how many seconds the others are waited for; None: as long as it takes."""
-        if state == SUCCEEDED:
+        if state == State.SUCCEEDED:
             # A success must be known to the leader, or it would count this agent as lost.
             return None if config.is_leader else config.contact_timeout
         if self.is_own_reason and not config.is_leader:
             return 0.0  # contact is what is missing
-        is_idle = state == STOPPED and not config.is_leader
+        is_idle = state == State.STOPPED and not config.is_leader
         return SIBLING_GRACE if is_idle else FAREWELL_SECONDS
+
+
+def stopped(message: str, kind: str) -> Failure:
+    """Return the reason of a stop that is no rank's own failure."""
+    return Failure(FailureClass.STOPPED, message, time_ns=time.time_ns(), type=kind, exit_code=143)
 
 
 def stopped_by_signal() -> Failure:

@@ -9,28 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
-from ftjob_agent import failure
-from ftjob_agent.star import (
-    FAILED,
-    RUNNING,
-    START,
-    STOP,
-    STOPPED,
-    SUCCEEDED,
-    WAIT,
-    WAITING,
-    Key,
-    Member,
-    NotYetError,
-    RefusedError,
-    Star,
-    hold_seconds,
-    stopped,
-)
+from ftjob_agent.exit import stopped
+from ftjob_agent.star.book import Key, Member, NotYetError, RefusedError, Star, hold_seconds
+from ftjob_protocol.failures import Failure, first
+from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
     from ftjob_agent.config import Config, Elastic
-    from ftjob_agent.failure import Failure
 
 ENOUGH_SECONDS = 10.0
 """How long the start waits for the other agents that are wanted, once there are enough."""
@@ -95,25 +80,25 @@ class ElasticStar(Star):
     def answer(self, key: Key) -> dict[str, Any]:
         """Return what an agent is told; who comes when the training ends has nothing to do any more."""
         told = super().answer(key) | {"slots": self.slots_of(key)}
-        if self._is_finishing and self.command == START and not told["slots"]:
+        if self._is_finishing and self.command == Command.START and not told["slots"]:
             reason = stopped("the training was over when this agent came", "JobSucceeded")
-            return told | {"command": STOP, "failure": reason.as_json()}
+            return told | {"command": Command.STOP, "failure": reason.as_json()}
         return told
 
     @property
     def all_known(self) -> bool:
         """Whether nobody is waited for any more."""
-        return self.command != WAIT
+        return self.command != Command.WAIT
 
     def lost(self, now: float) -> Optional[Failure]:
         """Return why the attempt can't go on."""
         self._start_if_ready(now)
-        return self._too_few(now) if self.command == START else super().lost(now)
+        return self._too_few(now) if self.command == Command.START else super().lost(now)
 
     def next_look(self, now: float) -> float:
         """Return when `lost` may change without a report."""
         looks = [super().next_look(now)]
-        if self.command == WAIT and self._enough_since is not None:
+        if self.command == Command.WAIT and self._enough_since is not None:
             looks.append(self._enough_since + ENOUGH_SECONDS)
         return min(looks)
 
@@ -128,36 +113,40 @@ class ElasticStar(Star):
             return
         if life in self._replaced:
             raise RefusedError(f"another agent is {key[0]}-{key[1]} by now")
-        if self._is_present(member, now) and RUNNING in member.slots.values():
+        if self._is_present(member, now) and State.RUNNING in member.slots.values():
             raise NotYetError(f"the agent that was {key[0]}-{key[1]} before still has ranks")
         self._replaced.add(member.life)
 
     def _judge(self, key: Key, member: Member, now: float) -> None:
-        if SUCCEEDED in member.slots.values() and not self._is_finishing:
+        if State.SUCCEEDED in member.slots.values() and not self._is_finishing:
             self._is_finishing = True
             self._bump()  # those who have nothing to do may go
         if key == self.own_key:
             super()._judge(key, member, now)
             return
-        if self.command == START and member.state in {FAILED, STOPPED} and self._is_finishing:
+        if (
+            self.command == Command.START
+            and member.state in {State.FAILED, State.STOPPED}
+            and self._is_finishing
+        ):
             if self.slots_of(key):
                 super()._judge(key, member, now)
             return
-        found = self._too_few(now) if self.command == START else None
+        found = self._too_few(now) if self.command == Command.START else None
         if found is not None:
             self.stop(found)
 
     def _too_few(self, now: float) -> Optional[Failure]:
         """Return why the attempt ends if too few agents remain."""
-        left = [m for m in self.members.values() if self._is_present(m, now) or m.state == SUCCEEDED]
+        left = [m for m in self.members.values() if self._is_present(m, now) or m.state == State.SUCCEEDED]
         least = self._bounds.min_workers
         if len(left) >= least:
             return None
         text = f"{len(left)} workers remain, and elastic.minWorkers is {least}"
-        return failure.first([*(m.failure for m in self.members.values()), stopped(text, "LostContact")])
+        return first([*(m.failure for m in self.members.values()), stopped(text, "LostContact")])
 
     def _start_if_ready(self, now: float) -> None:
-        if self.command != WAIT or not self.is_ready:
+        if self.command != Command.WAIT or not self.is_ready:
             return
         there = self.present(now)
         if self.own_key not in there or len(there) < self._bounds.min_workers:
@@ -166,7 +155,7 @@ class ElasticStar(Star):
         if self._enough_since is None:
             self._enough_since = now
         if len(there) >= self._config.agents or now >= self._enough_since + ENOUGH_SECONDS:
-            self.command = START
+            self.command = Command.START
             self._bump()
 
     def _total(self) -> int:
@@ -192,7 +181,7 @@ class Regroup:
     def look(self, now: float) -> None:
         """Let the group follow who is there."""
         star = self._star
-        if star.command != START:
+        if star.command != Command.START:
             return
         if star.is_finishing:
             if self._has_lost_peers():
@@ -238,13 +227,13 @@ class Regroup:
         return True
 
     def _has_lost_peers(self) -> bool:
-        return any(FAILED in self._star.members[key].slots.values() for key in self._group)
+        return any(State.FAILED in self._star.members[key].slots.values() for key in self._group)
 
     def _is_drained(self, key: Key) -> bool:
         member = self._star.members[key]
-        if member.state == WAITING or self._drain is None:
+        if member.state == State.WAITING or self._drain is None:
             return True
-        return member.followed >= self._drain and RUNNING not in member.slots.values()
+        return member.followed >= self._drain and State.RUNNING not in member.slots.values()
 
     def _begin(self, there: dict[Key, str]) -> None:
         self._generation += 1

@@ -7,15 +7,14 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
-from ftjob_agent import environment
 from ftjob_agent.config import VERSION
-from ftjob_agent.progress import Progress, Reader
-from ftjob_agent.star import RUNNING, STOPPED, WAITING
+from ftjob_agent.watching.rank_folder import Progress, Reader, hook_notes
+from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
     from ftjob_agent.config import Config
-    from ftjob_agent.failure import Failure
-    from ftjob_agent.supervise import Rank
+    from ftjob_agent.ranks.supervise import Rank
+    from ftjob_protocol.failures import Failure
 
 NOTES = 8
 
@@ -44,7 +43,7 @@ class Account:
         for rank in ranks:
             number = rank.spec.rank
             self.progress[number] = self._readers.setdefault(number, Reader(rank.dir)).read()
-            for note in environment.hook_notes(rank.dir):
+            for note in hook_notes(rank.dir):
                 self.note(f"rank {number}: {note}")
 
     def report(
@@ -53,11 +52,11 @@ class Account:
         """Return what the leader is told."""
         self._sequence += 1
         started = {rank.spec.rank: rank.state for rank in ranks}
-        unstarted = WAITING if state in {WAITING, RUNNING} else STOPPED
+        unstarted = State.WAITING if state in {State.WAITING, State.RUNNING} else State.STOPPED
         # The ranks of an elastic job are those that were ordered last.
         numbers = [spec.rank for spec in config.ranks] if config.elastic is None else list(started)
         lowest, progress = self._lowest()
-        is_scheduled = environment.is_scheduled(config)
+        is_scheduled = config.is_scheduled
         return {
             "version": VERSION,
             "attempt": config.attempt,

@@ -13,18 +13,15 @@ import hashlib
 import os
 import re
 import shutil
-import signal
 import struct
 import subprocess
 import time
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence
 
-from ftjob_agent import procfs
+from ftjob_agent import linux
+from ftjob_agent.ranks.environment import STACKS_SIGNAL
 
-SIGNAL = int(signal.SIGRTMAX) - 6
-"""Not SIGUSR1 or 2, which programs use and agents pass on; the C libraries' own are at the other end."""
-VARIABLE = "FTJOB_STACKS_SIGNAL"
 FILE = "stacks.txt"
 ANSWER_SECONDS = 2.0
 SETTLED_SECONDS = 0.2
@@ -152,7 +149,7 @@ def collect(rank_dir: str, pid: int, py_spy: Optional[str]) -> list[Process]:
     """Ask the processes of a rank, its first one first; takes seconds."""
     deadline = time.monotonic() + RANK_SECONDS
     found = []
-    for each in procfs.descendants(pid, procfs.children())[:PROCESSES]:
+    for each in linux.descendants(pid, linux.children())[:PROCESSES]:
         what = describe(each)
         if not what:
             continue
@@ -199,9 +196,9 @@ def describe(pid: int) -> str:
     state = fields.get("State", "")
     if not state or state[:1] in "ZX":
         return ""
-    command = (procfs.read_text(f"/proc/{pid}/cmdline") or "").replace("\0", " ").strip()
+    command = (linux.read_text(f"/proc/{pid}/cmdline") or "").replace("\0", " ").strip()
     command = "".join(ch for ch in command if ch.isprintable())[:100]
-    where = (procfs.read_text(f"/proc/{pid}/wchan") or "").strip("0\n")
+    where = (linux.read_text(f"/proc/{pid}/wchan") or "").strip("0\n")
     return f"{command or fields.get('Name', '?')}, state {state}" + (f" in {where}" if where else "")
 
 
@@ -212,7 +209,7 @@ def _ask(rank_dir: str, pid: int) -> str:
         if not _answers(pid, path):
             return ""
         before = os.stat(path).st_size
-        os.kill(pid, SIGNAL)
+        os.kill(pid, STACKS_SIGNAL)
         size, since = before, time.monotonic()
         while True:
             time.sleep(0.02)
@@ -235,7 +232,7 @@ def _answers(pid: int, path: str) -> bool:
     A program may have closed the file, or a child may have kept the file and lost the handler.
     """
     caught = int(_status(pid).get("SigCgt", "0"), 16)
-    if not caught >> (SIGNAL - 1) & 1:
+    if not caught >> (STACKS_SIGNAL - 1) & 1:
         return False
     target = os.stat(path)
     for name in os.listdir(f"/proc/{pid}/fd"):
@@ -260,12 +257,12 @@ def _spy(program: str, pid: int) -> str:
 
 
 def _is_python(pid: int) -> bool:
-    maps = procfs.read_text(f"/proc/{pid}/maps") or ""
+    maps = linux.read_text(f"/proc/{pid}/maps") or ""
     return "python" in maps
 
 
 def _status(pid: int) -> dict[str, str]:
-    lines = (procfs.read_text(f"/proc/{pid}/status") or "").splitlines()
+    lines = (linux.read_text(f"/proc/{pid}/status") or "").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 

@@ -12,14 +12,12 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from ftjob_agent import failure
-from ftjob_agent.star import HALT, HALTED, START, WAITING, Key, Member, RefusedError, Star
+from ftjob_agent.star.book import Key, Member, RefusedError, Star
+from ftjob_protocol.failures import Failure, first
+from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
     from ftjob_agent.config import Config, InPlace
-    from ftjob_agent.failure import Failure
-
-HALTING = "Halting"
 
 
 class InPlaceStar(Star):
@@ -38,8 +36,8 @@ class InPlaceStar(Star):
     @property
     def is_halted(self) -> bool:
         """Whether every agent has said that its ranks are dead."""
-        halted = all(member.state == HALTED for member in self.members.values())
-        return self.command == HALT and self.all_known and halted
+        halted = all(member.state == State.HALTED for member in self.members.values())
+        return self.command == Command.HALT and self.all_known and halted
 
     def report(self, key: Key, data: dict[str, Any], now: float) -> bool:
         """Take in a report; of an agent that has not yet heard of the new attempt only that it lives."""
@@ -55,14 +53,14 @@ class InPlaceStar(Star):
         if not self._may_halt(reason):
             super().stop(reason)
             return
-        chosen = failure.first((reason, self.failure))  # of the same failure the last word
-        if self.command != HALT or chosen != self.failure:
-            self.command, self.failure = HALT, chosen
+        chosen = first((reason, self.failure))  # of the same failure the last word
+        if self.command != Command.HALT or chosen != self.failure:
+            self.command, self.failure = Command.HALT, chosen
             self._bump()
 
     def give_up(self, why: str) -> None:
         """End the attempt after all."""
-        if self.command == HALT and self.failure is not None:
+        if self.command == Command.HALT and self.failure is not None:
             sys.stderr.write(f"ftjob: the ranks are not started again in place: {why}\n")
             super().stop(self.failure)
 
@@ -79,7 +77,7 @@ class InPlaceStar(Star):
 
     def order_end(self, attempt: int) -> None:
         """End a halted attempt, unless the next one was ordered."""
-        if attempt == self.attempt == self._ordered and self.command == START:
+        if attempt == self.attempt == self._ordered and self.command == Command.START:
             raise RefusedError(f"the ranks of attempt {attempt} run")
         if attempt == self.attempt == self._ordered:
             self.give_up("the operator says so")
@@ -92,7 +90,7 @@ class InPlaceStar(Star):
     def next_look(self, now: float) -> float:
         """Return when `lost` may change without a report."""
         looks = [super().next_look(now)]
-        if self.command == HALT:
+        if self.command == Command.HALT:
             looks += [when for when in (self._start_at, self._give_up_at) if when is not None and when > now]
         return min(looks)
 
@@ -101,13 +99,13 @@ class InPlaceStar(Star):
         return {**super().progress(), "ordered": self._ordered}
 
     def _state(self) -> str:
-        if self.command == HALT:
-            return HALTED if self.is_halted else HALTING
+        if self.command == Command.HALT:
+            return State.HALTED if self.is_halted else State.HALTING
         return super()._state()
 
     def _judge(self, key: Key, member: Member, now: float) -> None:
         super()._judge(key, member, now)
-        if self.command == HALT and member.has_ended:
+        if self.command == Command.HALT and member.has_ended:
             self.give_up(f"agent {key[0]}-{key[1]} has ended")
 
     def _start_if_ready(self, now: float) -> None:
@@ -115,13 +113,13 @@ class InPlaceStar(Star):
         self._look(now)
 
     def _may_halt(self, reason: Failure) -> bool:
-        if self.command not in {START, HALT} or reason.rank is None or not self.all_known:
+        if self.command not in {Command.START, Command.HALT} or reason.rank is None or not self.all_known:
             return False
         return not any(member.has_ended for member in self.members.values())
 
     def _look(self, now: float) -> None:
         """Do what the time has come for."""
-        if self.command != HALT:
+        if self.command != Command.HALT:
             return
         if self._give_up_at is None:
             self._give_up_at = now + self._wait.acknowledge
@@ -135,17 +133,19 @@ class InPlaceStar(Star):
             self.give_up("nobody has said so in time" if self._was_halted else self._who_is_late())
 
     def _who_is_late(self) -> str:
-        late = sorted(key for key, member in self.members.items() if member.state != HALTED)
+        late = sorted(key for key, member in self.members.items() if member.state != State.HALTED)
         names = ", ".join(f"{role}-{index}" for role, index in late[:10])
         return f"after {self._wait.acknowledge:g} s the ranks of {names} are not known to be dead"
 
     def _begin(self) -> None:
-        self.attempt, self.command, self.failure = self._ordered, START, None
+        self.attempt, self.command, self.failure = self._ordered, Command.START, None
         self._start_at = self._give_up_at = None
         self._was_halted = False
         self.stacks_asked = 0
         self.members = {
-            key: replace(member, state=WAITING, ranks={}, failure=None, progress=None, idle=None, stacks=None)
+            key: replace(
+                member, state=State.WAITING, ranks={}, failure=None, progress=None, idle=None, stacks=None
+            )
             for key, member in self.members.items()
         }
         self._bump()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
+import signal
 import socket
 from typing import Mapping
 
-from ftjob_agent import outputs, stacks
+from ftjob_agent import outputs
 from ftjob_agent.config import IFACE, LEADER_IP, PRIVATE, Config, ConfigError, RankSpec
 
-HOOKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hooks")
+HOOKS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "hooks")
 """Put on the ranks' PYTHONPATH; a folder within the zipapp is as good as one on disk."""
+STACKS_SIGNAL = int(signal.SIGRTMAX) - 6
+"""Not SIGUSR1 or 2, which programs use and agents pass on; the C libraries' own are at the other end."""
+STACKS_VARIABLE = "FTJOB_STACKS_SIGNAL"
 
 
 def run_dir(environ: Mapping[str, str]) -> str:
@@ -85,8 +88,8 @@ def of_rank(
         # core of the node, and all would spin for each other's cores.
         env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // len(config.ranks))))
     if config.watchdog is not None:
-        env[stacks.VARIABLE] = str(stacks.SIGNAL)
-    if is_scheduled(config) and spec in config.profiled():
+        env[STACKS_VARIABLE] = str(STACKS_SIGNAL)
+    if config.is_scheduled and spec in config.profiled():
         env["FTJOB_PROFILE"] = outputs.profile_request(config)
     return env
 
@@ -97,27 +100,3 @@ def _has_name(uid: int) -> bool:
     except KeyError:
         return False
     return True
-
-
-def is_scheduled(config: Config) -> bool:
-    """Whether the hooks capture by themselves."""
-    return config.profiling is not None and config.profiling.mode == "Scheduled" and bool(config.outputs)
-
-
-def hook_notes(rank_dir: str) -> list[str]:
-    """Return what the hooks have to say about what they could not hook."""
-    return _hooks(rank_dir, "notes")
-
-
-def is_hooked(rank_dir: str) -> bool:
-    """Whether the rank uses a framework whose steps the hooks count."""
-    return bool(_hooks(rank_dir, "frameworks"))
-
-
-def _hooks(rank_dir: str, key: str) -> list[str]:
-    try:
-        with open(os.path.join(rank_dir, "hooks.json"), "rb") as file:
-            found = json.loads(file.read(1 << 16)).get(key, [])
-    except (OSError, ValueError, AttributeError):
-        return []
-    return [str(text) for text in found[:8]] if isinstance(found, list) else []
