@@ -77,11 +77,11 @@ def _write(
     import time
     import traceback
 
-    from . import notes
+    from . import files
 
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     rank = os.environ.get("FTJOB_RANK", "")
-    notes.write_json(
+    files.write_json(
         path,
         {
             "rank": int(rank) if rank.isdigit() else None,

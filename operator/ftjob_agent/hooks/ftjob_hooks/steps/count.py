@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import atexit
-import fcntl
 import math
-import mmap
 import os
 import struct
-import sys
 import time
 import weakref
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from . import failure, notes
+from .. import files, notes, process
+from ..captures.scheduled import scheduled
 
 _LAYOUT = struct.Struct("<8sQQQQdQQ")
 _STEP, _TOTAL, _LAST_NS, _FIRST_NS, _EPOCH, _FLAGS = range(1, 7)  # places in words of eight bytes
@@ -21,12 +19,8 @@ _EXACT = 1
 _SECOND = 1_000_000_000
 
 
-class Progress:
-    """The steps of this process, if it is the one in its rank that trains.
-
-    A rank can have more Python processes: a launcher, data loading workers, forked children. The first one
-    that steps holds a POSIX lock on `steps.bin` for as long as it lives, and only that one counts.
-    """
+class StepCount:
+    """The steps of this process, if it is the one in its rank that trains: the first one that steps."""
 
     def __init__(self) -> None:
         self.step = 0
@@ -35,31 +29,26 @@ class Progress:
         self._words: Optional[memoryview] = None
         self._epochs: Any = None  # the same memory, as floating point numbers
         self._lost = False
-        self._leader: Optional[weakref.ref[Any]] = None
+        self._followed: Optional[weakref.ref[Any]] = None
         self._captures: Any = None
         self._metrics: Tuple[int, Mapping[str, Any]] = (0, {})
         self._metrics_written = 0
-        self._kept: Tuple[Any, ...] = ()
 
-    def leads(self, optimizer: object) -> bool:
-        """Whether this optimizer's steps are the script's: the first one that steps leads while it lives."""
-        leader = self.leader()
-        if leader is None:
-            self._leader = weakref.ref(optimizer)
+    def follows(self, optimizer: object) -> bool:
+        """Whether this optimizer's steps are the script's: the first one that steps is followed."""
+        followed = self.followed()
+        if followed is None:
+            self._followed = weakref.ref(optimizer)
             return True
-        return leader is optimizer
+        return followed is optimizer
 
-    def leader(self) -> Any:
-        """Give the optimizer that leads; None if there is none yet, or none any more."""
-        return self._leader() if self._leader is not None else None
+    def followed(self) -> Any:
+        """Give the optimizer that is followed; None if there is none yet, or none any more."""
+        return self._followed() if self._followed is not None else None
 
     def mine(self) -> bool:
         """Whether this process is the one that counts; the first to ask in the rank is."""
         return self._words is not None or (not self._lost and self._claim())
-
-    def speaks(self) -> bool:
-        """Whether this process may write what concerns the whole rank."""
-        return self._words is not None or os.environ.get(failure.MAIN_PID) == str(os.getpid())
 
     def record(self, step: int, framework: str, *, exact: bool) -> None:
         """Say that `step` steps are done. To be called between two steps, by the thread that steps."""
@@ -113,29 +102,19 @@ class Progress:
         self._metrics_written = taken
         finite = _finite(values)
         if finite:
-            notes.write_json(os.path.join(os.environ["FTJOB_RANK_DIR"], "metrics.json"), finite)
+            files.write_json(os.path.join(os.environ["FTJOB_RANK_DIR"], "metrics.json"), finite)
 
     def _claim(self) -> bool:
         self._lost = True  # until the end of this proves otherwise
-        path = os.path.join(os.environ["FTJOB_RANK_DIR"], "steps.bin")
-        # Neither is ever closed: closing any descriptor of the file would give the lock back.
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._kept = (file,)
+        mapped = process.claim(os.path.join(os.environ["FTJOB_RANK_DIR"], "steps.bin"), _LAYOUT.size)
+        if mapped is None:
             return False
-        os.ftruncate(file, _LAYOUT.size)
-        mapped = mmap.mmap(file, _LAYOUT.size)
         _LAYOUT.pack_into(mapped, 0, b"FTJSTEP1", 0, 0, 0, 0, math.nan, 0, 0)
-        self._kept = (file, mapped)
         self._words = memoryview(mapped).cast("Q")
         self._epochs = memoryview(mapped).cast("d")
         self._lost = False
         notes.write()
-        from . import capture
-
-        self._captures = capture.scheduled()
+        self._captures = scheduled()
         atexit.register(self._end, os.getpid())
         return True
 
@@ -144,9 +123,8 @@ class Progress:
         if pid != os.getpid():
             return
         captures, self._captures = self._captures, None  # the last reading begins no capture
-        own = f"{__package__}.on_tensorflow"
-        if own in sys.modules:
-            sys.modules[own].read_at_exit()
+        for read in _last_readings:
+            read()
         self.flush()
         if captures is not None:
             captures.end(self.executed)
@@ -164,16 +142,22 @@ def _finite(values: Mapping[str, Any]) -> Dict[str, float]:
     return numbers
 
 
-current = Progress()
+current = StepCount()
+_last_readings: List[Callable[[], None]] = []
+
+
+def at_end(read: Callable[[], None]) -> None:
+    """Have the steps read once more before the process that trains ends."""
+    _last_readings.append(read)
 
 
 def _forget() -> None:
-    # In a forked child: the steps, the lock and the capture are the parent's. What the parent's state holds
-    # open stays open, since to close the inherited mapping is nothing that we need.
+    # In a forked child: the steps and the capture are the parent's. What the parent's state holds open stays
+    # open, since to close the inherited mapping is nothing that we need.
     global current
     _parents.append(current)
-    current = Progress()
+    current = StepCount()
 
 
-_parents: List[Progress] = []
+_parents: List[StepCount] = []
 os.register_at_fork(after_in_child=_forget)

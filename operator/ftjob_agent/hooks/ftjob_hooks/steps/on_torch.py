@@ -6,7 +6,8 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import notes, progress
+from .. import notes
+from . import count
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -43,7 +44,7 @@ def hook_profiler(module: ModuleType) -> None:
 
     @functools.wraps(original)
     def prepare_trace(self: Any, *args: Any, **kwargs: Any) -> Any:
-        progress.current.give_way()
+        count.current.give_way()
         return original(self, *args, **kwargs)
 
     profile_class.prepare_trace = prepare_trace
@@ -66,6 +67,6 @@ def _counted(step: Callable[..., Any]) -> Callable[..., Any]:
 
 @notes.guarded
 def _stepped(optimizer: Any) -> None:
-    now = progress.current
-    if not now.fitting and now.leads(optimizer) and now.mine():
+    now = count.current
+    if not now.fitting and now.follows(optimizer) and now.mine():
         now.record(now.step + 1, "torch", exact=False)

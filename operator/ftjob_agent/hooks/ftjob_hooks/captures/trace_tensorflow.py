@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any, Iterator
 
-from .capture import Save, Tracer
+from .tracer import Save, Tracer
 
 _PATIENCE = 60.0
 

@@ -14,7 +14,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, List, Optional
 
-from . import notes, progress
+from .. import notes
+from . import count
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -65,7 +66,7 @@ def hook_profiler(module: ModuleType) -> None:
 
     @functools.wraps(original)
     def start(*args: Any, **kwargs: Any) -> Any:
-        progress.current.give_way()
+        count.current.give_way()
         return original(*args, **kwargs)
 
     framework.start = start
@@ -94,7 +95,7 @@ def hook_apply(optimizer_class: Any, method: str) -> None:
 
 
 class _Counter:
-    """The iterations of the leading optimizer."""
+    """The iterations of the optimizer that is followed."""
 
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = weakref.ref(optimizer)
@@ -107,7 +108,7 @@ class _Counter:
         # What to add to the iterations to get the script's steps: none, even if a checkpoint was loaded,
         # unless others have counted before.
         self._base = 0
-        now = progress.current
+        now = count.current
         if now.step:
             self._base = now.step - self._value
         elif not now.fitting:
@@ -137,7 +138,7 @@ class _Counter:
         value = self.read()
         if value is not None:
             self._value, self._ticks = value, 0
-            self._base = progress.current.step - value
+            self._base = count.current.step - value
 
     def tick(self) -> None:
         """One more call of what steps has returned."""
@@ -149,7 +150,7 @@ class _Counter:
             if self.calibrate():
                 return
         value = self._value + self._ticks * self._per_tick
-        progress.current.record(self._base + value, "tensorflow", exact=False)
+        count.current.record(self._base + value, "tensorflow", exact=False)
 
     def calibrate(self) -> bool:
         """Take over the counter's own value, if it can be read."""
@@ -161,7 +162,7 @@ class _Counter:
         if self._ticks and gained >= 0 and gained % self._ticks == 0:
             self._per_tick = gained // self._ticks
         self._value, self._ticks = value, 0
-        progress.current.record(self._base + value, "tensorflow", exact=True)
+        count.current.record(self._base + value, "tensorflow", exact=True)
         return True
 
 
@@ -174,8 +175,8 @@ _watch_ends = threading.Event()
 def _begin(optimizer: Any) -> Optional[_Counter]:
     """Before an `apply`: the counter, if this is the optimizer that counts."""
     global _counter
-    now = progress.current
-    if not now.leads(optimizer) or not now.mine():
+    now = count.current
+    if not now.follows(optimizer) or not now.mine():
         return None
     if _counter is None or _counter.optimizer() is not optimizer:
         _counter = _Counter(optimizer)
@@ -201,7 +202,7 @@ def _applied(optimizer: Any) -> None:
 
 @notes.guarded
 def _ticked(optimizer: Any) -> None:
-    now = progress.current
+    now = count.current
     if _counter is not None and _counter.optimizer() is optimizer and not now.fitting and now.mine():
         _counter.tick()
 
@@ -209,7 +210,7 @@ def _ticked(optimizer: Any) -> None:
 def _watch() -> None:
     """Look at the counter from a thread: the traced step is called by something other than Python."""
     global _watcher
-    if _watcher is None and progress.current.mine():
+    if _watcher is None and count.current.mine():
         _watcher = threading.Thread(target=_keep_watching, name="ftjob-steps", daemon=True)
         _watcher.start()
 
@@ -236,6 +237,9 @@ def read_at_exit() -> None:
 
 @notes.guarded
 def _look() -> None:
-    now = progress.current
-    if _counter is not None and not now.fitting and now.leader() in (None, _counter.optimizer()):
+    now = count.current
+    if _counter is not None and not now.fitting and now.followed() in (None, _counter.optimizer()):
         _counter.calibrate()
+
+
+count.at_end(read_at_exit)

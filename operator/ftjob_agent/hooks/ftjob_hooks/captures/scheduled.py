@@ -6,40 +6,17 @@ import json
 import os
 import shutil
 import threading
-from typing import Any, Callable, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
-from . import notes
+from .. import files, notes
+from . import horovod_timeline
 from .schedule import ACTIVE, WAIT, WARM, Schedule
+
+if TYPE_CHECKING:
+    from .tracer import Tracer
 
 # Ranks and the collector run as different users, and all may clean up.
 _SHARED = 0o2777
-
-Save = Callable[[str], None]
-
-
-class Tracer:
-    """What a framework does for a capture."""
-
-    def __init__(self, options: Mapping[str, Any], worker: str) -> None:
-        self.options = options
-        self.worker = worker
-
-    def warm(self) -> None:
-        """Get ready, so that the start does not distort the first captured step."""
-
-    def start(self, folder: str) -> None:
-        """Begin to record."""
-        raise NotImplementedError
-
-    def step(self, number: int) -> None:
-        """Mark the beginning of a step (and the end of the one before)."""
-
-    def stop(self) -> Save:
-        """End the recording, quickly; return what writes the files, for another thread."""
-        raise NotImplementedError
-
-    def abandon(self) -> None:
-        """Throw a warm-up away."""
 
 
 def scheduled() -> Optional[Captures]:
@@ -159,11 +136,11 @@ class Captures:
         target = _make_dirs(self._capture_dir, name, "raw", self._worker)
         for old in os.listdir(target):  # of an earlier attempt
             os.remove(os.path.join(target, old))
-        files = sorted(os.listdir(folder))
-        if not files:
+        names = sorted(os.listdir(folder))
+        if not names:
             notes.note(f"capture {name}: the profiler wrote nothing")
             return
-        for file in files:
+        for file in names:
             os.chmod(os.path.join(folder, file), 0o644)
             os.replace(os.path.join(folder, file), os.path.join(target, file))
             if file.endswith(".xplane.pb") and self._plugins_dir:
@@ -171,7 +148,7 @@ class Captures:
                 _link(os.path.join(target, file), os.path.join(plugins, file))
         shutil.rmtree(folder, ignore_errors=True)
         done = os.path.join(target, "done.json")
-        notes.write_json(done, {**summary, "files": files})
+        files.write_json(done, {**summary, "files": names})
         os.chmod(done, 0o644)
 
     def _temporary(self, capture: int) -> str:
@@ -196,8 +173,6 @@ def _tracer(framework: str, options: Mapping[str, Any], worker: str) -> Optional
 def _start_timeline(folder: str) -> Any:
     if "HOROVOD_RANK" not in os.environ:
         return None
-    from . import horovod_timeline
-
     return horovod_timeline.start(folder)
 
 

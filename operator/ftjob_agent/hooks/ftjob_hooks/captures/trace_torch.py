@@ -8,7 +8,7 @@ import shutil
 import time
 from typing import Any
 
-from .capture import Save, Tracer
+from .tracer import Save, Tracer
 
 
 class TorchTracer(Tracer):

@@ -6,7 +6,8 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import notes, on_tensorflow, progress
+from .. import notes
+from . import count, on_tensorflow
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -63,12 +64,12 @@ class _Fit:
         params = params or {}
         self.epochs = params.get("epochs") or 0
         self.steps = params.get("steps") or 0
-        self.base = progress.current.step  # steps before the first epoch of this fit
+        self.base = count.current.step  # steps before the first epoch of this fit
         self.epoch = -1
         self.epoch_start = self.base
 
     def begin_epoch(self, epoch: int) -> None:
-        now = progress.current
+        now = count.current
         if self.epoch < 0 and epoch and self.steps:
             # `initial_epoch`: the same fit goes on, in this process or from a checkpoint.
             now.resume(epoch * self.steps)
@@ -80,18 +81,18 @@ class _Fit:
         done = batch + 1  # the last one, where `steps_per_execution` makes one call of several
         if self.steps:
             done = min(done, self.steps)
-        progress.current.record(self.epoch_start + done, _framework(), exact=True)
+        count.current.record(self.epoch_start + done, _framework(), exact=True)
         self._look_out(done)
 
     def end_epoch(self) -> None:
-        done = progress.current.step - self.epoch_start
+        done = count.current.step - self.epoch_start
         self.steps = self.steps or done  # an unknown length is known after one epoch
         self._look_out(done)
 
     def _look_out(self, done: int) -> None:
         total = self.base + self.epochs * self.steps
         epoch = max(0, self.epoch) + (done / self.steps if self.steps else 0.0)
-        progress.current.outlook(total if self.steps else 0, epoch)
+        count.current.outlook(total if self.steps else 0, epoch)
 
 
 _fit = _Fit(None)
@@ -100,38 +101,38 @@ _fit = _Fit(None)
 @notes.guarded
 def _train_begin(callbacks: Any, *_args: Any, **_kwargs: Any) -> None:
     global _fit
-    if progress.current.mine():
+    if count.current.mine():
         _fit = _Fit(getattr(callbacks, "params", None))
-        progress.current.fitting = True
+        count.current.fitting = True
 
 
 @notes.guarded
 def _epoch_begin(_callbacks: Any, epoch: int, *_args: Any, **_kwargs: Any) -> None:
-    if progress.current.fitting:
+    if count.current.fitting:
         _fit.begin_epoch(int(epoch))
 
 
 @notes.guarded
 def _batch_end(_callbacks: Any, batch: int, logs: Any = None) -> None:
-    if progress.current.fitting:
+    if count.current.fitting:
         _fit.end_batch(int(batch))
         if isinstance(logs, dict):
-            progress.current.metrics(logs)
+            count.current.metrics(logs)
 
 
 @notes.guarded
 def _epoch_end(_callbacks: Any, _epoch: int, logs: Any = None) -> None:
-    if progress.current.fitting:
+    if count.current.fitting:
         _fit.end_epoch()
         if isinstance(logs, dict):
-            progress.current.metrics(logs)
+            count.current.metrics(logs)
 
 
 @notes.guarded
 def _train_end(*_args: Any, **_kwargs: Any) -> None:
-    if progress.current.fitting:
-        progress.current.fitting = False
-        progress.current.flush()
+    if count.current.fitting:
+        count.current.fitting = False
+        count.current.flush()
         on_tensorflow.fit_ended()
 
 
