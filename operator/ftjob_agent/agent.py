@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
 from ftjob_agent import termination_log
 from ftjob_agent.config import Config, ConfigError, RankSpec
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ftjob_agent.ranks.slots import Slots
     from ftjob_agent.ranks.supervise import Rank
     from ftjob_agent.rendezvous.child import Rendezvous
-    from ftjob_agent.star.client import Client
+    from ftjob_agent.star.contact import Contact
     from ftjob_agent.star.leader import Leader
     from ftjob_agent.watching.hang_watch import Watch
     from ftjob_agent.watching.sampler import Sampler
@@ -43,15 +43,17 @@ class Agent:
         self.loop.on_signals(FORWARDED, self.supervisor.forward)
         self.loop.on_signals((signal.SIGCHLD,), lambda _number: self.supervisor.reap())
         self._config: Optional[Config] = None
-        self._contact: Union[Leader, Client, None] = None
+        self._contact: Optional[Contact] = None
+        self.leader: Optional[Leader] = None
+        """What only the leader's agent can do: the same object as `contact`, or None."""
         self.rendezvous: Optional[Rendezvous] = None
-        self.slots: Optional[Slots] = None
+        self._slots: Optional[Slots] = None
         self.account = Account()
         self._sampler: Optional[Sampler] = None
         self._watch: Optional[Watch] = None
         self.facts = Facts()
-        self.state: str = State.WAITING
-        self.is_examined = False
+        self._state: str = State.WAITING
+        self._is_examined = False
         """Whether it is time to say which rank has failed: one that has raised may still run its atexit."""
         self._told: object = None
 
@@ -62,7 +64,7 @@ class Agent:
         return self._config
 
     @property
-    def contact(self) -> Union[Leader, Client]:
+    def contact(self) -> Contact:
         """The star, as this agent sees it."""
         assert self._contact is not None
         return self._contact
@@ -83,7 +85,7 @@ class Agent:
         if config.is_leader:
             from ftjob_agent.star.leader import Leader
 
-            self._contact = Leader(self.loop, config, token)
+            self._contact = self.leader = Leader(self.loop, config, token)
         else:
             from ftjob_agent.star.client import Client
 
@@ -93,7 +95,7 @@ class Agent:
         """Become what a new agent would be in this attempt."""
         self._config = self.config.of_attempt(attempt)
         self.facts = Facts()
-        self.is_examined = False
+        self._is_examined = False
         self.supervisor.forget()
         self.account.begin_anew()
         self.start_watch()
@@ -107,22 +109,42 @@ class Agent:
         log = RankLog(path, f"ftjob: attempt {config.attempt}")
         return self.supervisor.start(spec, env["FTJOB_RANK_DIR"], self._command, env, log)
 
-    def start_rendezvous(self) -> Rendezvous:
+    def enter(self, state: State) -> None:
+        """Be in this state from now on, as far as others are told."""
+        self._state = state
+
+    def examine(self) -> None:
+        """Say from now on which rank has failed."""
+        self._is_examined = True
+
+    def serve_slots(self) -> Slots:
+        """Run what is ordered instead of what the plan says."""
+        from ftjob_agent.ranks.slots import Slots
+
+        self._slots = Slots(self.config, self.supervisor, self.environ, self.start)
+        return self._slots
+
+    def start_rendezvous(self) -> None:
         """Serve what the ranks need to find each other; none of them starts before it is up."""
         from ftjob_agent.rendezvous.child import Rendezvous
 
-        contact = self.contact
-        contact.set_ready(False)
+        leader = self.leader
+        assert leader is not None  # no other's plan has a rendezvous
+        leader.set_ready(False)
         self.rendezvous = Rendezvous(
             self.loop,
             self.supervisor,
             self.config,
             command=self._command,
             env=environment.of_container(self.environ),
-            on_ready=lambda: contact.set_ready(True),
-            on_word=contact.hear,
+            on_ready=lambda: leader.set_ready(True),
+            on_word=leader.hear,
         )
-        return self.rendezvous
+        leader.conduct(self.rendezvous.say)
+
+    def forget_rendezvous(self) -> None:
+        """Forget the child that served it, which ends with the ranks."""
+        self.rendezvous = None
 
     def start_sampler(self) -> None:
         """Sample the ranks that are profiled, if there are any."""
@@ -194,6 +216,12 @@ class Agent:
         """Say how it ends, as things stand."""
         return self.facts.verdict(self.found(), have_succeeded=self.supervisor.have_succeeded)
 
+    def conclude(self) -> Verdict:
+        """Say how it has ended, and stay with it."""
+        verdict = self.verdict()
+        self._state, self.facts.failure = verdict.state, verdict.failure
+        return verdict
+
     # What is said to others.
 
     def look(self) -> None:
@@ -201,8 +229,8 @@ class Agent:
         self.account.look(self.supervisor.ranks)
         if self._watch is not None:
             self._watch.look()
-        if self._sampler is not None and self.config.is_leader:
-            self._sampler.request(self.contact.requests())
+        if self._sampler is not None and self.leader is not None:
+            self._sampler.request(self.leader.requests())
         self.tell()
 
     def look_for_the_last_time(self) -> None:
@@ -225,10 +253,10 @@ class Agent:
         if self._contact is None:
             return
         self._told = self._news()
-        found = self.found() if self.is_examined else self.facts.failure
-        report = self.account.report(self.config, self.state, found, self.supervisor.ranks)
-        if self.slots is not None:
-            report |= self.slots.report()
+        found = self.found() if self._is_examined else self.facts.failure
+        report = self.account.report(self.config, self._state, found, self.supervisor.ranks)
+        if self._slots is not None:
+            report |= self._slots.report()
         if self._watch is not None:
             report |= self._watch.report()
         self._contact.report(report)
@@ -241,7 +269,7 @@ class Agent:
         return verdict
 
     def _news(self) -> object:
-        return len(self.supervisor.running) if self.slots is None else self.slots.report()
+        return len(self.supervisor.running) if self._slots is None else self._slots.report()
 
     # What comes in.
 

@@ -47,6 +47,10 @@ class Facts:
     is_own_reason: bool = False
     """Whether nobody has said that word: contact is what is missing."""
 
+    def fail(self, failure: Failure) -> None:
+        """Keep what the agent itself failed at."""
+        self.failure = failure
+
     def hear(self, command: str, told: Optional[Failure], trouble: Optional[Failure]) -> None:
         """Keep the reason if the ranks have to end.
 

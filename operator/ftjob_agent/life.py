@@ -49,8 +49,8 @@ def fail(agent: Agent, text: str, exit_code: int, kind: str) -> Optional[Step]:
     known = agent.facts.failure
     if known is not None and known.type == "AgentError":
         return None  # once is enough
-    agent.facts.failure = Failure(
-        FailureClass.CONFIG, text, time_ns=time.time_ns(), type=kind, exit_code=exit_code
+    agent.facts.fail(
+        Failure(FailureClass.CONFIG, text, time_ns=time.time_ns(), type=kind, exit_code=exit_code)
     )
     return stopping
 
@@ -63,7 +63,7 @@ def preparing(agent: Agent) -> Optional[Step]:
     outputs.make_folders(config, agent.environ)
     environment.make_run_dir(config, agent.environ)
     if config.rendezvous is not None:
-        agent.contact.conduct(agent.start_rendezvous().say)
+        agent.start_rendezvous()
     agent.start_watch()
     agent.tell()
     return gathering
@@ -84,7 +84,7 @@ def gathering(agent: Agent) -> Optional[Step]:
 
 def starting(agent: Agent) -> Optional[Step]:
     """Start the ranks."""
-    agent.state = State.RUNNING
+    agent.enter(State.RUNNING)
     for spec in agent.config.ranks:
         agent.start(spec)
     agent.start_sampler()
@@ -112,11 +112,8 @@ def running(agent: Agent) -> Optional[Step]:
 
 def attending(agent: Agent) -> Optional[Step]:
     """Run what the leader of an elastic job orders."""
-    from ftjob_agent.ranks.slots import Slots
-
-    contact = agent.contact
-    slots = agent.slots = Slots(agent.config, agent.supervisor, agent.environ, agent.start)
-    agent.state = State.RUNNING
+    contact, slots = agent.contact, agent.serve_slots()
+    agent.enter(State.RUNNING)
     agent.start_sampler()
     next_tick = 0.0
     while True:
@@ -150,7 +147,7 @@ def examining(agent: Agent) -> Optional[Step]:
     """
     contact = agent.contact
     limit = time.monotonic() + EVIDENCE_SECONDS
-    agent.is_examined = True
+    agent.examine()
     agent.tell()
     while time.monotonic() < limit and not agent.facts.signals and agent.supervisor.running:
         local = agent.first_local()
@@ -168,10 +165,10 @@ def stopping(agent: Agent) -> Optional[Step]:
     supervisor, facts = agent.supervisor, agent.facts
     if not supervisor.running:
         return _ended(agent)
-    agent.is_examined = True
+    agent.examine()
     supervisor.signal_ranks(signal.SIGTERM)
     if not agent.may_resume():
-        agent.state = State.FAILED if facts.failure or agent.first_local() else State.STOPPED
+        agent.enter(State.FAILED if facts.failure or agent.first_local() else State.STOPPED)
     agent.tell()
     if facts.signals:
         agent.write_message()  # the kubelet may kill us before the ranks have ended
@@ -199,10 +196,12 @@ def _ended(agent: Agent) -> Step:
 
 def halting(agent: Agent) -> Optional[Step]:
     """Say that the ranks are dead, and wait for the word that starts them again, or ends the agent."""
-    contact, agent.rendezvous = agent.contact, None
+    contact, leader = agent.contact, agent.leader
+    agent.forget_rendezvous()
     if not agent.supervisor.kill_leftovers():
         return reporting
-    agent.is_examined, agent.state = True, State.HALTED
+    agent.examine()
+    agent.enter(State.HALTED)
     agent.look()
     while True:
         now = time.monotonic()
@@ -210,12 +209,13 @@ def halting(agent: Agent) -> Optional[Step]:
             return reporting
         if contact.command == Command.START and contact.attempt > agent.config.attempt:
             return resuming
-        if contact.is_halted and agent.rendezvous is None and agent.config.rendezvous is not None:
-            agent.start_rendezvous()  # a fresh one, and not before no rank is left that could speak to it
-        if agent.rendezvous is not None and agent.rendezvous.error:
-            contact.give_up(agent.rendezvous.error)
-        else:
-            agent.loop.wait(contact.next_look(now))
+        if leader is not None:
+            if leader.is_halted and agent.rendezvous is None and agent.config.rendezvous is not None:
+                agent.start_rendezvous()  # a fresh one, and not before no rank is left that could speak to it
+            if agent.rendezvous is not None and agent.rendezvous.error:
+                leader.give_up(agent.rendezvous.error)
+                continue
+        agent.loop.wait(contact.next_look(now))
 
 
 def resuming(agent: Agent) -> Optional[Step]:
@@ -227,24 +227,23 @@ def resuming(agent: Agent) -> Optional[Step]:
 def reporting(agent: Agent) -> Optional[Step]:
     """Say how it ended; the leader stays until all others have said so."""
     agent.look_for_the_last_time()
-    facts, verdict = agent.facts, agent.verdict()
-    agent.state, facts.failure = verdict.state, verdict.failure
+    facts, verdict = agent.facts, agent.conclude()
     if not agent.is_in_touch:
         return None
-    contact, config = agent.contact, agent.config
+    contact, leader, config = agent.contact, agent.leader, agent.config
     agent.tell()
-    if verdict.state == State.STOPPED and verdict.failure is not None:
-        contact.stop(verdict.failure)
-    if verdict.state == State.SUCCEEDED and config.success_ends_job:
-        contact.stop(stopped_by_success(config))
+    if leader is not None and verdict.state == State.STOPPED and verdict.failure is not None:
+        leader.stop(verdict.failure)
+    if leader is not None and verdict.state == State.SUCCEEDED and config.success_ends_job:
+        leader.stop(stopped_by_success(config))
     patience = facts.patience(verdict.state, config)
     limit = None if patience is None else time.monotonic() + patience
     while not contact.is_done():
         now = time.monotonic()
         if limit is None and (facts.signals or contact.trouble(now) or contact.command == Command.STOP):
             limit = now + FAREWELL_SECONDS
-            if facts.signals:
-                contact.stop(stopped_by_signal())
+            if facts.signals and leader is not None:
+                leader.stop(stopped_by_signal())
         if limit is not None and now >= limit:
             break
         agent.loop.wait(limit if limit is not None else contact.next_look(now))

@@ -8,7 +8,7 @@ import os
 import select
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ftjob_agent import linux
 from ftjob_agent.star.book import hold_seconds
@@ -24,7 +24,7 @@ LONGEST_PAUSE = 1.0
 
 
 class Client:
-    """What an agent that is not the leader sees of the star."""
+    """The contact of an agent that is not the leader."""
 
     def __init__(self, loop: Loop, config: Config, token: str) -> None:
         self._loop, self._config = loop, config
@@ -44,8 +44,6 @@ class Client:
         self.command: str = Command.WAIT
         self.attempt = config.attempt
         """The attempt that the command is about."""
-        self.is_halted = False
-        """Of the leader: whether the ranks of all agents are known to be dead."""
         self.reason: Optional[Failure] = None
         self.slots: tuple[int, list[dict[str, Any]]] = (0, [])
         """The number of the order, and the slots of an elastic job that it wants of this agent."""
@@ -101,25 +99,6 @@ class Client:
     def is_done(self) -> bool:
         """Whether the leader has got the last report, or is gone, which it is when it has got all."""
         return self._is_gone or self._delivered >= int(self._report.get("sequence", 0))
-
-    def stop(self, reason: Failure) -> None:
-        """Do nothing: the report tells the leader."""
-
-    def give_up(self, why: str) -> None:
-        """Do nothing: only the leader decides."""
-
-    def set_ready(self, is_ready: bool) -> None:
-        """Do nothing: only the leader serves a rendezvous."""
-
-    def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
-        """Do nothing: only the leader orders."""
-
-    def hear(self, word: dict[str, Any]) -> None:
-        """Do nothing: only the leader serves a rendezvous."""
-
-    def requests(self) -> dict[str, list[int]]:
-        """Return nothing: the leader writes the requests of captures."""
-        return {}
 
     def place(self) -> tuple[str, str]:
         """Return the leader's address and the interface of the route to it."""

@@ -18,7 +18,7 @@ from ftjob_agent.star.server import HttpError, Request, Server, listen
 from ftjob_protocol.states import Command
 
 if TYPE_CHECKING:
-    from ftjob_agent.star.elastic import Conductor
+    from ftjob_agent.star.elastic import Conductor, ElasticStar
     from ftjob_protocol.failures import Failure
 
 OPERATOR_CONNECTIONS = 64
@@ -34,13 +34,16 @@ class _Held:
 
 
 class Leader:
-    """What the leader's own agent sees of the star; others come in by HTTP."""
+    """The contact of the leader's own agent; the others come in by HTTP."""
 
     def __init__(self, loop: Loop, config: Config, token: str) -> None:
         self._loop, self._config = loop, config
         self._key: Key = (config.role, config.index)
         self._hold = hold_seconds(config)
-        self.star, self._conductor = _star_of(config)
+        now = time.monotonic()
+        self._elastic, self._conductor = _elastic_book(config, now)
+        self._in_place = _in_place_book(config, now)
+        self.star: Star = self._elastic or self._in_place or Star(config, now)
         self.star.is_ready = config.rendezvous is None
         self._watchdog = Watchdog(self.star, config.watchdog.hang_seconds) if config.watchdog else None
         self._agents: dict[Key, _Held] = {}
@@ -73,7 +76,7 @@ class Leader:
     @property
     def is_halted(self) -> bool:
         """Whether the ranks of all agents are known to be dead, and may be started again."""
-        return isinstance(self.star, InPlaceStar) and self.star.is_halted
+        return self._in_place is not None and self._in_place.is_halted
 
     @property
     def slots(self) -> tuple[int, list[dict[str, Any]]]:
@@ -97,12 +100,10 @@ class Leader:
 
     def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
         """Let the slots of an elastic job be ordered by the child that serves the rendezvous."""
-        if self._config.elastic is not None:
-            from ftjob_agent.star.elastic import ElasticStar
+        if self._elastic is not None:
             from ftjob_agent.star.horovod_driver import HorovodDriver
 
-            assert isinstance(self.star, ElasticStar)
-            self._conductor = HorovodDriver(self.star, say)
+            self._conductor = HorovodDriver(self._elastic, say)
 
     def hear(self, word: dict[str, Any]) -> None:
         """Take in what the child that serves the rendezvous says, once it is ready."""
@@ -142,8 +143,8 @@ class Leader:
 
     def give_up(self, why: str) -> None:
         """Have the agents end whose ranks were to be started again."""
-        if isinstance(self.star, InPlaceStar):
-            self.star.give_up(why)
+        if self._in_place is not None:
+            self._in_place.give_up(why)
         self._release()
 
     def set_ready(self, is_ready: bool) -> None:
@@ -182,8 +183,8 @@ class Leader:
             request.reply({"status": "ok"})
         elif parts == ["v1", "progress"]:
             _expect(request, "GET")
-            if isinstance(self.star, InPlaceStar):
-                self.star.is_watched = True
+            if self._in_place is not None:
+                self._in_place.is_watched = True
             self._watch(request)
         elif parts in (["v1", "start"], ["v1", "end"]):
             _expect(request, "POST")
@@ -202,13 +203,13 @@ class Leader:
             raise HttpError(400, "attempt is not a whole number")
         if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 <= seconds < DAY:
             raise HttpError(400, "waitSeconds is not a time of less than a day")
-        if not isinstance(self.star, InPlaceStar):
+        if self._in_place is None:
             raise HttpError(409, "the ranks of this job are not started again in place")
         try:
             if word == "start":
-                self.star.order_start(attempt, seconds, time.monotonic())
+                self._in_place.order_start(attempt, seconds, time.monotonic())
             else:
-                self.star.order_end(attempt)
+                self._in_place.order_end(attempt)
         except RefusedError as error:
             raise HttpError(409, str(error)) from None
         self._release()
@@ -274,12 +275,16 @@ class Leader:
                 self._answer_watcher(held)
 
 
-def _star_of(config: Config) -> tuple[Star, Optional[Conductor]]:
-    now = time.monotonic()
-    if config.elastic is None and config.in_place is not None:
-        return InPlaceStar(config, config.in_place, now), None
+def _in_place_book(config: Config, now: float) -> Optional[InPlaceStar]:
+    if config.in_place is None or config.elastic is not None:
+        return None
+    return InPlaceStar(config, config.in_place, now)
+
+
+def _elastic_book(config: Config, now: float) -> tuple[Optional[ElasticStar], Optional[Conductor]]:
+    """Return the book of an elastic job, and who decides on its slots unless the rendezvous' child does."""
     if config.elastic is None:
-        return Star(config, now), None
+        return None, None
     from ftjob_agent.star.elastic import ElasticStar, Regroup
 
     star = ElasticStar(config, config.elastic, now)
