@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
 from ftjob_agent import termination_log
 from ftjob_agent.config import Config, ConfigError, RankSpec
-from ftjob_agent.exit import FAREWELL_SECONDS, Facts, Verdict
+from ftjob_agent.exit import FAREWELL_SECONDS, Exit, Facts
 from ftjob_agent.loop import Loop
 from ftjob_agent.ranks import environment
 from ftjob_agent.ranks.pump import RankLog
@@ -212,15 +212,15 @@ class Agent:
         own = next((rank for rank in self.supervisor.ranks if rank.spec.rank == reason.rank), None)
         return replace(reason, log_tail=own.log_tail(known=reason.message)) if own is not None else None
 
-    def verdict(self) -> Verdict:
+    def exit(self) -> Exit:
         """Say how it ends, as things stand."""
-        return self.facts.verdict(self.found(), have_succeeded=self.supervisor.have_succeeded)
+        return self.facts.exit(self.found(), have_succeeded=self.supervisor.have_succeeded)
 
-    def conclude(self) -> Verdict:
+    def conclude(self) -> Exit:
         """Say how it has ended, and stay with it."""
-        verdict = self.verdict()
-        self._state, self.facts.failure = verdict.state, verdict.failure
-        return verdict
+        end = self.exit()
+        self._state, self.facts.failure = end.state, end.failure
+        return end
 
     # What is said to others.
 
@@ -261,12 +261,12 @@ class Agent:
             report |= self._watch.report()
         self._contact.report(report)
 
-    def write_message(self) -> Verdict:
-        """Write the termination message; return the verdict that it holds."""
-        verdict = self.verdict()
+    def write_message(self) -> Exit:
+        """Write the termination message; return the exit that it tells of."""
+        end = self.exit()
         path = self.environ.get("FTJOB_TERMINATION_LOG", "/dev/termination-log")
-        termination_log.write(path, self.account.message(self._config, verdict.state, verdict.failure))
-        return verdict
+        termination_log.write(path, self.account.message(self._config, end.state, end.failure))
+        return end
 
     def _news(self) -> object:
         return len(self.supervisor.running) if self._slots is None else self._slots.report()

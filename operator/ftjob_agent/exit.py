@@ -18,8 +18,8 @@ FAREWELL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How it ended."""
+class Exit:
+    """How an agent has ended."""
 
     state: str
     failure: Optional[Failure] = None
@@ -41,7 +41,7 @@ class Facts:
     signals: int = 0
     """How often the pod was told to end."""
     failure: Optional[Failure] = None
-    """What the agent itself failed at; at the end what the verdict names."""
+    """What the agent itself failed at; at the end the failure that it exits with."""
     reason: Optional[Failure] = None
     """The first word from outside that ends the ranks."""
     is_own_reason: bool = False
@@ -81,7 +81,7 @@ class Facts:
         told = reason is not None and reason.kind == FailureClass.STOPPED and reason.type == "SIGTERM"
         return stop_grace if self.signals or told else SIBLING_GRACE
 
-    def verdict(self, found: Optional[Failure], *, have_succeeded: bool) -> Verdict:
+    def exit(self, found: Optional[Failure], *, have_succeeded: bool) -> Exit:
         """Say how it ends.
 
         Parameters
@@ -92,15 +92,15 @@ class Facts:
             Whether all ranks have ended well.
         """
         if found is not None:
-            return Verdict(State.STOPPED if found.kind == FailureClass.STOPPED else State.FAILED, found)
+            return Exit(State.STOPPED if found.kind == FailureClass.STOPPED else State.FAILED, found)
         if have_succeeded:
-            return Verdict(State.SUCCEEDED)
+            return Exit(State.SUCCEEDED)
         reason = self.reason or Failure(FailureClass.STOPPED, "the agent ended", time_ns=time.time_ns())
         if reason.kind == FailureClass.CONFIG and self.is_own_reason:
-            return Verdict(State.FAILED, reason)  # this agent has found out that peers are absent
+            return Exit(State.FAILED, reason)  # this agent has found out that peers are absent
         if reason.kind == FailureClass.STOPPED:
-            return Verdict(State.STOPPED, reason)
-        return Verdict(State.STOPPED, stopped(f"stopped because of {reason.in_short()}", "PeerFailed"))
+            return Exit(State.STOPPED, reason)
+        return Exit(State.STOPPED, stopped(f"stopped because of {reason.in_short()}", "PeerFailed"))
 
     def patience(self, state: str, config: Config) -> Optional[float]:
         """Return for how many seconds the others are waited for; None: as long as it takes."""

@@ -70,7 +70,7 @@ def preparing(agent: Agent) -> Optional[Step]:
 
 
 def gathering(agent: Agent) -> Optional[Step]:
-    """Wait for whom the ranks need."""
+    """Wait until all agents that the ranks need are there."""
     while True:
         now = time.monotonic()
         if agent.is_told_to_stop(now):
@@ -227,16 +227,16 @@ def resuming(agent: Agent) -> Optional[Step]:
 def reporting(agent: Agent) -> Optional[Step]:
     """Say how it ended; the leader stays until all others have said so."""
     agent.look_for_the_last_time()
-    facts, verdict = agent.facts, agent.conclude()
+    facts, end = agent.facts, agent.conclude()
     if not agent.is_in_touch:
         return None
     contact, leader, config = agent.contact, agent.leader, agent.config
     agent.tell()
-    if leader is not None and verdict.state == State.STOPPED and verdict.failure is not None:
-        leader.stop(verdict.failure)
-    if leader is not None and verdict.state == State.SUCCEEDED and config.success_ends_job:
+    if leader is not None and end.state == State.STOPPED and end.failure is not None:
+        leader.stop(end.failure)
+    if leader is not None and end.state == State.SUCCEEDED and config.success_ends_job:
         leader.stop(stopped_by_success(config))
-    patience = facts.patience(verdict.state, config)
+    patience = facts.patience(end.state, config)
     limit = None if patience is None else time.monotonic() + patience
     while not contact.is_done():
         now = time.monotonic()

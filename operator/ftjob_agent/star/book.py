@@ -66,7 +66,7 @@ class Member:
         return (self.life, self.state, self.ranks, self.failure, self.captures, self.notes, self.slots)
 
 
-class Star:
+class Book:
     """The leader's book.
 
     `version` counts what the operator waits for, `order` what agents wait for: were it one number, each of a
@@ -212,7 +212,7 @@ class Star:
         """Return the slots that an elastic job wants of an agent; others start what their plan says."""
         return []
 
-    def progress(self) -> dict[str, Any]:
+    def job_report(self) -> dict[str, Any]:
         """Return what the operator is told."""
         states = [state for member in self.members.values() for state in member.ranks.values()]
         counts = {name.lower(): states.count(name) for name in (State.RUNNING, State.SUCCEEDED, State.FAILED)}

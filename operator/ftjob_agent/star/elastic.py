@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from ftjob_agent.exit import stopped
-from ftjob_agent.star.book import Key, Member, NotYetError, RefusedError, Star, hold_seconds
+from ftjob_agent.star.book import Book, Key, Member, NotYetError, RefusedError, hold_seconds
 from ftjob_protocol.failures import Failure, first
 from ftjob_protocol.states import Command, State
 
@@ -42,7 +42,7 @@ class Conductor(Protocol):
         """Return when `look` may find something without a report."""
 
 
-class ElasticStar(Star):
+class ElasticBook(Book):
     """The book of an elastic job: agents come and go, as long as the leader and enough others stay."""
 
     def __init__(self, config: Config, bounds: Elastic, now: float) -> None:
@@ -169,8 +169,8 @@ class Regroup:
     next group starts when every one of them is dead: two groups never write one checkpoint.
     """
 
-    def __init__(self, star: ElasticStar) -> None:
-        self._star = star
+    def __init__(self, book: ElasticBook) -> None:
+        self._book = book
         self._generation = -1
         self._group: dict[Key, str] = {}
         self._joined: dict[Key, tuple[str, float]] = {}
@@ -180,22 +180,22 @@ class Regroup:
 
     def look(self, now: float) -> None:
         """Let the group follow who is there."""
-        star = self._star
-        if star.command != Command.START:
+        book = self._book
+        if book.command != Command.START:
             return
-        if star.is_finishing:
+        if book.is_finishing:
             if self._has_lost_peers():
                 text = "ranks lost each other when others had succeeded already"
-                star.stop(stopped(text, "LostContact"))
+                book.stop(stopped(text, "LostContact"))
             return
-        there = {key: star.members[key].life for key in star.present(now)}
+        there = {key: book.members[key].life for key in book.present(now)}
         self._joined = {
             key: (life, self._joined[key][1] if self._joined.get(key, ("",))[0] == life else now)
             for key, life in there.items()
         }
         if self._drain is None and self._has_to_change(there, now):
-            star.order_slots({})
-            self._drain = star.order
+            book.order_slots({})
+            self._drain = book.order
         if self._drain is not None and all(self._is_drained(key) for key in there):
             self._begin(there)
 
@@ -222,15 +222,15 @@ class Regroup:
         self._fruitless += 1
         if self._fruitless > FRUITLESS_CHANGES:
             text = f"ranks lost each other {self._fruitless} times while every agent stayed"
-            self._star.stop(stopped(text, "LostContact"))
+            self._book.stop(stopped(text, "LostContact"))
             return False
         return True
 
     def _has_lost_peers(self) -> bool:
-        return any(State.FAILED in self._star.members[key].slots.values() for key in self._group)
+        return any(State.FAILED in self._book.members[key].slots.values() for key in self._group)
 
     def _is_drained(self, key: Key) -> bool:
-        member = self._star.members[key]
+        member = self._book.members[key]
         if member.state == State.WAITING or self._drain is None:
             return True
         return member.followed >= self._drain and State.RUNNING not in member.slots.values()
@@ -238,7 +238,7 @@ class Regroup:
     def _begin(self, there: dict[Key, str]) -> None:
         self._generation += 1
         self._group, self._drain = there, None
-        processes, orders = self._star.processes, {}
+        processes, orders = self._book.processes, {}
         for group_rank, key in enumerate(there):
             orders[key] = [
                 {
@@ -255,4 +255,4 @@ class Regroup:
                 }
                 for local in range(processes)
             ]
-        self._star.order_slots(orders)
+        self._book.order_slots(orders)

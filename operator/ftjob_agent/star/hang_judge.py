@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence
 from ftjob_protocol.failures import Failure, FailureClass
 
 if TYPE_CHECKING:
-    from ftjob_agent.star.book import Member, Star
+    from ftjob_agent.star.book import Book, Member
 
 FIRST_STEP_FACTOR = 3.0
 FIRST_STEP_SECONDS = 300.0
@@ -29,32 +29,32 @@ GROUPS = 4
 class Watchdog:
     """The leader's judgement."""
 
-    def __init__(self, star: Star, hang_seconds: float) -> None:
-        self._star, self._hang = star, hang_seconds
+    def __init__(self, book: Book, hang_seconds: float) -> None:
+        self._book, self._hang = book, hang_seconds
         self._first = max(FIRST_STEP_FACTOR * hang_seconds, FIRST_STEP_SECONDS)
         self._asked_at: Optional[float] = None
 
     def look(self, now: float) -> None:
         """Ask for stacks when nothing moves; end the attempt when they are there."""
-        star = self._star
-        if not star.is_started:
+        book = self._book
+        if not book.is_started:
             self._asked_at = None
             return
         ages = self._ages(now)
-        star.say_watchdog(self._complaint(ages))
+        book.say_watchdog(self._complaint(ages))
         limits = [(age["seconds"], self._limit(age)) for age in ages]
         late = [seconds >= limit for seconds, limit in limits if limit is not None]
         if not late or not all(late):
             if self._asked_at is not None:  # a step, after all
                 self._asked_at = None
-                star.ask_for_stacks(wanted=False)
+                book.ask_for_stacks(wanted=False)
         elif self._asked_at is None:
             self._asked_at = now
-            star.ask_for_stacks(wanted=True)
+            book.ask_for_stacks(wanted=True)
         elif now >= self._asked_at + ANSWER_SECONDS or all(self._has_answered(m) for m in self._running(now)):
-            star.stop(self._verdict(ages, now))
-            self._asked_at, star.stacks_asked = None, 0
-            for member in star.members.values():  # the next attempt may run in the same agents
+            book.stop(self._failure(ages, now))
+            self._asked_at, book.stacks_asked = None, 0
+            for member in book.members.values():  # the next attempt may run in the same agents
                 member.idle = member.stacks = None
 
     def next_look(self) -> Optional[float]:
@@ -62,8 +62,8 @@ class Watchdog:
         return self._asked_at + ANSWER_SECONDS if self._asked_at is not None else None
 
     def _running(self, now: float) -> list[Member]:
-        members = self._star.members.values()
-        return [m for m in members if not m.has_ended and not self._star.is_lost(m, now)]
+        members = self._book.members.values()
+        return [m for m in members if not m.has_ended and not self._book.is_lost(m, now)]
 
     def _ages(self, now: float) -> list[dict[str, Any]]:
         return [m.idle for m in self._running(now) if m.idle is not None]
@@ -89,9 +89,9 @@ class Watchdog:
         )
 
     def _has_answered(self, member: Member) -> bool:
-        return member.stacks is not None and member.stacks.get("asked") == self._star.stacks_asked
+        return member.stacks is not None and member.stacks.get("asked") == self._book.stacks_asked
 
-    def _verdict(self, ages: Sequence[Mapping[str, Any]], now: float) -> Failure:
+    def _failure(self, ages: Sequence[Mapping[str, Any]], now: float) -> Failure:
         running = self._running(now)
         known = [m.stacks["ranks"] for m in running if m.stacks is not None and self._has_answered(m)]
         entries = [entry for ranks in known for entry in ranks]

@@ -10,7 +10,7 @@ from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
     from ftjob_agent.star.book import Key
-    from ftjob_agent.star.elastic import ElasticStar, Orders
+    from ftjob_agent.star.elastic import ElasticBook, Orders
 
 TAKEN_AWAY = 143
 """The exit code by which the driver hears of a slot that was stopped, or went with its agent."""
@@ -27,7 +27,7 @@ class _Slot:
 
 
 class HorovodDriver:
-    """Passes on between the star and the child that is Horovod's driver.
+    """Passes on between the book and the child that is Horovod's driver.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ class HorovodDriver:
         Sends a message to the child.
     """
 
-    def __init__(self, star: ElasticStar, say: Callable[[dict[str, Any]], None]) -> None:
-        self._star, self._say = star, say
+    def __init__(self, book: ElasticBook, say: Callable[[dict[str, Any]], None]) -> None:
+        self._book, self._say = book, say
         self._hosts: dict[str, tuple[Key, str]] = {}
         self._names: dict[tuple[Key, str], str] = {}
         self._lives = itertools.count()
@@ -50,23 +50,23 @@ class HorovodDriver:
         elif "stop" in said and str(said["stop"]) in self._slots:
             slot = self._slots[str(said["stop"])]
             self._order(without=slot)
-        elif "ended" in said and not self._star.is_finishing:
+        elif "ended" in said and not self._book.is_finishing:
             why = said["ended"] or "all ranks have failed"
-            self._star.stop(stopped(f"Horovod's elastic driver has given up: {why}", "LostContact"))
+            self._book.stop(stopped(f"Horovod's elastic driver has given up: {why}", "LostContact"))
 
     def look(self, now: float) -> None:
         """Tell the child who is there and what has ended."""
-        star = self._star
-        if star.command != Command.START:
+        book = self._book
+        if book.command != Command.START:
             return
         there = {}
-        for key in star.present(now):
-            identity = (key, star.members[key].life)
+        for key in book.present(now):
+            identity = (key, book.members[key].life)
             if identity not in self._names:
                 # Another life is another host: the driver would take the old host's slots for running ones.
                 name = f"{key[0]}-{key[1]}.{next(self._lives)}"
                 self._names[identity], self._hosts[name] = name, identity
-            there[self._names[identity]] = star.processes
+            there[self._names[identity]] = book.processes
         for slot in list(self._slots.values()):
             if not slot.has_ended:
                 self._look_at(slot, there)
@@ -74,12 +74,12 @@ class HorovodDriver:
             self._told = there
             self._say({"hosts": there})
         self._order()
-        if star.is_finishing and any(
-            State.FAILED in star.members[key].slots.values()
+        if book.is_finishing and any(
+            State.FAILED in book.members[key].slots.values()
             for key, _ in self._hosts.values()
-            if key in star.members
+            if key in book.members
         ):
-            star.stop(stopped("ranks lost each other when others had succeeded already", "LostContact"))
+            book.stop(stopped("ranks lost each other when others had succeeded already", "LostContact"))
 
     def next_look(self, now: float) -> float:
         """Return when `look` may find something by itself: never."""
@@ -87,7 +87,7 @@ class HorovodDriver:
 
     def _start(self, order: dict[str, Any]) -> None:
         key, life = self._hosts[order["host"]]
-        rank = key[1] * self._star.processes + int(order["localRank"])
+        rank = key[1] * self._book.processes + int(order["localRank"])
         planned = {
             "id": str(order["id"]),
             "rank": rank,
@@ -99,8 +99,8 @@ class HorovodDriver:
 
     def _look_at(self, slot: _Slot, there: dict[str, int]) -> None:
         """Tell the child if a slot has ended."""
-        star, name = self._star, slot.order["id"]
-        member = star.members.get(slot.key)
+        book, name = self._book, slot.order["id"]
+        member = book.members.get(slot.key)
         if member is None or member.life != slot.life:
             self._end(slot, TAKEN_AWAY)
             return
@@ -124,6 +124,6 @@ class HorovodDriver:
         for slot in self._slots.values():
             if not slot.unwanted_since and slot is not without:
                 orders.setdefault(slot.key, []).append(slot.order)
-        self._star.order_slots(orders)
+        self._book.order_slots(orders)
         if without is not None:
-            without.unwanted_since = self._star.order
+            without.unwanted_since = self._book.order

@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from ftjob_agent.star.book import Key, Member, RefusedError, Star
+from ftjob_agent.star.book import Book, Key, Member, RefusedError
 from ftjob_protocol.failures import Failure, first
 from ftjob_protocol.states import Command, State
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ftjob_agent.config import Config, InPlace
 
 
-class InPlaceStar(Star):
+class InPlaceBook(Book):
     """The book of a job whose ranks may have several lives in one of the agents."""
 
     def __init__(self, config: Config, wait: InPlace, now: float) -> None:
@@ -94,9 +94,9 @@ class InPlaceStar(Star):
             looks += [when for when in (self._start_at, self._give_up_at) if when is not None and when > now]
         return min(looks)
 
-    def progress(self) -> dict[str, Any]:
+    def job_report(self) -> dict[str, Any]:
         """Return what the operator is told."""
-        return {**super().progress(), "ordered": self._ordered}
+        return {**super().job_report(), "ordered": self._ordered}
 
     def _state(self) -> str:
         if self.command == Command.HALT:

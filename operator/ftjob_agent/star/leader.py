@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from ftjob_agent import linux
 from ftjob_agent.config import Config, ConfigError
 from ftjob_agent.loop import Loop, Timer
-from ftjob_agent.star.book import Key, NotYetError, RefusedError, Star, hold_seconds
+from ftjob_agent.star.book import Book, Key, NotYetError, RefusedError, hold_seconds
 from ftjob_agent.star.hang_judge import Watchdog
-from ftjob_agent.star.in_place import InPlaceStar
+from ftjob_agent.star.in_place import InPlaceBook
 from ftjob_agent.star.server import HttpError, Request, Server, listen
 from ftjob_protocol.states import Command
 
 if TYPE_CHECKING:
-    from ftjob_agent.star.elastic import Conductor, ElasticStar
+    from ftjob_agent.star.elastic import Conductor, ElasticBook
     from ftjob_protocol.failures import Failure
 
 OPERATOR_CONNECTIONS = 64
@@ -43,12 +43,12 @@ class Leader:
         now = time.monotonic()
         self._elastic, self._conductor = _elastic_book(config, now)
         self._in_place = _in_place_book(config, now)
-        self.star: Star = self._elastic or self._in_place or Star(config, now)
-        self.star.is_ready = config.rendezvous is None
-        self._watchdog = Watchdog(self.star, config.watchdog.hang_seconds) if config.watchdog else None
+        self.book: Book = self._elastic or self._in_place or Book(config, now)
+        self.book.is_ready = config.rendezvous is None
+        self._watchdog = Watchdog(self.book, config.watchdog.hang_seconds) if config.watchdog else None
         self._agents: dict[Key, _Held] = {}
         self._watchers: list[_Held] = []
-        self._told, self._shown = self.star.order, self.star.version
+        self._told, self._shown = self.book.order, self.book.version
         self._address = ""
         try:
             listener = listen(config.leader.host, config.port)
@@ -66,12 +66,12 @@ class Leader:
     @property
     def command(self) -> str:
         """Wait, Start or Stop."""
-        return self.star.command
+        return self.book.command
 
     @property
     def attempt(self) -> int:
         """The attempt that the command is about."""
-        return self.star.attempt
+        return self.book.attempt
 
     @property
     def is_halted(self) -> bool:
@@ -81,21 +81,21 @@ class Leader:
     @property
     def slots(self) -> tuple[int, list[dict[str, Any]]]:
         """The number of the order, and the slots that it wants of the leader's own agent."""
-        return self.star.order, self.star.slots_of(self._key)
+        return self.book.order, self.book.slots_of(self._key)
 
     @property
     def stacks(self) -> int:
         """The order that asks for stacks; 0 for none."""
-        return self.star.stacks_asked
+        return self.book.stacks_asked
 
     @property
     def reason(self) -> Optional[Failure]:
         """Why the attempt has to stop."""
-        return self.star.failure
+        return self.book.failure
 
     def report(self, report: dict[str, Any]) -> None:
         """Take in the leader's own report."""
-        self.star.report(self._key, report, time.monotonic())
+        self.book.report(self._key, report, time.monotonic())
         self._release()
 
     def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
@@ -114,9 +114,9 @@ class Leader:
     def trouble(self, now: float) -> Optional[Failure]:
         """Return why the attempt can't go on, as far as contact is concerned."""
         self._hear_self(now)
-        found = self.star.lost(now)
-        if found is not None and self.star.command != Command.STOP:
-            self.star.stop(found)
+        found = self.book.lost(now)
+        if found is not None and self.book.command != Command.STOP:
+            self.book.stop(found)
         if self._watchdog is not None:
             self._watchdog.look(now)
         self._release()
@@ -124,7 +124,7 @@ class Leader:
 
     def next_look(self, now: float) -> float:
         """Return when `trouble` may change by itself."""
-        looks = [self.star.next_look(now)]
+        looks = [self.book.next_look(now)]
         looks += [self._conductor.next_look(now)] if self._conductor is not None else []
         watched = self._watchdog.next_look() if self._watchdog is not None else None
         looks += [watched] if watched is not None else []
@@ -134,11 +134,11 @@ class Leader:
         """Whether all agents have reported an end."""
         now = time.monotonic()
         self._hear_self(now)
-        return self.star.all_ended(now)
+        return self.book.all_ended(now)
 
     def stop(self, reason: Failure) -> None:
         """Tell all agents to stop."""
-        self.star.stop(reason)
+        self.book.stop(reason)
         self._release()
 
     def give_up(self, why: str) -> None:
@@ -149,13 +149,13 @@ class Leader:
 
     def set_ready(self, is_ready: bool) -> None:
         """Say whether the rendezvous is up."""
-        self.star.set_ready(is_ready, time.monotonic())
+        self.book.set_ready(is_ready, time.monotonic())
         self._release()
 
     def requests(self) -> dict[str, list[int]]:
         """Return the captures that are known to be under way, and who takes part."""
-        ranks = self.star.profiled()
-        known = {capture for member in self.star.members.values() for capture in member.captures}
+        ranks = self.book.profiled()
+        known = {capture for member in self.book.members.values() for capture in member.captures}
         return dict.fromkeys(sorted({"s0", *known}), ranks) if ranks else {}
 
     def place(self) -> tuple[str, str]:
@@ -173,7 +173,7 @@ class Leader:
         return address, linux.interface_of(address, address)
 
     def _hear_self(self, now: float) -> None:
-        own = self.star.members.get(self._key)
+        own = self.book.members.get(self._key)
         if own is not None:
             own.heard = now
 
@@ -213,16 +213,16 @@ class Leader:
         except RefusedError as error:
             raise HttpError(409, str(error)) from None
         self._release()
-        request.reply(self.star.progress())
+        request.reply(self.book.job_report())
 
     def _agent(self, request: Request, key: Key) -> None:
         data = request.document()
         if key == self._key:
             raise HttpError(409, f"{key[0]}-{key[1]} is the leader itself")
         try:
-            is_news = self.star.report(key, data, time.monotonic())
+            is_news = self.book.report(key, data, time.monotonic())
         except NotYetError:
-            answer = {**self.star.answer(key), "command": Command.WAIT, "slots": []}
+            answer = {**self.book.answer(key), "command": Command.WAIT, "slots": []}
             self._loop.call_at(time.monotonic() + self._hold, lambda: request.reply(answer))
             return
         except RefusedError as error:
@@ -233,10 +233,10 @@ class Leader:
         overtaken = self._agents.pop(key, None)
         if overtaken is not None:
             overtaken.timer.cancel()
-            overtaken.request.reply(self.star.answer(key))
+            overtaken.request.reply(self.book.answer(key))
         self._release()
-        if is_news or data.get("seen") != self.star.order:
-            request.reply(self.star.answer(key))
+        if is_news or data.get("seen") != self.book.order:
+            request.reply(self.book.answer(key))
             return
         when = time.monotonic() + self._hold
         self._agents[key] = _Held(request, self._loop.call_at(when, lambda: self._answer_agent(key)))
@@ -245,12 +245,12 @@ class Leader:
         held = self._agents.pop(key, None)
         if held is not None:
             held.timer.cancel()
-            held.request.reply(self.star.answer(key))
+            held.request.reply(self.book.answer(key))
 
     def _watch(self, request: Request) -> None:
         wait = min(_number(request.query.get("wait", "0")), LONGEST_WAIT)
-        if wait <= 0 or request.query.get("version") != str(self.star.version):
-            request.reply(self.star.progress())
+        if wait <= 0 or request.query.get("version") != str(self.book.version):
+            request.reply(self.book.job_report())
             return
         held = _Held(request, Timer(lambda: None))
         held.timer = self._loop.call_at(time.monotonic() + wait, lambda: self._answer_watcher(held))
@@ -259,36 +259,36 @@ class Leader:
     def _answer_watcher(self, held: _Held) -> None:
         self._watchers.remove(held)
         held.timer.cancel()
-        held.request.reply(self.star.progress())
+        held.request.reply(self.book.job_report())
 
     def _release(self) -> None:
         """Answer all who wait for what has changed."""
         if self._conductor is not None:
             self._conductor.look(time.monotonic())
-        if self._told != self.star.order:
-            self._told = self.star.order
+        if self._told != self.book.order:
+            self._told = self.book.order
             for key in list(self._agents):
                 self._answer_agent(key)
-        if self._shown != self.star.version:
-            self._shown = self.star.version
+        if self._shown != self.book.version:
+            self._shown = self.book.version
             for held in list(self._watchers):
                 self._answer_watcher(held)
 
 
-def _in_place_book(config: Config, now: float) -> Optional[InPlaceStar]:
+def _in_place_book(config: Config, now: float) -> Optional[InPlaceBook]:
     if config.in_place is None or config.elastic is not None:
         return None
-    return InPlaceStar(config, config.in_place, now)
+    return InPlaceBook(config, config.in_place, now)
 
 
-def _elastic_book(config: Config, now: float) -> tuple[Optional[ElasticStar], Optional[Conductor]]:
+def _elastic_book(config: Config, now: float) -> tuple[Optional[ElasticBook], Optional[Conductor]]:
     """Return the book of an elastic job, and who decides on its slots unless the rendezvous' child does."""
     if config.elastic is None:
         return None, None
-    from ftjob_agent.star.elastic import ElasticStar, Regroup
+    from ftjob_agent.star.elastic import ElasticBook, Regroup
 
-    star = ElasticStar(config, config.elastic, now)
-    return star, None if config.rendezvous is not None else Regroup(star)
+    book = ElasticBook(config, config.elastic, now)
+    return book, None if config.rendezvous is not None else Regroup(book)
 
 
 def _allow_files(count: int) -> None:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from ftjob_agent.config import VERSION
-from ftjob_agent.watching.rank_folder import Progress, Reader, hook_notes
+from ftjob_agent.watching.rank_folder import RankProgress, Reader, hook_notes
 from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ NOTES = 8
 
 
 class Account:
-    """Progress, captures and notes of this agent's ranks."""
+    """RankProgress, captures and notes of this agent's ranks."""
 
     def __init__(self) -> None:
         self.captures: dict[str, list[int]] = {}
         self._readers: dict[int, Reader] = {}
-        self.progress: dict[int, Progress] = {}
+        self.progress: dict[int, RankProgress] = {}
         self._notes: dict[str, None] = {}
         self._life = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
         self._sequence = 0
@@ -86,11 +86,11 @@ class Account:
             "notes": list(self._notes)[:NOTES],
         }
 
-    def _lowest(self) -> tuple[int, Optional[Progress]]:
+    def _lowest(self) -> tuple[int, Optional[RankProgress]]:
         """Return the lowest rank that has told anything."""
         known = [(rank, progress) for rank, progress in self.progress.items() if progress.is_known]
         return min(known, key=lambda item: item[0]) if known else (0, None)
 
     def _rank(self, rank: int, state: str) -> dict[str, Any]:
-        progress = self.progress.get(rank, Progress())
+        progress = self.progress.get(rank, RankProgress())
         return {"rank": rank, "state": state, "step": progress.step, "timeNs": progress.time_ns}

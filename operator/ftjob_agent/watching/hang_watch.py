@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
     from ftjob_agent.ranks.supervise import Rank, Supervisor
     from ftjob_agent.watching.account import Account
-    from ftjob_agent.watching.rank_folder import Progress
+    from ftjob_agent.watching.rank_folder import RankProgress
 
 
 class Clock:
@@ -28,7 +28,7 @@ class Clock:
         self._stepping: set[int] = set()
         self._since: Optional[float] = None
 
-    def look(self, ranks: Sequence[Rank], progress: Mapping[int, Progress], now: float) -> None:
+    def look(self, ranks: Sequence[Rank], progress: Mapping[int, RankProgress], now: float) -> None:
         """Note which ranks have moved; a rank that was started anew begins anew."""
         running = [rank for rank in ranks if rank.code is None]
         for rank in running:
@@ -45,7 +45,7 @@ class Clock:
         if not running:
             self._since = None
 
-    def report(self, now: float, *, hooked: bool) -> Optional[dict[str, Any]]:
+    def idle(self, now: float, *, hooked: bool) -> Optional[dict[str, Any]]:
         """Return what the leader is told; None while nothing runs.
 
         Parameters
@@ -104,7 +104,7 @@ class Watch:
 
     def report(self) -> dict[str, Any]:
         """Return what the leader is told beside the rest."""
-        idle = self._clock.report(time.monotonic(), hooked=bool(self._hooked)) if self._counts else None
+        idle = self._clock.idle(time.monotonic(), hooked=bool(self._hooked)) if self._counts else None
         return {"idle": idle, "stacks": self._found}
 
     def end(self, seconds: float) -> None:

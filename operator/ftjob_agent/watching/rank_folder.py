@@ -23,7 +23,7 @@ WINDOW = 16
 
 
 @dataclass(frozen=True)
-class Progress:
+class RankProgress:
     """One look at a rank."""
 
     step: Optional[int] = None
@@ -63,7 +63,7 @@ class Reader:
         self._said_ns = 0
         self._window: collections.deque[tuple[int, int]] = collections.deque(maxlen=WINDOW)
 
-    def read(self) -> Progress:
+    def read(self) -> RankProgress:
         """Look at the files now."""
         self._read_lines()
         hooked = self._read_steps()
@@ -72,7 +72,7 @@ class Reader:
         pace = self._pace(step, when)
         if pace is None and "step" not in said:
             pace = hooked.step_seconds
-        return Progress(
+        return RankProgress(
             step=step,
             total_steps=said.get("totalSteps", hooked.total_steps),
             epoch=said.get("epoch", hooked.epoch),
@@ -94,15 +94,15 @@ class Reader:
             return None
         return (last_ns - first_ns) / 1e9 / (last_step - first_step)
 
-    def _read_steps(self) -> Progress:
+    def _read_steps(self) -> RankProgress:
         data = _read(os.path.join(self._dir, "steps.bin"), STEPS.size)
         if len(data) < STEPS.size:
-            return Progress()
+            return RankProgress()
         magic, step, total, last_ns, first_ns, epoch, _flags, _reserved = STEPS.unpack(data)
         if magic != MAGIC or step == 0:
-            return Progress()
+            return RankProgress()
         pace = (last_ns - first_ns) / 1e9 / (step - 1) if step > 1 and last_ns > first_ns else None
-        return Progress(
+        return RankProgress(
             step=step,
             total_steps=total or None,
             epoch=epoch if math.isfinite(epoch) else None,

@@ -58,25 +58,25 @@ def config(*, leads: bool = False) -> Config:
 def test_the_end_follows_from_what_is_known(
     found: Failure | None, facts: Facts, state: str, kind: str, code: int
 ) -> None:
-    verdict = facts.verdict(found, have_succeeded=False)
-    assert verdict.failure is not None
-    assert (verdict.state, verdict.failure.type, verdict.exit_code) == (state, kind, code)
+    end = facts.exit(found, have_succeeded=False)
+    assert end.failure is not None
+    assert (end.state, end.failure.type, end.exit_code) == (state, kind, code)
 
 
 def test_ranks_that_have_ended_well_are_a_success_whatever_was_said_meanwhile() -> None:
-    verdict = Facts(signals=1, reason=EXITED).verdict(None, have_succeeded=True)
-    assert (verdict.state, verdict.failure, verdict.exit_code) == ("Succeeded", None, 0)
+    end = Facts(signals=1, reason=EXITED).exit(None, have_succeeded=True)
+    assert (end.state, end.failure, end.exit_code) == ("Succeeded", None, 0)
 
 
 def test_who_is_stopped_for_another_rank_says_which() -> None:
-    verdict = Facts(reason=EXITED).verdict(None, have_succeeded=False)
-    assert verdict.failure is not None
-    assert verdict.failure.message == "stopped because of rank 3: bad label"
+    end = Facts(reason=EXITED).exit(None, have_succeeded=False)
+    assert end.failure is not None
+    assert end.failure.message == "stopped because of rank 3: bad label"
 
 
-def test_a_verdict_that_is_judged_again_is_the_same() -> None:
-    first = Facts(reason=EXITED).verdict(None, have_succeeded=False)
-    assert Facts(failure=first.failure, reason=EXITED).verdict(first.failure, have_succeeded=False) == first
+def test_an_end_that_is_judged_again_is_the_same() -> None:
+    first = Facts(reason=EXITED).exit(None, have_succeeded=False)
+    assert Facts(failure=first.failure, reason=EXITED).exit(first.failure, have_succeeded=False) == first
 
 
 @pytest.mark.parametrize(
