@@ -32,7 +32,6 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._path = f"/v1/agents/{config.role}/{config.index}"
         self._began = time.monotonic()
-        self._is_new = threading.Event()
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self._report: dict[str, Any] = {}
