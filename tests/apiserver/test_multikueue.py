@@ -19,7 +19,7 @@ from support.control_cluster import (
 from support.kueue import QUEUE, RIGHTS_TO_ADOPT, Kueue, running_kueue_server
 from support.multikueue import MultiKueue
 
-from ftjob.api.names import CONTROLLER, KUEUE_LABEL, LABEL_UID, MULTIKUEUE, PLURAL
+from ftjob.models.names import CONTROLLER, KUEUE_LABEL, LABEL_UID, MULTIKUEUE, PLURAL
 
 WRITES = 15
 """As many as the worker cluster's operator makes until Kueue knows that two pods run, Events included."""

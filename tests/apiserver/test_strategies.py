@@ -13,9 +13,9 @@ from support.jobs import JOBS
 from support.malformed import cases
 
 from ftjob.api.job import parse_job
-from ftjob.api.names import API_VERSION, KIND
-from ftjob.api.rules import Rule
+from ftjob.api.rules.rule import Rule
 from ftjob.api.validate import RULES, validate
+from ftjob.models.names import API_VERSION, KIND
 
 V5E = {"accelerator": "tpu-v5-lite-podslice", "topology": "2x4", "chipsPerWorker": 4}
 TPU = built().strategy("TPU").with_spec(workers=None)

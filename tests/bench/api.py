@@ -16,7 +16,7 @@ import orjson
 from bench.control_plane import running_control_plane
 from support.control_cluster import running_operator
 
-from ftjob.api.names import API_VERSION, PLURAL
+from ftjob.models.names import API_VERSION, PLURAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

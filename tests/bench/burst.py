@@ -18,7 +18,7 @@ from bench.control_plane import NODES
 from bench.cpu import cpu_seconds, used_since
 from support.control_cluster import plain_job
 
-from ftjob.api.names import PLURAL
+from ftjob.models.names import PLURAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from bench.api import CONNECTIONS, PATHS, in_words, measured_cluster, runs
 from bench.control_plane import NODES
 from support.control_cluster import plain_job
 
-from ftjob.api.names import LABEL_ATTEMPT, LABEL_INDEX, PLURAL
+from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, PLURAL
 
 if TYPE_CHECKING:
     from bench.api import Api

@@ -7,7 +7,8 @@ import re
 import pytest
 from support.chart import REPO, Grant, Object, granted, pick, render
 
-from ftjob.control import agent_key, leader
+from ftjob.control.process import agent_key
+from ftjob.control.process import lease as leader
 
 JOBS = {
     ("ftjob.dev", "frameworktrainingjobs"): "get list watch delete",

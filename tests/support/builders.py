@@ -12,26 +12,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.job import Job, parse_job
-from ftjob.api.names import API_VERSION, KIND
-from ftjob.api.status import JobStatus, Phase
+from ftjob.models.names import API_VERSION, KIND
+from ftjob.models.status import JobStatus, Phase
 from ftjob.plan.decide import plan
-from ftjob.plan.decision import Config, Lookup, Plan
-from ftjob.plan.message import parse_termination_message
-from ftjob.plan.observed import (
-    Answer,
-    GroupState,
-    LeaderReport,
-    Observed,
-    PodState,
-    Refusal,
-    RefusalKind,
-    Terminated,
-    WorkloadState,
-)
-from ftjob.plan.status import derive_status
+from ftjob.plan.decision import Config, Plan
+from ftjob.plan.observed.pod import PodState, Terminated
+from ftjob.plan.observed.state import Answer, GroupState, LeaderReport, Lookup, Observed, Refusal, RefusalKind
+from ftjob.plan.observed.termination_message import parse_termination_message
+from ftjob.plan.status.derive import derive_status
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from ftjob.plan.observed.kueue_admission import WorkloadState
 
 NOW = 1_800_000_000.0
 """The time at which tests decide, unless they say otherwise."""

@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 from support.apiserver import ApiServer, Client
 from support.ports import free_port
 
-from ftjob.api.names import API_VERSION, GROUP, KIND, LABEL_INDEX, LABEL_JOB, PLURAL, VERSION
+from ftjob.models.names import API_VERSION, GROUP, KIND, LABEL_INDEX, LABEL_JOB, PLURAL, VERSION
 
 WAIT_SECONDS = 60
 KILLED = 137

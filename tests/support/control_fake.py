@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftjob.api.job import Job
-from ftjob.api.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_ROLE, LABEL_UID
-from ftjob.control.agents import Agents
-from ftjob.control.cache import Cache
+from ftjob.control.agent_client import Agents
 from ftjob.control.context import Context
-from ftjob.control.discovery import Discovery
-from ftjob.control.events import Events
-from ftjob.control.metrics import Metrics
 from ftjob.control.queue import Queue
-from ftjob.control.status import Pace
+from ftjob.control.reporting.events import Events
+from ftjob.control.reporting.metrics import Metrics
+from ftjob.control.reporting.pace import Pace
+from ftjob.control.watching.cache import Cache
+from ftjob.control.watching.discovery import Discovery
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
 from ftjob.kube.port import JOB, Resource, resource_of
+from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_ROLE, LABEL_UID
 from ftjob.plan.decision import Config
 
 Manifest = dict[str, Any]

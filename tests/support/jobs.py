@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftjob.api.names import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from ftjob.models.names import API_VERSION, GROUP, KIND, PLURAL, VERSION
 
 JOBS = f"/apis/{GROUP}/{VERSION}/namespaces/default/{PLURAL}"
 """Path of the jobs in the API."""

@@ -12,7 +12,7 @@ from support.apiserver import NEWEST, OLDEST, Answer, ApiServer, Client, running
 from support.control_cluster import PLACES, Namespace, new_namespace, watch
 from support.crds import install, of_others
 
-from ftjob.api.names import KUEUE_LABEL
+from ftjob.models.names import KUEUE_LABEL
 
 Manifest = dict[str, Any]
 VERSIONS = {OLDEST: "v1beta1", NEWEST: "v1beta2"}

@@ -13,14 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.builders import CONFIG, NOW, UID, agent_message, job, success_message
 from support.star_fake import FakeStar
 
-from ftjob.api.names import API_VERSION, KIND
-from ftjob.control.cache import Cache
+from ftjob.control.watching.cache import Cache
 from ftjob.kube.port import POD_GROUPS
+from ftjob.models.index_ranges import parse_indexes
+from ftjob.models.names import API_VERSION, KIND
 from ftjob.plan.decide import plan
 from ftjob.plan.decision import Plan, Step
-from ftjob.plan.observed import Refusal, RefusalKind
-from ftjob.plan.outcome import parse_indexes
-from ftjob.plan.status import derive_status
+from ftjob.plan.observed.state import Refusal, RefusalKind
+from ftjob.plan.status.derive import derive_status
 
 KEY = ("team", "digits")
 PODGROUPS = POD_GROUPS[0][0]

@@ -10,8 +10,8 @@ from typing import Any
 from support.jobs import job
 
 from ftjob.api.identity import IDENTITY_NAMES
-from ftjob.api.schema import Schema, structural
-from ftjob.api.spec import JobSpec
+from ftjob.models.schema import Schema, structural
+from ftjob.models.spec import JobSpec
 
 
 class Found(Enum):

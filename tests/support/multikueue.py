@@ -10,7 +10,7 @@ from typing import Any
 from support.control_cluster import Namespace
 from support.kueue import Kueue
 
-from ftjob.api.names import API_VERSION, KIND, KUEUE_PREBUILT, PLURAL
+from ftjob.models.names import API_VERSION, KIND, KUEUE_PREBUILT, PLURAL
 
 Manifest = dict[str, Any]
 ORIGIN = {"kueue.x-k8s.io/multikueue-origin": "management"}

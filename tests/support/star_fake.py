@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ftjob.plan.message import RankFailure
-from ftjob.plan.observed import LeaderReport
+from ftjob.plan.observed.state import LeaderReport
+from ftjob.plan.observed.termination_message import RankFailure
 
 if TYPE_CHECKING:
     from ftjob.plan.decision import Order

@@ -7,9 +7,9 @@ from typing import Any
 
 from support.builders import JobBuilder, job
 
-from ftjob.plan.decision import Lookup
-from ftjob.plan.observed import Answer, PodSet, WorkloadState
-from ftjob.plan.workload import workload_name
+from ftjob.plan.kueue.workload import workload_name
+from ftjob.plan.observed.kueue_admission import PodSet, WorkloadState
+from ftjob.plan.observed.state import Answer, Lookup
 
 V2, V1 = "kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/v1beta1"
 SERVED: tuple[tuple[str, str], ...] = ((V2, "Workload"), (V1, "Workload"))

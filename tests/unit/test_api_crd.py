@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from ftjob.api.crd import FILE_NAME, build_crd, render_crd
-from ftjob.api.schema import structural
-from ftjob.api.spec import JobSpec
-from ftjob.api.status import JobStatus
+from ftjob.models.schema import structural
+from ftjob.models.spec import JobSpec
+from ftjob.models.status import JobStatus
 
 ROOT = Path(__file__).parents[2]
 ALLOWED = {

@@ -4,17 +4,9 @@ from typing import Any
 
 import pytest
 
-from ftjob.api.defaults import (
-    processes_per_worker,
-    roles_of,
-    success_of,
-    template_of,
-    tpu_hosts,
-    trainer_of,
-    workers_of,
-    world_size_of,
-)
-from ftjob.api.spec import JobSpec, SuccessPolicy
+from ftjob.api.defaults import processes_per_worker, roles_of, success_of, workers_of, world_size_of
+from ftjob.models.spec import JobSpec, SuccessPolicy, template_of, trainer_of
+from ftjob.strategies.tpu import tpu_hosts
 
 
 def spec(strategy: str = "Horovod", **fields: Any) -> JobSpec:

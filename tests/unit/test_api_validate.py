@@ -9,8 +9,8 @@ from support.jobs import job
 from support.malformed import TRAINER, Found, Malformed, bent, cases
 
 from ftjob.api.job import parse_job
-from ftjob.api.spec import JobSpec
 from ftjob.api.validate import RULES, validate
+from ftjob.models.spec import JobSpec
 
 CASES = cases()
 SEEN = [case for case in CASES if case.found is not Found.POD]

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.local_run import plain_job
 
-from ftjob.api.defaults import trainer_of
 from ftjob.api.job import parse_job
 from ftjob.local.environment import Trainer, build_trainer, expand
 from ftjob.local.errors import CannotRun
 from ftjob.local.ports import free_ports
+from ftjob.models.spec import trainer_of
+from ftjob.plan.build.agent_config import build_worker
+from ftjob.plan.build.pod import build_pod
 from ftjob.plan.decision import Config
 from ftjob.plan.layout import cluster_layout
-from ftjob.plan.objects import build_pod
-from ftjob.plan.worker import build_worker
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftjob.api.names import KIND
 from ftjob.cli.source import Source, SourceError, read
+from ftjob.models.names import KIND
 
 if TYPE_CHECKING:
     from pathlib import Path

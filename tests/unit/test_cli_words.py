@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ftjob.api.status import Failure, Progress
 from ftjob.cli.words import duration, failure_text, progress_line
+from ftjob.models.status import Failure, Progress
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from support.control_fake import context, pod_body
 from ftjob.control.apply import apply
 from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
 from ftjob.plan.decision import Plan, PodRef, Step
-from ftjob.plan.observed import RefusalKind
+from ftjob.plan.observed.state import RefusalKind
 
 KEY = ("default", "digits")
 LABELS = {"ftjob.dev/job": "digits", "ftjob.dev/uid": "job-1"}

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from support.control_fake import Clock, job_body, pod_body
 
-from ftjob.control.cache import Cache, is_newer, trainer_name
+from ftjob.control.watching.cache import Cache, is_newer, trainer_name
 from ftjob.kube.port import SERVICE
-from ftjob.plan.observed import LeaderReport, Refusal, RefusalKind
+from ftjob.plan.observed.state import LeaderReport, Refusal, RefusalKind
 
 KEY = ("default", "digits")
 RUNNING: dict[str, Any] = {"running": {}}

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ftjob.control.clock import steady_clock
+from ftjob.control.process.clock import steady_clock
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])

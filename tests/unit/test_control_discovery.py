@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from support.control_fake import FakeKube
 
-from ftjob.control import discovery as module
-from ftjob.control.cache import Cache
-from ftjob.control.discovery import Discovery
-from ftjob.control.watch import take_in, watched
+from ftjob.control.watching import discovery as module
+from ftjob.control.watching.cache import Cache
+from ftjob.control.watching.discovery import Discovery
+from ftjob.control.watching.watch import take_in, watched
 from ftjob.kube.errors import UnavailableError
 from ftjob.kube.port import POD_GROUPS
 

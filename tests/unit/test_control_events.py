@@ -7,9 +7,9 @@ from typing import Any
 from support.control_fake import Clock, FakeKube, job_body
 
 from ftjob.api.job import Job, parse_job
-from ftjob.api.status import Condition, ConditionType, JobStatus, Phase
-from ftjob.control.events import BACKLOG, Events
+from ftjob.control.reporting.events import BACKLOG, Events
 from ftjob.kube.errors import ForbiddenError
+from ftjob.models.status import Condition, ConditionType, JobStatus, Phase
 from ftjob.plan.decision import Plan, Step
 
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from support.control_fake import Clock, FakeKube
 
-from ftjob.control import leader as module
-from ftjob.control.leader import LEASE_SECONDS, RENEW_SECONDS, Leader
+from ftjob.control.process import lease as module
+from ftjob.control.process.lease import LEASE_SECONDS, RENEW_SECONDS, Leader
 from ftjob.kube.errors import UnavailableError
 
 

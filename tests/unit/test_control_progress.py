@@ -10,15 +10,15 @@ from aiohttp import web
 from support.control_fake import FakeKube, context_of, job_body, pod_body
 
 from ftjob.api.job import Job
-from ftjob.control import agents as module
+from ftjob.control import agent_client as module
 from ftjob.control.apply import apply
-from ftjob.control.cache import Cache
 from ftjob.control.context import Context
-from ftjob.control.progress import ask, follow_jobs
+from ftjob.control.follow_agents import ask, follow_jobs
+from ftjob.control.watching.cache import Cache
+from ftjob.plan.build.token import bearer_token
 from ftjob.plan.decision import Order, Plan, Step
-from ftjob.plan.observed import LeaderReport
-from ftjob.plan.report import read_report
-from ftjob.plan.token import bearer_token
+from ftjob.plan.observed.leader_report import read_report
+from ftjob.plan.observed.state import LeaderReport
 
 ANSWER = {
     "version": 1,

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from support.control_fake import Clock, merge
 
-from ftjob.control.status import Pace, Urgency, merge_patch, urgency_of
+from ftjob.control.reporting.pace import Pace, Urgency, urgency_of
+from ftjob.control.write_status import merge_patch
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from support.control_fake import FakeKube, job_body, pod_body
 
-from ftjob.control.cache import Cache
 from ftjob.control.queue import Queue
-from ftjob.control.sync import Sweeper, fill
+from ftjob.control.watching.cache import Cache
+from ftjob.control.watching.full_lists import Sweeper, fill
 
 KEY = ("default", "digits")
 

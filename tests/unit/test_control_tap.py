@@ -10,7 +10,7 @@ import aiohttp
 import kopf
 from aiohttp import web
 
-from ftjob.control.tap import tapped_session
+from ftjob.control.watching.kopf_tap import tapped_session
 from ftjob.kube.port import POD, Resource
 
 LIST: dict[str, Any] = {"kind": "PodList", "metadata": {"resourceVersion": "9"}}

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from support.control_fake import FakeKube, context, job_body
 
-from ftjob.api.names import KUEUE_LABEL, KUEUE_PREBUILT, MULTIKUEUE, WORKLOAD
 from ftjob.control.context import Context
 from ftjob.control.reconcile import reconcile
-from ftjob.control.watch import take_in
+from ftjob.control.watching.watch import take_in
 from ftjob.kube.errors import ConflictError
 from ftjob.kube.port import WORKLOADS
+from ftjob.models.names import KUEUE_LABEL, KUEUE_PREBUILT, MULTIKUEUE, WORKLOAD
 
 KEY = ("default", "digits")
 RESOURCE = WORKLOADS[0]

@@ -17,7 +17,7 @@ from support.builders import (
 )
 
 from ftjob.plan.decision import Step
-from ftjob.plan.observed import Observed, RefusalKind
+from ftjob.plan.observed.state import Observed, RefusalKind
 
 TWO = job().workers(2)
 P0, P1, P2 = (f"digits-worker-0-{i}" for i in range(3))

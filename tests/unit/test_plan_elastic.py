@@ -17,9 +17,9 @@ from support.builders import (
     refusal,
 )
 
-from ftjob.api.status import ConditionType, Phase
+from ftjob.models.status import ConditionType, Phase
 from ftjob.plan.decision import Step
-from ftjob.plan.observed import RefusalKind
+from ftjob.plan.observed.state import RefusalKind
 
 P = [f"digits-worker-0-{index}" for index in range(5)]
 

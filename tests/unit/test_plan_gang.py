@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from support.builders import NOW, JobBuilder, created, decide, deleted, job, observed, pod
 
-from ftjob.api.spec import GangMode
-from ftjob.api.status import ConditionType, Phase
+from ftjob.models.spec import GangMode
+from ftjob.models.status import ConditionType, Phase
 from ftjob.plan.decision import Plan, Step
-from ftjob.plan.gang import read_group
-from ftjob.plan.observed import GroupState
+from ftjob.plan.gangs.arrange import read_group
+from ftjob.plan.observed.state import GroupState
 
 BETA, ALPHA3, ALPHA2 = (
     (f"scheduling.k8s.io/{version}", "PodGroup") for version in ("v1beta1", "v1alpha3", "v1alpha2")

@@ -20,12 +20,12 @@ from support.builders import (
     stamp,
 )
 
-from ftjob.api.status import ConditionType, JobStatus, Phase
+from ftjob.models.status import ConditionType, JobStatus, Phase
+from ftjob.plan.build.agent_config import build_worker
 from ftjob.plan.decision import Order, Plan, Step
 from ftjob.plan.layout import cluster_layout
-from ftjob.plan.message import RankFailure
-from ftjob.plan.observed import LeaderReport, Observed
-from ftjob.plan.worker import build_worker
+from ftjob.plan.observed.state import LeaderReport, Observed
+from ftjob.plan.observed.termination_message import RankFailure
 
 
 def retrying(**restart: Any) -> JobBuilder:

@@ -7,10 +7,12 @@ import pytest
 from support.builders import NOW, JobBuilder, created, decide, deleted, job, observed, pod, stamp
 from support.workloads import FLAVOR, NAME, READ, SERVED, SPOT, V1, V2, WAITING, condition, queued, workload
 
-from ftjob.api.status import ConditionType, Phase
-from ftjob.plan.decision import Lookup, Plan, Step
-from ftjob.plan.kueue import as_admitted
-from ftjob.plan.observed import Answer, WorkloadState, read_pod, read_workload
+from ftjob.models.status import ConditionType, Phase
+from ftjob.plan.decision import Plan, Step
+from ftjob.plan.kueue.queue import as_admitted
+from ftjob.plan.observed.kueue_admission import WorkloadState, read_workload
+from ftjob.plan.observed.pod import read_pod
+from ftjob.plan.observed.state import Answer, Lookup
 
 
 def workloads(decision: Plan) -> list[dict[str, Any]]:

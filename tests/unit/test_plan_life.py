@@ -19,9 +19,9 @@ from support.builders import (
     stamp,
 )
 
-from ftjob.api.status import Condition, Phase
+from ftjob.models.status import Condition, Phase
 from ftjob.plan.decision import Plan, Step
-from ftjob.plan.observed import Observed, RefusalKind
+from ftjob.plan.observed.state import Observed, RefusalKind
 
 TWO = job().workers(2)
 

@@ -5,7 +5,7 @@ import os
 from hypothesis import settings
 from support.machine import Life
 
-from ftjob.plan.observed import RefusalKind
+from ftjob.plan.observed.state import RefusalKind
 
 SEQUENCES = int(os.environ.get("FTJOB_SEQUENCES", "400"))
 

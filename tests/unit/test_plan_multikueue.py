@@ -7,11 +7,12 @@ import pytest
 from support.builders import CONFIG, NOW, JobBuilder, created, observed, refusal, stamp
 from support.workloads import NAME, SERVED, WAITING, condition, queued, workload
 
-from ftjob.api.names import KUEUE_PREBUILT, MULTIKUEUE
-from ftjob.api.status import Phase
-from ftjob.plan.decision import Lookup, Plan
-from ftjob.plan.multikueue import PATIENCE_SECONDS, send_away
-from ftjob.plan.observed import Answer, Observed, PodSet, RefusalKind
+from ftjob.models.names import KUEUE_PREBUILT, MULTIKUEUE
+from ftjob.models.status import Phase
+from ftjob.plan.decision import Plan
+from ftjob.plan.kueue.multikueue import PATIENCE_SECONDS, send_away
+from ftjob.plan.observed.kueue_admission import PodSet
+from ftjob.plan.observed.state import Answer, Lookup, Observed, RefusalKind
 
 
 def away(**spec: Any) -> JobBuilder:

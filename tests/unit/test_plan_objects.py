@@ -14,9 +14,10 @@ import pytest
 import yaml
 from support.builders import CONFIG, JobBuilder, decide, job, observed
 
+from ftjob.plan.build.objects import build_claim
+from ftjob.plan.build.pod import build_pod
 from ftjob.plan.decision import Config, Step
 from ftjob.plan.layout import cluster_layout
-from ftjob.plan.objects import build_claim, build_pod
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 Manifest = dict[str, Any]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support.builders import NOW, agent_message
 
-from ftjob.plan.observed import PodState, read_pod
+from ftjob.plan.observed.pod import PodState, read_pod
 
 META = {
     "name": "digits-worker-2-1",

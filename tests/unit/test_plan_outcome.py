@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import NOW, PodBuilder, agent_message, pod
 
-from ftjob.plan.message import parse_termination_message
-from ftjob.plan.outcome import first_failure, format_indexes, parse_indexes, sentence
+from ftjob.models.index_ranges import format_indexes, parse_indexes
+from ftjob.plan.life.first_failure import first_failure, sentence
+from ftjob.plan.observed.termination_message import parse_termination_message
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ import pytest
 from support.builders import NOW, UID, JobBuilder, decide, deleted, observed, pod, stamp
 from support.workloads import READ, SERVED, V2, WAITING, condition, queued, workload
 
-from ftjob.api.names import KUEUE_PREBUILT, MULTIKUEUE_ORIGIN
-from ftjob.api.status import ConditionType, Phase
-from ftjob.plan.decision import Lookup, Plan, Step
-from ftjob.plan.observed import Answer, PodSet, read_pod_set
-from ftjob.plan.prebuilt import LOOK_SECONDS
+from ftjob.models.names import KUEUE_PREBUILT, MULTIKUEUE_ORIGIN
+from ftjob.models.status import ConditionType, Phase
+from ftjob.plan.decision import Plan, Step
+from ftjob.plan.kueue.prebuilt import LOOK_SECONDS
+from ftjob.plan.observed.kueue_admission import PodSet, read_pod_set
+from ftjob.plan.observed.state import Answer, Lookup
 
 NAME = "digits-of-elsewhere"
 LOOKUP = Lookup(V2, "Workload", NAME, "team")

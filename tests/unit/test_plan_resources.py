@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ftjob.plan.resources import milli, requests_of, shown
+from ftjob.models.resources import milli, requests_of, shown
 
 
 @pytest.mark.parametrize(

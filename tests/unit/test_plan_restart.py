@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftjob.api.spec import Restart
-from ftjob.api.status import Failure, Restarts
-from ftjob.plan.restart import FRUITLESS_DISRUPTIONS, Verdict, backoff, bad_nodes, judge
+from ftjob.models.spec import Restart
+from ftjob.models.status import Failure, Restarts
+from ftjob.plan.build.pod import bad_nodes
+from ftjob.plan.life.restart import FRUITLESS_DISRUPTIONS, backoff, judge
+
+if TYPE_CHECKING:
+    from ftjob.plan.decision import Verdict
 
 
 def verdict(

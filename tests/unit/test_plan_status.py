@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import NOW, JobBuilder, decide, job, observed, pod, refusal, stamp
 
-from ftjob.api.status import ConditionType, Display, JobStatus, Phase, Progress
-from ftjob.plan.observed import LeaderReport, Observed, RefusalKind
-from ftjob.plan.status import derive_status
+from ftjob.models.status import ConditionType, Display, JobStatus, Phase, Progress
+from ftjob.plan.observed.state import LeaderReport, Observed, RefusalKind
+from ftjob.plan.status.derive import derive_status
 
 TWO = job().workers(2)
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from support.builders import CONFIG, JobBuilder, job
 
+from ftjob.plan.build.agent_config import WorkerCommand, build_worker, profiled_ranks
 from ftjob.plan.layout import cluster_layout
-from ftjob.plan.worker import WorkerCommand, build_worker, profiled_ranks
 
 FOUR = job().strategy("Horovod").workers(2).processes(2)
 

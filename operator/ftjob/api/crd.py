@@ -13,7 +13,9 @@ from typing import Any
 
 import yaml
 
-from ftjob.api.names import (
+from ftjob.api.rules.rule import cel_entry
+from ftjob.api.validate import NAME_PATTERN, NAME_PROBLEM, RULES
+from ftjob.models.names import (
     API_VERSION,
     CATEGORY,
     CONTROLLER,
@@ -25,11 +27,9 @@ from ftjob.api.names import (
     SINGULAR,
     VERSION,
 )
-from ftjob.api.rules import cel_entry
-from ftjob.api.schema import Schema, structural
-from ftjob.api.spec import JobSpec
-from ftjob.api.status import JobStatus
-from ftjob.api.validate import NAME_PATTERN, NAME_PROBLEM, RULES
+from ftjob.models.schema import Schema, structural
+from ftjob.models.spec import JobSpec
+from ftjob.models.status import JobStatus
 
 FILE_NAME = f"{GROUP}_{PLURAL}.yaml"
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ftjob.api.names import (
+from ftjob.api.problem import Problem, problems_of
+from ftjob.models.names import (
     API_VERSION,
     CONTROLLER,
     KIND,
@@ -18,10 +19,9 @@ from ftjob.api.names import (
     MULTIKUEUE,
     MULTIKUEUE_ORIGIN,
 )
-from ftjob.api.problem import Problem, problems_of
-from ftjob.api.spec import JobSpec, Roles
-from ftjob.api.status import JobStatus
-from ftjob.api.template import TemplateShape
+from ftjob.models.spec import JobSpec, Roles
+from ftjob.models.status import JobStatus
+from ftjob.models.template import TemplateShape
 
 __all__ = ["Job", "Problem", "parse_job"]
 

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ftjob.api.patterns import EXPECTED
-from ftjob.api.schema import Schema, structural
-from ftjob.api.spec import JobSpec
+from ftjob.models.patterns import EXPECTED
+from ftjob.models.schema import Schema, structural
+from ftjob.models.spec import JobSpec
 
 Path = tuple[str | int, ...]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from ftjob.api.combinations import COMBINATIONS
 from ftjob.api.job import Job, Problem
-from ftjob.api.names import JOB_NAME_MAX
-from ftjob.api.rules import Rule
-from ftjob.api.scheduling_rules import SCHEDULING_RULES
-from ftjob.api.template_rules import TEMPLATE_RULES
-from ftjob.api.tpu_rules import TPU_RULES
-from ftjob.api.unsupported import UNSUPPORTED
+from ftjob.api.rules.combinations import COMBINATIONS
+from ftjob.api.rules.rule import Rule
+from ftjob.api.rules.scheduling import SCHEDULING_RULES
+from ftjob.api.rules.template import TEMPLATE_RULES
+from ftjob.api.rules.tpu import TPU_RULES
+from ftjob.api.rules.unsupported import UNSUPPORTED
+from ftjob.models.names import JOB_NAME_MAX
 
 RULES: tuple[Rule, ...] = (*COMBINATIONS, *TPU_RULES, *SCHEDULING_RULES, *TEMPLATE_RULES, *UNSUPPORTED)
 """Every rule about a spec."""

@@ -6,19 +6,20 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ftjob.api.names import KIND
 from ftjob.cli.main import INVALID, SUCCEEDED
 from ftjob.cli.source import SourceError, read
 from ftjob.local.outputs import to_yaml
+from ftjob.models.names import KIND
+from ftjob.plan.build.objects import build_claim, build_secret, build_service
+from ftjob.plan.build.pod import build_pod
 from ftjob.plan.decision import Config
 from ftjob.plan.layout import cluster_layout
-from ftjob.plan.objects import build_claim, build_pod, build_secret, build_service
 
 if TYPE_CHECKING:
     import argparse
 
     from ftjob.api.job import Job
-    from ftjob.plan.decision import Manifest
+    from ftjob.models.manifest import Manifest
 
 UID = "00000000-0000-0000-0000-000000000000"
 """Stands for the UID that the API server would give."""

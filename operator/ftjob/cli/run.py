@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ftjob.api.names import KIND
-from ftjob.api.status import Phase
 from ftjob.cli.main import FAILED, INTERRUPTED, INVALID, SUCCEEDED
 from ftjob.cli.source import Found, SourceError, read
 from ftjob.cli.view import choose_view
@@ -18,11 +16,13 @@ from ftjob.cli.words import duration, failure_text, profiles, reason, shorten
 from ftjob.local.errors import CannotRun
 from ftjob.local.outputs import JOB_FILE, OutputsFolder
 from ftjob.local.runner import Runner, Settings
+from ftjob.models.names import KIND
+from ftjob.models.status import Phase
 
 if TYPE_CHECKING:
     import argparse
 
-    from ftjob.api.status import JobStatus
+    from ftjob.models.status import JobStatus
 
 
 def main(args: argparse.Namespace) -> int:

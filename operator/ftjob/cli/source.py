@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from ftjob.api.job import Job, Problem, parse_job
-from ftjob.api.names import API_VERSION, GROUP, KIND
 from ftjob.api.validate import validate
+from ftjob.models.names import API_VERSION, GROUP, KIND
 
 STDIN = "-"
 VALUES_MAX = 100_000

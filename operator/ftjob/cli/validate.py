@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ftjob.api.names import KIND
 from ftjob.cli.main import INVALID, SUCCEEDED
 from ftjob.cli.source import SourceError, read
+from ftjob.models.names import KIND
 
 if TYPE_CHECKING:
     import argparse

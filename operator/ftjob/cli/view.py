@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from ftjob.api.status import JobStatus, Phase
     from ftjob.local.runner import RankState
+    from ftjob.models.status import JobStatus, Phase
 
 PROGRESS_SECONDS = 5.0
 ROWS = 16

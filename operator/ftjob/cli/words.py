@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftjob.api.status import ConditionType
+from ftjob.models.status import ConditionType
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ftjob.api.status import Failure, JobStatus, Progress
+    from ftjob.models.status import Failure, JobStatus, Progress
 
 
 def duration(seconds: float) -> str:

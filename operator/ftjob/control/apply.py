@@ -7,11 +7,11 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from ftjob.api.names import LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
-from ftjob.control.agents import AgentError
+from ftjob.control.agent_client import AgentError
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from ftjob.kube.port import CLAIM, JOB, POD, RESOURCES, SECRET, SERVICE, in_use, resource_of
-from ftjob.plan.observed import Answer, Refusal, RefusalKind
+from ftjob.models.names import LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
+from ftjob.plan.observed.state import Answer, Refusal, RefusalKind
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ftjob.control.agents import Agents
-    from ftjob.control.cache import Cache
-    from ftjob.control.discovery import Discovery
-    from ftjob.control.events import Events
-    from ftjob.control.metrics import Metrics
+    from ftjob.control.agent_client import Agents
     from ftjob.control.queue import Queue
-    from ftjob.control.status import Pace
+    from ftjob.control.reporting.events import Events
+    from ftjob.control.reporting.metrics import Metrics
+    from ftjob.control.reporting.pace import Pace
+    from ftjob.control.watching.cache import Cache
+    from ftjob.control.watching.discovery import Discovery
     from ftjob.kube.port import Kube
     from ftjob.plan.decision import Config
 

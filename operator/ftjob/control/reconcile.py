@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftjob.control.apply import apply, inform
-from ftjob.control.status import write_status
+from ftjob.control.write_status import write_status
 from ftjob.plan.decide import plan
-from ftjob.plan.kueue import as_admitted
-from ftjob.plan.multikueue import send_away
-from ftjob.plan.status import derive_status
+from ftjob.plan.kueue.multikueue import send_away
+from ftjob.plan.kueue.queue import as_admitted
+from ftjob.plan.status.derive import derive_status
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job

@@ -8,22 +8,22 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ftjob.control import health
-from ftjob.control.agent_key import agent_key
-from ftjob.control.agents import Agents
-from ftjob.control.cache import Cache
-from ftjob.control.clock import steady_clock
+from ftjob.control.agent_client import Agents
 from ftjob.control.context import Context
-from ftjob.control.discovery import Discovery
-from ftjob.control.events import Events
-from ftjob.control.leader import Leader
-from ftjob.control.metrics import Metrics
-from ftjob.control.progress import follow_jobs
+from ftjob.control.follow_agents import follow_jobs
+from ftjob.control.process import health
+from ftjob.control.process.agent_key import agent_key
+from ftjob.control.process.clock import steady_clock
+from ftjob.control.process.lease import Leader
 from ftjob.control.queue import Queue
-from ftjob.control.status import Pace
-from ftjob.control.sync import Sweeper, fill
-from ftjob.control.watch import stop_on_signals, watch
-from ftjob.control.workers import work
+from ftjob.control.queue_workers import work
+from ftjob.control.reporting.events import Events
+from ftjob.control.reporting.metrics import Metrics
+from ftjob.control.reporting.pace import Pace
+from ftjob.control.watching.cache import Cache
+from ftjob.control.watching.discovery import Discovery
+from ftjob.control.watching.full_lists import Sweeper, fill
+from ftjob.control.watching.watch import stop_on_signals, watch
 from ftjob.kube.http import HttpKube
 
 if TYPE_CHECKING:

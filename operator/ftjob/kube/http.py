@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 import orjson
 
-from ftjob.api.names import CONTROLLER
 from ftjob.kube.credentials import connection_info, rotates
 from ftjob.kube.errors import GoneError, UnauthorizedError, UnavailableError, api_error
 from ftjob.kube.port import Manifest, Resource, resource_of
+from ftjob.models.names import CONTROLLER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ftjob.api import names
+from ftjob.models import names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

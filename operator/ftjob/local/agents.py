@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ftjob.local.child
-from ftjob.plan.message import TerminationMessage, parse_termination_message
-from ftjob.plan.observed import PodState, Terminated
-from ftjob.plan.report import read_report
+from ftjob.plan.observed.leader_report import read_report
+from ftjob.plan.observed.pod import PodState, Terminated
+from ftjob.plan.observed.termination_message import TerminationMessage, parse_termination_message
 
 if TYPE_CHECKING:
     from ftjob.local.environment import Trainer
+    from ftjob.models.layout import WorkerPlace
+    from ftjob.plan.build.agent_config import WorkerCommand
     from ftjob.plan.decision import Order
-    from ftjob.plan.layout import WorkerPlace
-    from ftjob.plan.observed import LeaderReport
-    from ftjob.plan.worker import WorkerCommand
+    from ftjob.plan.observed.state import LeaderReport
 
 TAIL = 4096
 _STEPS = struct.Struct("<8sQQ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ftjob.api.status import Condition, ConditionType, JobStatus, Phase
+from ftjob.models.status import Condition, ConditionType, JobStatus, Phase
 
 
 @dataclass(frozen=True)

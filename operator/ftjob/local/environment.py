@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.api.identity import is_identity
 from ftjob.local.errors import CannotRun
-from ftjob.plan.worker import OUTPUTS_DIR
+from ftjob.plan.build.agent_config import OUTPUTS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ftjob.plan.decision import Manifest
+    from ftjob.models.manifest import Manifest
 
 ADDRESS = "127.0.0.1"
 PYTHONS = frozenset({"python", "python3"})

@@ -9,12 +9,13 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from ftjob.api.defaults import gpus_of, trainer_of
+from ftjob.models.manifest import gpus_of
+from ftjob.models.spec import trainer_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ftjob.plan.layout import Layout, Place, WorkerPlace
+    from ftjob.models.layout import Layout, Place, WorkerPlace
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables"""

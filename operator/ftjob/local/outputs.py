@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ftjob.api.names import KIND
 from ftjob.local.errors import CannotRun
+from ftjob.models.names import KIND
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,11 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ftjob.api.defaults import trainer_of
 from ftjob.api.job import parse_job
-from ftjob.api.names import KUEUE_LABEL
-from ftjob.api.spec import GangMode
-from ftjob.api.status import Phase
 from ftjob.local import gpus
 from ftjob.local.agents import Agent, wait_until_ended
 from ftjob.local.ending import Ending, ended_by
@@ -28,21 +24,25 @@ from ftjob.local.errors import CannotRun
 from ftjob.local.logs import LogTail
 from ftjob.local.ports import free_ports
 from ftjob.local.processes import adopt_orphans, kill_children
+from ftjob.models.names import KUEUE_LABEL
+from ftjob.models.spec import GangMode, trainer_of
+from ftjob.models.status import Phase
+from ftjob.plan.build.agent_config import build_worker
+from ftjob.plan.build.pod import build_pod
+from ftjob.plan.build.token import bearer_token
 from ftjob.plan.decide import plan
 from ftjob.plan.decision import Config, Plan
-from ftjob.plan.layout import Layout, WorkerPlace, local_layout, local_port_count
-from ftjob.plan.objects import build_pod
-from ftjob.plan.observed import LeaderReport, Observed
-from ftjob.plan.status import derive_status
-from ftjob.plan.token import bearer_token
-from ftjob.plan.worker import build_worker
+from ftjob.plan.layout import local_layout, local_port_count
+from ftjob.plan.observed.state import LeaderReport, Observed
+from ftjob.plan.status.derive import derive_status
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from ftjob.api.job import Job
-    from ftjob.api.status import JobStatus
     from ftjob.local.outputs import OutputsFolder
+    from ftjob.models.layout import Layout, WorkerPlace
+    from ftjob.models.status import JobStatus
 
 TICK_SECONDS = 0.1
 REPORT_SECONDS = 0.5

@@ -6,43 +6,41 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ftjob.api.defaults import success_of
-from ftjob.api.spec import SuccessPolicy
-from ftjob.api.status import ConditionType, Failure, Phase
+from ftjob.api.job import Job
+from ftjob.api.problem import Problem
 from ftjob.api.validate import validate
-from ftjob.plan import in_place
+from ftjob.models.names import KUEUE_LABEL, KUEUE_PREBUILT
+from ftjob.models.spec import SuccessPolicy
+from ftjob.models.status import ConditionType, Failure
+from ftjob.models.times import unix
+from ftjob.plan.build.objects import build_claim, build_secret, build_service, service_name
+from ftjob.plan.build.pod import build_pod
 from ftjob.plan.decision import Plan, Step
-from ftjob.plan.elastic import REPLACED, counted, goes_on_without, latecomers, present_pods, replacements
-from ftjob.plan.elastic import has_succeeded as elastic_success
-from ftjob.plan.ending import (
-    after_failures,
-    end_of_attempt,
-    give_up,
-    may_still_run,
-    misses_others,
-    refs,
-    to_clean,
-    to_replace,
-)
-from ftjob.plan.gang import arrange
-from ftjob.plan.kueue import impossible, wait_in_queue, with_workload
+from ftjob.plan.gangs.arrange import arrange, gang_problem
+from ftjob.plan.kueue.queue import wait_in_queue, with_workload
+from ftjob.plan.kueue.workload import version_of, waits_for_kueue
 from ftjob.plan.layout import cluster_layout
-from ftjob.plan.objects import build_claim, build_pod, build_secret, build_service, service_name
-from ftjob.plan.observed import RefusalKind
-from ftjob.plan.outcome import parse_indexes, vanished
-from ftjob.plan.times import unix
-from ftjob.plan.waiting import why_not_running
+from ftjob.plan.life import in_place
+from ftjob.plan.life.deletion import refs, to_clean, to_replace
+from ftjob.plan.life.elastic import REPLACED, counted, goes_on_without, latecomers, present_pods, replacements
+from ftjob.plan.life.elastic import has_succeeded as elastic_success
+from ftjob.plan.life.ending import INVALID_SPEC, after_failures, end_of_attempt, give_up, rest
+from ftjob.plan.life.fencing import may_still_run, misses_others
+from ftjob.plan.life.first_failure import vanished
+from ftjob.plan.life.record import active_seconds, has_begun, is_waited_for, succeeded_places
+from ftjob.plan.observed.state import Observed, RefusalKind
+from ftjob.plan.observed.why_waiting import why_not_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ftjob.api.job import Job
-    from ftjob.api.status import JobStatus
-    from ftjob.plan.decision import Config, Manifest, PodRef
-    from ftjob.plan.elastic import Replacements
-    from ftjob.plan.layout import Layout, Place, WorkerPlace
-    from ftjob.plan.observed import Observed, PodState, Refusal
+    from ftjob.models.layout import Layout, Place, WorkerPlace
+    from ftjob.models.manifest import Manifest
+    from ftjob.plan.decision import Config, PodRef, Replacements
+    from ftjob.plan.observed.pod import PodState
+    from ftjob.plan.observed.state import Observed, Refusal
 
-INVALID_SPEC = "InvalidSpec"
 NAME_CONFLICT = "NameConflict"
 PREVIOUS_RUN = "PreviousRunTerminating"
 FORBIDDEN = "CreationForbidden"
@@ -109,12 +107,6 @@ def _decide(job: Job, observed: Observed, *, now: float, config: Config) -> Plan
     return _with_limits(decision, job, now)
 
 
-def has_begun(status: JobStatus) -> bool:
-    """Whether the present attempt has been started: its pods are wanted."""
-    waits = {Phase.RESTARTING, Phase.SUSPENDED, Phase.QUEUED}
-    return status.start_time is not None and status.phase not in waits
-
-
 def _is_at_rest(job: Job) -> bool:
     """Whether the job is finished; an invalid spec that was edited since gets another chance."""
     if job.status.phase is None or not job.status.phase.is_final:
@@ -122,25 +114,6 @@ def _is_at_rest(job: Job) -> bool:
     failed = next((c for c in job.status.conditions if c.type is ConditionType.FAILED), None)
     invalid = failed is not None and failed.status == "True" and failed.reason == INVALID_SPEC
     return not (invalid and job.generation > (job.status.observed_generation or 0))
-
-
-def rest(job: Job, pods: tuple[PodState, ...], *, now: float) -> Plan:
-    """Clean up after a job that has ended, and at last the job itself."""
-    older = refs(pod for pod in pods if pod.attempt != job.status.pod_attempt)
-    last = tuple(pod for pod in pods if pod.attempt == job.status.pod_attempt)
-    decision = Plan(Step.REST, delete=(*older, *to_clean(job, last)))
-    ttl = job.spec.ttl_seconds_after_finished if job.spec is not None else None
-    # A copy that went before its end was seen would run again: MultiKueue takes it for lost.
-    if ttl is None or job.status.completion_time is None or job.is_copy:
-        return decision
-    left = unix(job.status.completion_time) + ttl - now
-    return replace(decision, next_look=left) if left > 0 else replace(decision, delete_job=True)
-
-
-def active_seconds(status: JobStatus, now: float) -> float:
-    """Return the time that the deadline counts: from the start on, without what the job was suspended."""
-    since = max(0.0, now - unix(status.active_since)) if status.active_since is not None else 0.0
-    return (status.active_seconds or 0) + since
 
 
 def _is_late(job: Job, now: float) -> str:
@@ -200,7 +173,7 @@ def _wait_to_begin(
     """Decide what an attempt that has not begun waits for; None when it may, or has."""
     if has_begun(job.status):
         return None
-    if in_place.is_waited_for(job.status):
+    if is_waited_for(job.status):
         return in_place.go_on(job, observed, pods, now=now)
     step = Step.WAIT if job.status.start_time is None else Step.HOLD
     taken_back = [pod for pod in pods if not pod.gone]
@@ -377,12 +350,6 @@ def _companions(
     return tuple(m for m in needed if (m["kind"], m["metadata"]["name"]) not in observed.existing)
 
 
-def succeeded_places(status: JobStatus, pods: tuple[PodState, ...]) -> frozenset[Place]:
-    """Return the workers that have succeeded: those recorded in status, and those seen now."""
-    recorded = {(role.name, i) for role in status.roles for i in parse_indexes(role.succeeded_indexes)}
-    return frozenset(recorded | {pod.place for pod in pods if pod.succeeded})
-
-
 def has_succeeded(layout: Layout, done: frozenset[Place], pods: tuple[PodState, ...]) -> bool:
     """Whether the workers whose success is the job's have succeeded."""
     if success_of(layout.spec) is SuccessPolicy.ALL_WORKERS and layout.spec.elastic is not None:
@@ -396,3 +363,22 @@ def _some(names: Iterable[str]) -> str:
     every = sorted(names)
     shown = ", ".join(every[:3])
     return shown if len(every) <= 3 else f"{shown} and {len(every) - 3} more"
+
+
+def impossible(job: Job, observed: Observed) -> tuple[Problem, ...]:
+    """Return what a good job asks for that this cluster can't do."""
+    if job.spec is None:
+        return ()
+    found = (gang_problem(job.spec, observed.served), _queue_problem(job, observed.served))
+    return tuple(problem for problem in found if problem is not None)
+
+
+def _queue_problem(job: Job, served: frozenset[tuple[str, str]]) -> Problem | None:
+    """Return what keeps a job with Kueue's label from being queued."""
+    if not waits_for_kueue(job) or version_of(served) is not None:
+        return None
+    return Problem(
+        f"metadata.labels[{KUEUE_PREBUILT if job.queue is None else KUEUE_LABEL}]",
+        "this cluster does not serve Kueue's Workload",
+        "install Kueue, or remove it",
+    )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    from ftjob.api.job import Problem
-    from ftjob.api.spec import GangMode
-    from ftjob.api.status import Failure
-    from ftjob.plan.elastic import Replacements
-    from ftjob.plan.restart import Verdict
+from ftjob.models.status import Failure
 
-Manifest = dict[str, Any]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ftjob.api.job import Problem
+    from ftjob.models.manifest import Manifest
+    from ftjob.models.spec import GangMode
+    from ftjob.models.status import Failure
+    from ftjob.plan.observed.state import Lookup
 
 
 class Step(StrEnum):
@@ -59,18 +61,6 @@ class ObjectRef:
     kind: str
     name: str
     uid: str
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """Something that has to be read before the next decision."""
-
-    api_version: str
-    kind: str
-    name: str
-    namespace: str = ""
-    holds_seconds: float = field(default=60.0, compare=False)
-    """How long the answer holds: then it is read again."""
 
 
 @dataclass(frozen=True)
@@ -148,3 +138,28 @@ class Config:
     contact_timeout_seconds: int = 30
     agent_key: bytes = b""
     """Key of this installation; a job's bearer token is derived from it and the job's UID."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows from the end of an attempt."""
+
+    again: bool
+    disruption: bool
+    why: str
+    """For people: why there is no other attempt, or what it costs."""
+    wait_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Replacements:
+    """What becomes of the workers that an elastic job has lost."""
+
+    counts: Mapping[str, int]
+    """How often each index was replaced, those of now included."""
+    failures: tuple[Failure, ...] = ()
+    """Of those that failed by themselves."""
+    message: str = ""
+    """For people: who is replaced now, and why; nothing if nobody is."""
+    next_look: float | None = None
+    """Seconds until another may be replaced."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ftjob.api.defaults import ROLES, processes_per_worker, roles_of
+from ftjob.api.defaults import processes_per_worker, roles_of
+from ftjob.models.layout import Layout, WorkerPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ftjob.api.job import Job
-    from ftjob.api.spec import JobSpec
 
 PORT_BASE = 20_000
 PORT_STEP = 8
@@ -22,88 +20,10 @@ PORT_BLOCKS = 1_200
 
 LOCAL_ADDRESS = "127.0.0.1"
 
-Place = tuple[str, int]
-"""Role and index, which tell a worker from all others of an attempt."""
-
 
 def agent_port(uid: str) -> int:
     """Return the port of the leader's agent for the job with this UID, the first of the job's block."""
     return PORT_BASE + PORT_STEP * (zlib.crc32(uid.encode()) % PORT_BLOCKS)
-
-
-def rank_order(place: Place) -> tuple[int, str, int]:
-    """Return what sorts workers into rank order: by role, then by index."""
-    role, index = place
-    return ROLES.index(role) if role in ROLES else len(ROLES), role, index
-
-
-@dataclass(frozen=True)
-class WorkerPlace:
-    """One worker of an attempt: its role, index, address and ranks."""
-
-    role: str
-    index: int
-    name: str
-    host: str
-    port: int
-    """Of its agent."""
-    server_port: int
-    """For what its first rank serves, such as TensorFlow's gRPC server."""
-    first_rank: int
-    processes: int
-
-    @property
-    def ranks(self) -> range:
-        """Global ranks of this worker."""
-        return range(self.first_rank, self.first_rank + self.processes)
-
-    @property
-    def place(self) -> Place:
-        """Role and index."""
-        return self.role, self.index
-
-    @property
-    def server(self) -> str:
-        """Host and port of what its first rank serves."""
-        return f"{self.host}:{self.server_port}"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """All workers of an attempt in rank order; the first is the leader."""
-
-    spec: JobSpec
-    uid: str
-    """Of the job."""
-    attempt: int
-    workers: tuple[WorkerPlace, ...]
-    rendezvous_port: int
-    """On the leader's host: Horovod's store, torch's store, JAX's coordinator."""
-    slices_port: int
-    """On the host of the leader: the coordinator of several TPU slices."""
-    is_local: bool = False
-    """Whether all workers are processes of one machine, without the cluster's accelerators."""
-
-    @property
-    def leader(self) -> WorkerPlace:
-        """The worker of index 0, whose agent serves the star."""
-        return self.workers[0]
-
-    @property
-    def world_size(self) -> int:
-        """Number of ranks."""
-        return sum(worker.processes for worker in self.workers)
-
-    def ranks(self) -> Iterator[tuple[WorkerPlace, int, int]]:
-        """Yield (worker, rank, local rank) for every rank."""
-        for worker in self.workers:
-            for local, rank in enumerate(worker.ranks):
-                yield worker, rank, local
-
-    def by_role(self) -> dict[str, tuple[WorkerPlace, ...]]:
-        """Return the workers of each role that has any, in rank order."""
-        roles = dict.fromkeys(worker.role for worker in self.workers)
-        return {role: tuple(worker for worker in self.workers if worker.role == role) for role in roles}
 
 
 def pod_name(job: str, role: str, attempt: int, index: int, replaced: int = 0) -> str:

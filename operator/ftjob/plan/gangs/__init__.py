@@ -9,7 +9,7 @@ from ftjob.plan.gangs.native import Native
 from ftjob.plan.gangs.volcano import Volcano
 
 if TYPE_CHECKING:
-    from ftjob.api.spec import GangMode
+    from ftjob.models.spec import GangMode
     from ftjob.plan.gangs.base import Gang
 
 _ALL: tuple[Gang, ...] = (Native(), Volcano(), Coscheduling())

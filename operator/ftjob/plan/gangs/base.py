@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ftjob.api.defaults import mapping
+from ftjob.models.manifest import mapping
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
-    from ftjob.api.spec import GangMode
-    from ftjob.plan.decision import Manifest
+    from ftjob.models.manifest import Manifest
+    from ftjob.models.spec import GangMode
 
 
 class Gang(ABC):

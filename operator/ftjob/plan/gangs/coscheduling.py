@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ftjob.api.names import COSCHEDULING_GANGS
-from ftjob.api.spec import GangMode
+from ftjob.models.names import COSCHEDULING_GANGS
+from ftjob.models.spec import GangMode
 from ftjob.plan.gangs.base import Gang
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
-    from ftjob.plan.decision import Manifest
+    from ftjob.models.manifest import Manifest
 
 GROUP_LABEL = "scheduling.x-k8s.io/pod-group"
 

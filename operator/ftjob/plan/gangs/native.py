@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ftjob.api.defaults import items
-from ftjob.api.names import NATIVE_GANGS
-from ftjob.api.spec import GangMode
+from ftjob.models.manifest import items
+from ftjob.models.names import NATIVE_GANGS
+from ftjob.models.spec import GangMode
 from ftjob.plan.gangs.base import Gang, priority_class
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
-    from ftjob.plan.decision import Manifest
+    from ftjob.models.manifest import Manifest
 
 WITHOUT_PRIORITY = "scheduling.k8s.io/v1alpha2"
 """There the group's priority and its way of disruption belong to a feature gate of their own."""

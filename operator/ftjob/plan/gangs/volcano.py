@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ftjob.api.names import VOLCANO_GANGS
-from ftjob.api.spec import GangMode
+from ftjob.models.names import VOLCANO_GANGS
+from ftjob.models.resources import requests_of
+from ftjob.models.spec import GangMode
 from ftjob.plan.gangs.base import Gang, priority_class
-from ftjob.plan.resources import requests_of
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
-    from ftjob.plan.decision import Manifest
+    from ftjob.models.manifest import Manifest
 
 SCHEDULER = "volcano"
 GROUP_ANNOTATION = "scheduling.k8s.io/group-name"

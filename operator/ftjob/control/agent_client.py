@@ -1,0 +1,117 @@
+"""Requests to the agents of index 0 (docs/agent-protocol.md, section 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import orjson
+
+from ftjob.models.layout import rank_order
+from ftjob.plan.build.token import bearer_token
+from ftjob.plan.layout import agent_port
+from ftjob.plan.observed.leader_report import read_report
+
+if TYPE_CHECKING:
+    from ftjob.api.job import Job
+    from ftjob.plan.decision import Order
+    from ftjob.plan.observed.pod import PodState
+    from ftjob.plan.observed.state import LeaderReport
+
+TIMEOUT_SECONDS = 3.0
+"""For the connection, and for an answer beyond the time that it was asked to wait."""
+MAX_BYTES = 1 << 20
+
+
+class AgentError(Exception):
+    """There was no answer, or none that can be understood."""
+
+
+class Agents:
+    """Speaks to the leaders of all jobs.
+
+    Parameters
+    ----------
+    key
+        Of this installation; a job's bearer token is derived from it.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def progress(
+        self, job: Job, pods: tuple[PodState, ...], *, version: int, wait: float
+    ) -> LeaderReport:
+        """Ask how far the ranks are; answered at once if that is news to who knows this version.
+
+        Raises
+        ------
+        AgentError
+        """
+        return await self._send(job, pods, "GET", f"progress?version={version}&wait={wait:g}", wait=wait)
+
+    async def order(self, job: Job, pods: tuple[PodState, ...], order: Order) -> LeaderReport:
+        """Say what becomes of ranks that are dead; what was said before changes nothing.
+
+        Raises
+        ------
+        AgentError
+        """
+        body = {"attempt": order.attempt, "waitSeconds": order.wait_seconds}
+        return await self._send(job, pods, "POST", order.command, body=body)
+
+    async def _send(
+        self,
+        job: Job,
+        pods: tuple[PodState, ...],
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        wait: float = 0.0,
+    ) -> LeaderReport:
+        host = _host_of(pods)
+        if host is None:
+            raise AgentError("no pod of index 0 runs")
+        if self._session is None:
+            # One request is held for each job, so the number of connections is that of the jobs.
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), read_bufsize=1 << 14
+            )
+        headers = {"Authorization": f"Bearer {bearer_token(self._key, job.uid)}"}
+        timeout = aiohttp.ClientTimeout(total=wait + TIMEOUT_SECONDS, sock_connect=TIMEOUT_SECONDS)
+        try:
+            # A pod may say anything: no redirects, no more than a megabyte.
+            async with self._session.request(
+                method,
+                f"http://{host}:{agent_port(job.uid)}/v1/{path}",
+                data=None if body is None else orjson.dumps(body),
+                headers=headers,
+                allow_redirects=False,
+                timeout=timeout,
+            ) as answer:
+                raw = b""
+                async for chunk in answer.content.iter_any():
+                    raw += chunk
+                    if len(raw) > MAX_BYTES:
+                        raise AgentError("too long an answer")
+                if answer.status != 200:
+                    raise AgentError(f"HTTP {answer.status}: {raw[:200].decode('utf-8', 'replace')}")
+                return read_report(orjson.loads(raw))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise AgentError(repr(error)) from error
+
+
+def _host_of(pods: tuple[PodState, ...]) -> str | None:
+    """Return the address of index 0: rank order over roles, newest attempt."""
+    leaders = [p for p in pods if p.index == 0 and p.role in {"chief", "worker"} and p.running and p.ip]
+    leader = min(leaders, key=lambda p: (*rank_order(p.place), -p.attempt), default=None)
+    if leader is None or not leader.ip:
+        return None
+    return f"[{leader.ip}]" if ":" in leader.ip else leader.ip

@@ -1,0 +1,87 @@
+"""Following what the agents of index 0 say: how far their jobs are, and at once that ranks have failed.
+
+A request is held open for each running job. It is answered when a rank's state changes, or after ten
+seconds with how far the training is by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from typing import TYPE_CHECKING
+
+from ftjob.control.agent_client import AgentError
+from ftjob.models.status import Phase
+from ftjob.plan.life.record import is_waited_for
+
+if TYPE_CHECKING:
+    from ftjob.api.job import Job
+    from ftjob.control.context import Context
+
+HOLD_SECONDS = 10.0
+LOOK_SECONDS = 1.0
+NEW_AT_ONCE = 200
+"""So many jobs more are followed at each look, so that a new operator does not meet all of them at once."""
+PAUSE_SECONDS = 0.25
+"""Between two requests for one job: the ranks of a large one change one after the other."""
+FIRST_RETRY_SECONDS = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+async def follow_jobs(ctx: Context) -> None:
+    """Follow all jobs whose ranks run, until cancelled."""
+    _allow_files()
+    following: dict[str, asyncio.Task[None]] = {}
+    try:
+        while True:
+            following = {uid: task for uid, task in following.items() if not task.done()}
+            new = [j for j in ctx.cache.jobs() if j.uid not in following and is_followed(j)]
+            for job in new[:NEW_AT_ONCE]:
+                following[job.uid] = asyncio.create_task(follow(job, ctx))
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        for task in following.values():
+            task.cancel()
+
+
+def is_followed(job: Job) -> bool:
+    """Whether the job's ranks run, or wait for our word."""
+    return job.is_ours and (job.status.phase is Phase.RUNNING or is_waited_for(job.status))
+
+
+async def follow(job: Job, ctx: Context) -> None:
+    """Follow one job as long as its ranks run; have it looked at when there is news."""
+    version, failures = 0, 0
+    while True:
+        now = ctx.cache.job(job.key)
+        if now is None or now.uid != job.uid or not is_followed(now):
+            return
+        heard = await ask(now, ctx, version=version)
+        if heard is None:
+            await asyncio.sleep(min(HOLD_SECONDS, FIRST_RETRY_SECONDS * 2.0**failures))
+            version, failures = 0, min(failures + 1, 10)
+        else:
+            version, failures = heard, 0
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def ask(job: Job, ctx: Context, *, version: int = 0) -> int | None:
+    """Ask one job's leader; return the version of its answer, None if there was none."""
+    try:
+        report = await ctx.agents.progress(
+            job, ctx.cache.observe(job).pods, version=version, wait=HOLD_SECONDS
+        )
+    except AgentError as error:
+        logger.debug("no progress of %s/%s: %s", job.namespace, job.name, error)
+        return None
+    if ctx.cache.hear(job, report):
+        ctx.queue.add(job.key)
+    return report.version
+
+
+def _allow_files() -> None:
+    """Raise the limit of open files, 1024 where nobody has thought of us: each job is a connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

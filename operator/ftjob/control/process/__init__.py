@@ -1,0 +1,1 @@
+"""The operator as a process: its Lease, health, logs, clock and key."""

@@ -1,0 +1,1 @@
+"""What the operator tells people: Events, metrics, and how often it writes status."""

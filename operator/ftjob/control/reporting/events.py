@@ -1,0 +1,138 @@
+"""Kubernetes Events: what has happened to a job, in words for people. Best effort, never waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ftjob.kube.errors import ApiError, NotFoundError
+from ftjob.kube.port import EVENT
+from ftjob.models.names import API_VERSION, CONTROLLER, KIND
+from ftjob.models.status import ConditionType, Phase
+from ftjob.plan.observed.why_waiting import NO_STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ftjob.api.job import Job
+    from ftjob.kube.port import Kube, Manifest
+    from ftjob.models.status import JobStatus
+    from ftjob.plan.decision import Plan
+
+BACKLOG = 1_000
+REMEMBERED = 5_000
+REPEAT_SECONDS = 600.0
+NOTE_MAX = 1024
+"""events.k8s.io/v1: the note has at most 1 kB."""
+
+NO_OUTPUTS = (
+    "restart.limit is set, but without outputs a checkpoint goes with its pod and each attempt begins anew; "
+    "add outputs: {}"
+)
+NORMAL, WARNING = "Normal", "Warning"
+
+_CONDITION_OF_PHASE = {
+    Phase.QUEUED: ConditionType.ADMITTED,
+    Phase.RUNNING: ConditionType.RUNNING,
+    Phase.SUSPENDED: ConditionType.SUSPENDED,
+    Phase.RESTARTING: ConditionType.RESTARTING,
+    Phase.SUCCEEDED: ConditionType.SUCCEEDED,
+    Phase.FAILED: ConditionType.FAILED,
+}
+_TROUBLE = frozenset({Phase.FAILED, Phase.RESTARTING})
+
+logger = logging.getLogger(__name__)
+
+
+class Events:
+    """Posts Events one after the other, and forgets what does not fit into its backlog.
+
+    Parameters
+    ----------
+    instance
+        Who speaks: the operator's pod.
+    clock
+        Seconds that only go forward; the same words within ten minutes are said once.
+    """
+
+    def __init__(self, kube: Kube, instance: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kube = kube
+        self._instance = instance
+        self._clock = clock
+        self._backlog: asyncio.Queue[Manifest] = asyncio.Queue(BACKLOG)
+        self._said: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+
+    def status_written(self, job: Job, status: JobStatus, decision: Plan) -> None:
+        """Tell of a change of phase or of the reason to wait."""
+        old, phase = job.status, status.phase
+        wanted = _CONDITION_OF_PHASE.get(phase) if phase else None
+        condition = next((c for c in status.conditions if c.type is wanted), None)
+        reason = (condition.reason if condition else "") or decision.reason or (phase.value if phase else "")
+        note = (condition.message if condition else "") or decision.message
+        if phase != old.phase and phase is not None:
+            self._say(job, WARNING if phase in _TROUBLE else NORMAL, reason, note or phase.value)
+        elif reason == NO_STEPS and all(c.reason != NO_STEPS for c in old.conditions):
+            self._say(job, WARNING, reason, note)
+        elif decision.reason and decision.message and _not_yet_in(old, decision):
+            self._say(job, WARNING, decision.reason, decision.message)
+        if old.start_time is None and status.start_time is not None and _forgets_checkpoints(job):
+            self._say(job, WARNING, "NoOutputs", NO_OUTPUTS)
+
+    def warn(self, job: Job, reason: str, note: str) -> None:
+        """Tell of trouble."""
+        self._say(job, WARNING, reason, note)
+
+    async def run(self) -> None:
+        """Post until cancelled."""
+        while True:
+            event = await self._backlog.get()
+            try:
+                await self._kube.create(event)
+            except NotFoundError:
+                pass  # the namespace went with the job
+            except ApiError as error:
+                logger.warning("Event not posted: %s", error)
+
+    def _say(self, job: Job, kind: str, reason: str, note: str) -> None:
+        said = (job.uid, reason, note)
+        now = self._clock()
+        if now - self._said.pop(said, float("-inf")) < REPEAT_SECONDS or self._backlog.full():
+            return
+        self._said[said] = now
+        while len(self._said) > REMEMBERED:
+            self._said.popitem(last=False)
+        self._backlog.put_nowait(self._event(job, kind, reason, note))
+
+    def _event(self, job: Job, kind: str, reason: str, note: str) -> Manifest:
+        return {
+            "apiVersion": EVENT.api_version,
+            "kind": EVENT.kind,
+            "metadata": {"name": f"{job.name}.{uuid.uuid4().hex[:16]}", "namespace": job.namespace},
+            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "reportingController": CONTROLLER,
+            "reportingInstance": self._instance,
+            "action": "Reconcile",
+            "type": kind,
+            "reason": reason,
+            "note": note if len(note) <= NOTE_MAX else note[: NOTE_MAX - 1] + "…",
+            "regarding": {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "namespace": job.namespace,
+                "name": job.name,
+                "uid": job.uid,
+            },
+        }
+
+
+def _forgets_checkpoints(job: Job) -> bool:
+    return job.spec is not None and job.spec.restart.limit > 0 and job.spec.outputs is None
+
+
+def _not_yet_in(old: JobStatus, decision: Plan) -> bool:
+    return all((c.reason, c.message) != (decision.reason, decision.message) for c in old.conditions)

@@ -1,0 +1,1 @@
+"""How the operator learns of changes: kopf's watches, full lists, and the cache that they feed."""

@@ -1,0 +1,25 @@
+"""Indexes, ranks and exit codes as people write them: ``0,3-5``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def parse_indexes(text: str) -> frozenset[int]:
+    """Read indexes as status holds them, ``0,3-5``."""
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def format_indexes(indexes: Iterable[int]) -> str:
+    """Write indexes as status holds them, ``0,3-5``."""
+    runs: list[list[int]] = []
+    for index in sorted(set(indexes)):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

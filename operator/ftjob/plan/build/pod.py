@@ -1,0 +1,201 @@
+"""Worker pods: the user's template, with the agent in front of the trainer's command."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from ftjob.models.manifest import gpus_of, trainer_in
+from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE, LABEL_STRATEGY
+from ftjob.models.spec import template_of
+from ftjob.models.template import AGENT_NAME, OUTPUTS_VOLUME
+from ftjob.plan.build.agent_config import AGENT_DIR, AGENT_PYZ, OUTPUTS_DIR, build_worker
+from ftjob.plan.build.objects import TOKEN_KEY, child_meta, claim_name, secret_name, service_name
+from ftjob.plan.build.topology import one_domain, require
+from ftjob.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from ftjob.api.job import Job
+    from ftjob.models.layout import Layout, WorkerPlace
+    from ftjob.models.manifest import Manifest
+    from ftjob.plan.decision import Config
+    from ftjob.strategies.base import PodNeeds
+
+BAD_NODE_FAILURES = 2
+"""After so many failures on one node the next attempt prefers others."""
+
+KEEP_IN_PLACE = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+"""Annotations that keep autoscalers from moving a worker, which would end the attempt for all."""
+
+HOST_LABEL = "kubernetes.io/hostname"
+
+LOST_NODE_SECONDS = 5
+
+LOST_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "runAsGroup": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""Pod Security ``restricted`` for the container that we add."""
+
+
+def bad_nodes(nodes: list[str]) -> list[str]:
+    """Return the nodes that the next attempt prefers to avoid."""
+    return sorted({node for node in nodes if nodes.count(node) >= BAD_NODE_FAILURES})
+
+
+def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> Manifest:
+    """Return one worker pod: the user's template, with the agent in front of the trainer's command."""
+    assert job.spec is not None
+    template = copy.deepcopy(template_of(job.spec, worker.role))
+    user_meta = template.get("metadata") or {}
+    spec: dict[str, Any] = template.get("spec") or {}
+    meta = child_meta(job, worker.name)
+    meta["labels"] = {
+        **(user_meta.get("labels") or {}),
+        **meta["labels"],
+        LABEL_ROLE: worker.role,
+        LABEL_INDEX: str(worker.index),
+        LABEL_ATTEMPT: str(layout.attempt),
+        LABEL_STRATEGY: job.spec.strategy.value,
+    }
+    meta["annotations"] = KEEP_IN_PLACE | (user_meta.get("annotations") or {})
+    spec |= {"restartPolicy": "Never", "hostname": worker.name, "subdomain": service_name(job)}
+    # Ranks reach each other by the agent's variables; the Service variables of a big namespace only cost.
+    spec.setdefault("enableServiceLinks", False)
+    spec.setdefault("automountServiceAccountToken", False)
+    if job.spec.scheduling.priority_class_name:
+        spec.setdefault("priorityClassName", job.spec.scheduling.priority_class_name)
+    _tolerate_lost_nodes(spec)
+    _prefer_other_nodes(spec, bad_nodes(job.status.restarts.failed_nodes or []))
+    _add_agent(spec, config)
+    trainer = trainer_in(template)
+    _add_needs(meta, spec, trainer, STRATEGIES[job.spec.strategy].needs(layout, worker))
+    require(spec, "podAffinity", one_domain(layout))
+    _add_volumes(job, spec, trainer)
+    _wrap_trainer(trainer, job, layout, worker, config)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
+def _add_needs(meta: dict[str, Any], spec: dict[str, Any], trainer: dict[str, Any], needs: PodNeeds) -> None:
+    """Add what the strategy needs; rules have seen to it that the template does not contradict."""
+    meta["labels"] |= needs.labels
+    if needs.node_selector:
+        spec["nodeSelector"] = {**needs.node_selector, **(spec.get("nodeSelector") or {})}
+    if needs.resources:
+        resources = trainer.setdefault("resources", {})
+        for kind in ("limits", "requests"):
+            resources[kind] = {**(resources.get(kind) or {}), **needs.resources}
+    tolerations = spec.setdefault("tolerations", [])
+    said = {t.get("key") for t in tolerations}
+    tolerations += [t for t in needs.tolerations if t["key"] not in said]
+    for kind, terms in needs.affinity.items():
+        require(spec, kind, terms)
+
+
+def _tolerate_lost_nodes(spec: dict[str, Any]) -> None:
+    """Leave a lost node after seconds, not after the cluster's default of five minutes.
+
+    Whoever tolerates all taints does not mean these, so ours come first: of several that match a taint the
+    first one counts (GetMatchingTolerations in Kubernetes' component-helpers, scheduling/corev1).
+    """
+    tolerations = spec.get("tolerations", [])
+    said = {t.get("key") for t in tolerations if t.get("effect") in {None, "", "NoExecute"}}
+    ours = [
+        {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST_NODE_SECONDS}
+        for taint in LOST_NODE_TAINTS
+        if taint not in said
+    ]
+    spec["tolerations"] = [*ours, *tolerations]
+
+
+def _prefer_other_nodes(spec: dict[str, Any], nodes: list[str]) -> None:
+    """Keep away from nodes that ended attempts; only a wish, since there may be no others."""
+    if not nodes:
+        return
+    term = {"matchExpressions": [{"key": HOST_LABEL, "operator": "NotIn", "values": nodes}]}
+    affinity = spec.setdefault("affinity", {}).setdefault("nodeAffinity", {})
+    wishes = affinity.setdefault("preferredDuringSchedulingIgnoredDuringExecution", [])
+    wishes.append({"weight": 100, "preference": term})
+
+
+def _add_agent(spec: dict[str, Any], config: Config) -> None:
+    resources = {"cpu": "10m", "memory": "16Mi"}
+    spec["initContainers"] = [
+        {
+            "name": AGENT_NAME,
+            "image": config.agent_image,
+            "imagePullPolicy": config.agent_image_pull_policy,
+            "command": ["/bin/cp", "/ftjob-agent.pyz", AGENT_PYZ],
+            # requests = limits, so that a Guaranteed pod stays Guaranteed
+            "resources": {"requests": resources, "limits": resources},
+            "securityContext": copy.deepcopy(RESTRICTED),
+            "volumeMounts": [{"name": AGENT_NAME, "mountPath": AGENT_DIR}],
+        },
+        *spec.get("initContainers", []),
+    ]
+
+
+def _add_volumes(job: Job, spec: dict[str, Any], trainer: dict[str, Any]) -> None:
+    assert job.spec is not None
+    outputs = job.spec.outputs
+    volumes = spec.setdefault("volumes", [])
+    volumes.append({"name": AGENT_NAME, "emptyDir": {}})
+    if outputs is None:
+        volumes.append({"name": OUTPUTS_VOLUME, "emptyDir": {}})
+    else:
+        claim = outputs.claim_name or claim_name(job)
+        volumes.append({"name": OUTPUTS_VOLUME, "persistentVolumeClaim": {"claimName": claim}})
+    mounts_shm = any(m.get("mountPath") == "/dev/shm" for m in trainer.get("volumeMounts") or ())  # noqa: S108
+    if gpus_of(trainer) and not mounts_shm:
+        # NCCL and data loaders share memory there; a container's default is 64 MiB.
+        volumes.append({"name": "ftjob-shm", "emptyDir": {"medium": "Memory"}})
+        trainer.setdefault("volumeMounts", []).append({"name": "ftjob-shm", "mountPath": "/dev/shm"})  # noqa: S108
+
+
+def outputs_path(job: Job) -> str:
+    """Return the job's folder in the outputs volume."""
+    assert job.spec is not None
+    outputs = job.spec.outputs
+    return (outputs.path if outputs else None) or f"{job.namespace}/{job.name}/{job.uid}"
+
+
+def _wrap_trainer(
+    trainer: dict[str, Any], job: Job, layout: Layout, worker: WorkerPlace, config: Config
+) -> None:
+    assert job.spec is not None
+    told = build_worker(job, layout, worker, config)
+    trainer["command"] = ["python3", AGENT_PYZ, "--", *(trainer.get("command") or ())]
+    env = trainer.setdefault("env", [])
+    env[:0] = [
+        {"name": "FTJOB_AGENT_CONFIG", "value": told.config_json.replace("$(", "$$(")},
+        {
+            "name": "FTJOB_TOKEN",
+            "valueFrom": {"secretKeyRef": {"name": secret_name(job), "key": TOKEN_KEY}},
+        },
+        {"name": "FTJOB_NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": "FTJOB_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        # `command` and `args` are the agent's now, but may name these as $(FTJOB_INDEX) and so on.
+        {"name": "FTJOB_INDEX", "value": str(worker.index)},
+        {"name": "FTJOB_ATTEMPT", "value": str(layout.attempt)},
+        {"name": "FTJOB_OUTPUTS", "value": OUTPUTS_DIR},
+        {"name": "FTJOB_CHECKPOINT_DIR", "value": f"{OUTPUTS_DIR}/checkpoints"},
+    ]
+    mounts = trainer.setdefault("volumeMounts", [])
+    mounts.append({"name": AGENT_NAME, "mountPath": AGENT_DIR})
+    outputs_mount = {"name": OUTPUTS_VOLUME, "mountPath": OUTPUTS_DIR}
+    if job.spec.outputs is not None:
+        outputs_mount["subPath"] = outputs_path(job)
+    mounts.append(outputs_mount)
+    # Where the agent is killed before its last word, the end of the log is the next best evidence.
+    trainer["terminationMessagePolicy"] = "FallbackToLogsOnError"
+    trainer.pop("terminationMessagePath", None)

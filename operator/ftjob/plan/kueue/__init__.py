@@ -1,0 +1,1 @@
+"""Kueue: when a job may run, what its Workload asks for, and what Kueue is told."""

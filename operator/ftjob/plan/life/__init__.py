@@ -1,0 +1,1 @@
+"""A job's life: how attempts start, fail, follow each other and end."""

@@ -1,0 +1,63 @@
+"""When the ranks of a lost node's pods are dead: agents kill them after a time without contact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ftjob.models.manifest import grace_seconds
+from ftjob.models.spec import template_of
+from ftjob.plan.layout import cluster_layout
+
+if TYPE_CHECKING:
+    from ftjob.api.job import Job
+    from ftjob.plan.decision import Config
+    from ftjob.plan.observed.pod import PodState
+    from ftjob.plan.observed.state import Observed
+
+FENCE_MARGIN_SECONDS = 5.0
+
+ELASTIC_MARGIN_SECONDS = 12.0
+"""The leader of an elastic job takes an agent for lost when its ranks are dead: seven seconds later."""
+
+
+def may_still_run(
+    job: Job, pod: PodState, observed: Observed, config: Config, *, alone: bool, now: float
+) -> bool:
+    """Whether ranks of an earlier attempt's pod may still be alive.
+
+    A pod on a lost node stays until the node comes back. Its ranks are dead all the same once its agent has
+    missed another one for the contact time: then it is fenced. Ranks that were told to end, by the kubelet or
+    because a peer was, have the pod's grace period. Where nobody is missed, the pod has to be waited for.
+
+    Parameters
+    ----------
+    alone
+        Whether the pods of its attempt on lost nodes miss nobody (`misses_others`).
+    """
+    if pod.is_over:
+        return False
+    if not pod.is_lost or alone:
+        return True
+    assert job.spec is not None
+    grace = grace_seconds(template_of(job.spec, pod.role))
+    missed = observed.last_ends.get(pod.attempt, pod.lost_seen) + max(config.contact_timeout_seconds, grace)
+    margin = FENCE_MARGIN_SECONDS if job.spec.elastic is None else ELASTIC_MARGIN_SECONDS
+    return now < max(missed, pod.deleting_seen + grace) + margin
+
+
+def misses_others(job: Job, attempt: int, observed: Observed) -> bool:
+    """Whether the pods of an attempt that are on lost nodes can't go on by themselves.
+
+    They may all be well, and still see each other: nodes can be cut off together. A worker that has succeeded
+    is not missed, but for the leader, which outlives all whom it hears. An elastic leader goes on with as few
+    as ``minWorkers``.
+    """
+    assert job.spec is not None
+    pods = [pod for pod in observed.pods if pod.attempt == attempt]
+    layout = cluster_layout(job, attempt)
+    if not any(pod.is_lost and pod.place == layout.leader.place for pod in pods):
+        return True
+    enough = job.spec.elastic.min_workers if job.spec.elastic is not None else len(layout.workers)
+    recorded = (job.status.restarts.succeeded or {}).get(str(attempt), 0)
+    succeeded = max(recorded, sum(pod.succeeded for pod in pods))
+    return sum(pod.is_lost for pod in pods) + succeeded < enough

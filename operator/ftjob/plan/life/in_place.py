@@ -1,0 +1,143 @@
+"""Restarts in place: the ranks of a failed attempt get another life in the same pods. Pure.
+
+The agent of index 0 says that all ranks are dead (``Halted``) and waits. Status then counts the restart, as
+for any other, but ``podAttempt`` stays; that is how a later look, or another operator, knows that the agents
+have still to be told. They are told again and again until they say that they were: the attempt's number makes
+sure that nothing starts twice. Whatever goes wrong with that has the pods made anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ftjob.api.defaults import is_possible
+from ftjob.models.status import ConditionType, Failure
+from ftjob.models.times import rfc3339, unix
+from ftjob.plan.decision import Order, Plan, Step
+from ftjob.plan.layout import cluster_layout
+from ftjob.plan.life.deletion import refs
+from ftjob.plan.life.ending import end_of_attempt
+from ftjob.plan.life.first_failure import End, reason_of
+
+if TYPE_CHECKING:
+    from ftjob.api.job import Job
+    from ftjob.models.status import JobStatus
+    from ftjob.plan.observed.pod import PodState
+    from ftjob.plan.observed.state import Observed
+    from ftjob.plan.observed.termination_message import RankFailure
+
+HALTED = "Halted"
+"""The agents' word for ranks that are all dead, in pods that live."""
+NOT_IN_PLACE = "NotInPlace"
+
+SAME_RANK_SECONDS = 600.0
+"""A rank that fails again so soon gets new pods: it may be the pod, or what was left in it."""
+RANKS_REMEMBERED = 20
+GIVE_UP_SECONDS = 60.0
+"""So long after their time the ranks may take to start; agents that are well have given up before."""
+TELL_AGAIN_SECONDS = 2.0
+
+
+def after_halt(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float) -> Plan | None:
+    """Decide what follows when all ranks are dead in pods that live; None if that isn't so.
+
+    Parameters
+    ----------
+    pods
+        Those of the present attempt.
+    """
+    report, status, spec = observed.report, job.status, job.spec
+    assert spec is not None
+    if report is None or (report.state, report.attempt) != (HALTED, status.attempt) or report.failure is None:
+        return None
+    leader = cluster_layout(job, status.pod_attempt).leader.place
+    if report.ordered > status.attempt or not any(p.place == leader and p.running for p in pods):
+        return None
+    failure = _failure(job, report.failure, pods)
+    decision = end_of_attempt(job, End(failure, disruption=False), pods, now=now)
+    if (
+        decision.step is Step.RESTART
+        and is_possible(spec)
+        and _are_well(job, pods)
+        and not _failed_lately(status, failure, now)
+    ):
+        message = f"{decision.message.removesuffix(')')}, in the same pods)"
+        return replace(decision, delete=(), in_place=True, message=message)
+    # Then it ends as any other failure: with the words of all agents, and by the same rules.
+    return Plan(Step.CONTINUE, order=Order("end", status.attempt), next_look=TELL_AGAIN_SECONDS)
+
+
+def go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float) -> Plan | None:
+    """Decide what a restart in place needs now; None when the new attempt has begun."""
+    report, status = observed.report, job.status
+    said = [pod.terminated.message for pod in pods if pod.terminated is not None]
+    heard = [message.attempt for message in said if message is not None]
+    if status.attempt in (*heard, report.attempt if report is not None else None):
+        return None
+    restarting = next((c for c in status.conditions if c.type is ConditionType.RESTARTING), None)
+    since = unix(restarting.last_transition_time) if restarting is not None else now
+    when = unix(status.next_restart_time) if status.next_restart_time is not None else since
+    left = max(since, when) + GIVE_UP_SECONDS - now
+    if not _are_well(job, pods) or left <= 0:
+        why = "the ranks could not be started again in the same pods; new ones are made"
+        return Plan(
+            Step.RECREATE, delete=refs(observed.pods), reason=NOT_IN_PLACE, message=why, next_look=0.0
+        )
+    # What status says already, so that waiting is no write.
+    hold = Plan(
+        Step.HOLD,
+        reason=restarting.reason if restarting is not None else HALTED,
+        message=restarting.message if restarting is not None else "",
+        next_look=left,
+    )
+    if report is not None and report.ordered >= status.attempt:
+        return hold
+    order = Order("start", status.attempt, max(0.0, when - now))
+    return replace(hold, order=order, next_look=min(left, TELL_AGAIN_SECONDS))
+
+
+def failed_ranks(status: JobStatus, failure: Failure, now: float) -> dict[str, str] | None:
+    """Return when each rank last failed, with this failure."""
+    known = {
+        rank: stamp
+        for rank, stamp in (status.restarts.failed_ranks or {}).items()
+        if now - unix(stamp) < SAME_RANK_SECONDS and rank != str(failure.rank)
+    }
+    if failure.rank is not None:
+        known[str(failure.rank)] = rfc3339(now)
+    newest = sorted(known.items(), key=lambda item: (item[1], item[0]))[-RANKS_REMEMBERED:]
+    return dict(newest) or None
+
+
+def _failed_lately(status: JobStatus, failure: Failure, now: float) -> bool:
+    stamp = (status.restarts.failed_ranks or {}).get(str(failure.rank))
+    return stamp is not None and now - unix(stamp) < SAME_RANK_SECONDS
+
+
+def _are_well(job: Job, pods: tuple[PodState, ...]) -> bool:
+    """Whether every worker has a pod whose agent can be told to go on."""
+    well = {
+        pod.place
+        for pod in pods
+        if pod.running and not pod.is_over and not pod.deleting and pod.disruption is None
+    }
+    return all(worker.place in well for worker in cluster_layout(job, job.status.pod_attempt).workers)
+
+
+def _failure(job: Job, told: RankFailure, pods: tuple[PodState, ...]) -> Failure:
+    """Return the first failing rank, as the leader names it, with its pod and node."""
+    workers = cluster_layout(job, job.status.pod_attempt).workers
+    place = next((worker.place for worker in workers if told.rank in worker.ranks), None)
+    pod = next((pod for pod in pods if pod.place == place), None)
+    return Failure(
+        rank=told.rank,
+        role=place[0] if place is not None else None,
+        index=place[1] if place is not None else None,
+        pod=pod.name if pod is not None else None,
+        node=pod.node if pod is not None else None,
+        exit_code=told.exit_code,
+        reason=reason_of(told),
+        message=told.message,
+        log_tail=told.log_tail or None,
+    )

@@ -1,0 +1,82 @@
+"""Whether another attempt follows a failure, and when. Pure.
+
+A *failure* is the program's own: it spends ``restart.limit``. A *disruption* is what the cluster did to it:
+an eviction, a preemption, a lost node, a deleted pod. It is free, as long as the job gets on between two.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from ftjob.models.spec import RestartAction
+from ftjob.plan.decision import Verdict
+from ftjob.plan.life.first_failure import HANG
+
+if TYPE_CHECKING:
+    from ftjob.models.spec import Restart
+    from ftjob.models.status import Failure, Restarts
+
+LONGEST_BACKOFF = 300.0
+JITTER = 0.2
+"""Share by which a wait may be longer: jobs that one cause has ended don't come back in the same second."""
+FRUITLESS_DISRUPTIONS = 10
+"""So many in a row, without a step in between, and the job gives up: something here ends it each time."""
+NODES_REMEMBERED = 20
+
+
+def judge(
+    failure: Failure, spec: Restart, done: Restarts, *, disruption: bool, progressed: bool, seed: str
+) -> Verdict:
+    """Decide whether another attempt follows.
+
+    Parameters
+    ----------
+    failure
+        The first failing rank; the others are its victims and are not asked.
+    done
+        The restarts so far.
+    disruption
+        Whether the cluster, not the program, ended the rank.
+    progressed
+        Whether the job has made a step since the last restart.
+    seed
+        Makes the jitter: the same for the same job and attempt.
+    """
+    in_a_row = 0 if progressed else done.in_a_row or 0
+    wait = backoff(spec.backoff_seconds, in_a_row if disruption else done.failures, seed)
+    rule = next((rule for rule in spec.rules if rule.on_reason == failure.reason), None)
+    if rule is not None and rule.action is RestartAction.FAIL:
+        return Verdict(False, disruption, f"restart.rules ends the job at {failure.reason}")
+    if disruption and not spec.count_disruptions:
+        if in_a_row >= FRUITLESS_DISRUPTIONS:
+            why = f"{in_a_row + 1} disruptions in a row without a step in between"
+            return Verdict(False, disruption, why)
+        return Verdict(True, disruption, "a disruption, which does not spend restart.limit", wait)
+    spent = done.failures + (done.disruptions if spec.count_disruptions else 0)
+    # A rank that hangs has not exited: what its program thinks of another attempt is not known.
+    listed = failure.reason == HANG or _is_listed(failure.exit_code, spec.retry_exit_codes)
+    if rule is None and not disruption and not listed:
+        code = "no exit code" if failure.exit_code is None else f"exit code {failure.exit_code}"
+        return Verdict(
+            False, disruption, f"{code} is not in restart.retryExitCodes ({spec.retry_exit_codes})"
+        )
+    if spent >= spec.limit:
+        return Verdict(False, disruption, f"restart.limit is {spec.limit}")
+    return Verdict(True, disruption, f"restart {spent + 1} of {spec.limit}", wait)
+
+
+def backoff(seconds: float, times: int, seed: str) -> float:
+    """Return the wait before a restart: doubled each time, 300 s at most, and up to a fifth longer."""
+    longest = min(LONGEST_BACKOFF, seconds * 2.0 ** min(times, 16))
+    return longest * (1.0 + JITTER * (zlib.crc32(f"{seed}/{times}".encode()) % 1000) / 1000)
+
+
+def _is_listed(code: int | None, ranges: str) -> bool:
+    if code is None:
+        return False
+    for part in ranges.replace(" ", "").split(","):
+        first, _, last = part.partition("-")
+        if int(first) <= code <= int(last or first):
+            return True
+    return False

@@ -1,0 +1,114 @@
+"""What is seen of a job in the cluster, as frozen data; and how it is read from raw objects.
+
+Rule 4 of the substrate: the outcome of a worker is its trainer container's ``terminated`` state, not the
+pod's phase, since a sidecar may live on. The last object of a DELETED event is evidence too (``gone``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ftjob.plan.observed.kueue_admission import WorkloadState
+    from ftjob.plan.observed.pod import PodState
+    from ftjob.plan.observed.termination_message import RankFailure
+
+
+class RefusalKind(StrEnum):
+    """Why the API server did not create an object."""
+
+    INVALID = "Invalid"
+    """400 or 422: the object is wrong and stays wrong."""
+    FORBIDDEN = "Forbidden"
+    """403: quota or admission; may pass later."""
+    CONFLICT = "Conflict"
+    """409, and the object of that name is a stranger's."""
+    TERMINATING = "Terminating"
+    """409, and the object of that name belongs to an earlier job of this name."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What the API server said when an object of this job was to be created."""
+
+    kind: RefusalKind
+    object_kind: str
+    object_name: str
+    message: str
+    retry_at: float
+    """Unix time of the next try."""
+
+
+@dataclass(frozen=True)
+class GroupState:
+    """The PodGroup of an attempt."""
+
+    api_version: str
+    name: str
+    uid: str
+    deleting: bool = False
+    waiting: str | None = None
+    """Why its pods are not placed, in the scheduler's own words: ``Unschedulable: …``."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was read at a decision's request: an object, or why it could not be read."""
+
+    body: dict[str, Any] | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class LeaderReport:
+    """What the agent of index 0 says about the whole job (``GET /v1/progress``)."""
+
+    attempt: int
+    state: str
+    progress: dict[str, Any] | None
+    captures: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    watchdog: str = ""
+    """Why the watchdog can't tell a hang, or not yet."""
+    failure: RankFailure | None = None
+    """The first failing rank."""
+    ordered: int = 0
+    """The last attempt that it was told to start."""
+    version: int = field(default=0, compare=False)
+    """Of what is worth waking the operator for."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything that is known of a job beside the job itself."""
+
+    pods: tuple[PodState, ...] = ()
+    predecessors: tuple[str, ...] = ()
+    """Names of living pods of an earlier job of the same name."""
+    existing: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    """(kind, name) of our Service, Secret and claim, as far as they are known to exist."""
+    groups: tuple[GroupState, ...] = ()
+    workloads: tuple[WorkloadState, ...] = ()
+    looked_up: Mapping[Lookup, Answer] = field(default_factory=dict)
+    served: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    """(apiVersion, kind) of what the API server serves beside what every one does."""
+    refusal: Refusal | None = None
+    report: LeaderReport | None = None
+    last_ends: Mapping[int, float] = field(default_factory=dict)
+    """By attempt, the Unix time at which the operator saw the last of its pods end."""
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Something that has to be read before the next decision."""
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str = ""
+    holds_seconds: float = field(default=60.0, compare=False)
+    """How long the answer holds: then it is read again."""

@@ -1,0 +1,1 @@
+"""The status that follows from a decision."""

@@ -1,0 +1,69 @@
+"""How far a training is, from what its ranks say: no number that the API can't hold gets through."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ftjob.models.status import JobStatus, Progress
+from ftjob.models.times import rfc3339
+from ftjob.plan.observed.termination_message import INTEGER_LIMIT
+
+if TYPE_CHECKING:
+    from ftjob.plan.observed.pod import PodState
+    from ftjob.plan.observed.state import Observed
+
+METRICS_MAX = 32
+
+
+def newest_progress(status: JobStatus, observed: Observed, pods: tuple[PodState, ...]) -> Progress | None:
+    """Return the newest progress: the last word of the leader's agent, else what it reports now."""
+    told: dict[str, Any] | None = None
+    for pod in pods:
+        if not pod.is_over:
+            break  # its rank still reports
+        if pod.terminated is not None and pod.terminated.message is not None:
+            told = pod.terminated.message.progress
+            break
+    report = observed.report
+    live = report.progress if report is not None and report.attempt == status.attempt else None
+    merged = {**(live or {}), **{k: v for k, v in (told or {}).items() if v is not None}}
+    if not merged:
+        return status.progress
+    step, total = _count(merged.get("step")), _count(merged.get("totalSteps"))
+    pace = _finite(merged.get("stepSeconds"))
+    if pace is not None and pace <= 0:
+        pace = None
+    left = max(0, total - step) if total and step is not None else None
+    wait = _finite(left * pace) if left is not None and pace else None
+    eta = 0 if left == 0 else (_count(math.ceil(wait)) if wait is not None else None)
+    metrics = merged.get("metrics")
+    numbers = {
+        str(name): number
+        for name, value in (metrics.items() if isinstance(metrics, dict) else ())
+        if (number := _finite(value)) is not None
+    }
+    time_ns = _count(merged.get("timeNs"))
+    return Progress(
+        step=step,
+        total_steps=total or None,
+        percent=round(min(100.0, 100.0 * step / total), 1) if total and step is not None else None,
+        eta_seconds=eta,
+        step_seconds=round(pace, 6) if pace else None,
+        epoch=_finite(merged.get("epoch")),
+        metrics=dict(sorted(numbers.items())[:METRICS_MAX]),
+        updated_time=rfc3339(time_ns / 1e9) if time_ns else None,
+    )
+
+
+def _count(value: object) -> int | None:
+    number = _finite(value)
+    return int(number) if number is not None and 0 <= number < INTEGER_LIMIT else None
+
+
+def _finite(value: object) -> float | None:
+    """Return a number, or None for what the API can't hold: one NaN makes every status patch a 400."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= sys.float_info.max else None  # false for NaN too

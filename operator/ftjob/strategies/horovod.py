@@ -1,0 +1,86 @@
+"""Horovod over gloo: no ssh, no MPI, no launcher.
+
+The agent of index 0 serves Horovod's key-value store; every rank finds it by the variables that
+``horovodrun`` would set (horovod/runner/gloo_run.py, 0.28.1). In an elastic job it serves Horovod's own
+elastic driver instead, which tells the agents by way of the leader what to start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ftjob.models.spec import StrategyName
+from ftjob.strategies.base import (
+    GROUP_RANK,
+    GROUP_SIZE,
+    HOSTNAME,
+    IFACE,
+    LEADER_IP,
+    LOCAL_SIZE,
+    NCCL_INTERFACE,
+    RANK,
+    SIZE,
+    Strategy,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ftjob.models.layout import Layout, WorkerPlace
+
+
+START_SECONDS = 600
+"""How long ranks wait in ``hvd.init()`` for each other, unless the job itself says how long a start may take;
+Horovod's own 30 are few if one loads data first."""
+
+
+class Horovod(Strategy):
+    """Ranks that all-reduce by Horovod."""
+
+    name: ClassVar[StrategyName] = StrategyName.HOROVOD
+
+    def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
+        """Return Horovod's identity variables and the address of its store."""
+        peers = [w for w in layout.workers if w.processes > local_rank]
+        who = {
+            # Horovod scopes local keys by host name, so it must differ between pods even on one node.
+            "HOROVOD_HOSTNAME": worker.name,
+            "HOROVOD_RANK": str(rank),
+            "HOROVOD_SIZE": str(layout.world_size),
+            "HOROVOD_LOCAL_RANK": str(local_rank),
+            "HOROVOD_LOCAL_SIZE": str(worker.processes),
+            "HOROVOD_CROSS_RANK": str(peers.index(worker)),
+            "HOROVOD_CROSS_SIZE": str(len(peers)),
+        }
+        elastic = layout.spec.elastic
+        if elastic is None:
+            limit = layout.spec.scheduling.timeout_seconds
+            who["HOROVOD_GLOO_TIMEOUT_SECONDS"] = str(START_SECONDS if limit is None else limit)
+        else:  # there ranks learn by this timeout that a worker was lost while they met
+            who |= {
+                "HOROVOD_ELASTIC": "1",
+                "HOROVOD_HOSTNAME": HOSTNAME,
+                "HOROVOD_RANK": RANK,
+                "HOROVOD_SIZE": SIZE,
+                "HOROVOD_LOCAL_SIZE": LOCAL_SIZE,
+                "HOROVOD_CROSS_RANK": GROUP_RANK,
+                "HOROVOD_CROSS_SIZE": GROUP_SIZE,
+                # A rank keeps its place while Horovod changes its number, so these count places.
+                "FTJOB_WORLD_SIZE": str(elastic.max_workers * worker.processes),
+            }
+        return {
+            **who,
+            "HOROVOD_CONTROLLER": "gloo",
+            "HOROVOD_CPU_OPERATIONS": "gloo",
+            "HOROVOD_GLOO_RENDEZVOUS_ADDR": LEADER_IP,
+            "HOROVOD_GLOO_RENDEZVOUS_PORT": str(layout.rendezvous_port),
+            "HOROVOD_GLOO_IFACE": IFACE,
+            **NCCL_INTERFACE,
+        }
+
+    def rendezvous(self, layout: Layout) -> dict[str, Any]:
+        """Return the hosts and slots that the store is filled with."""
+        if layout.spec.elastic is not None:
+            return {"kind": "HorovodElastic", "port": layout.rendezvous_port, "hosts": ""}
+        hosts = ",".join(f"{w.name}:{w.processes}" for w in layout.workers)
+        return {"kind": "Horovod", "port": layout.rendezvous_port, "hosts": hosts}

@@ -1,0 +1,24 @@
+"""TensorFlow's description of a cluster, which tf.distribute finds in ``TF_CONFIG``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ftjob.models.layout import Layout, WorkerPlace
+
+OUTSIDE = frozenset({"evaluator"})
+"""Roles that no other task talks to: tf.distribute demands that they are not in the cluster
+(tensorflow/python/distribute/multi_worker_util.py)."""
+
+
+def tf_config(layout: Layout, worker: WorkerPlace) -> str:
+    """Return ``TF_CONFIG`` for a worker: every task's host and port, and which of them it is itself."""
+    cluster = {
+        role: [place.server for place in places]
+        for role, places in layout.by_role().items()
+        if role not in OUTSIDE
+    }
+    task = {"type": worker.role, "index": worker.index}
+    return json.dumps({"cluster": cluster, "task": task}, separators=(",", ":"))

@@ -1,0 +1,64 @@
+"""torch.distributed without torchrun: the agent itself launches the ranks, and so knows each of them.
+
+Each rank gets what torchrun of torch 2.15 would give it (torch/distributed/elastic/agent/server/api.py and
+local_elastic_agent.py); the ``PET_`` variables say the same in the form of torchrun's own arguments
+(torch/distributed/argparse_util.py), for a script that calls torchrun's API itself.
+
+An elastic job has one group of ranks after the other. Each is a rendezvous of a fixed size, whose numbers the
+agents fill in; as under torchrun, all ranks start anew when a worker comes or goes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from ftjob.models.spec import StrategyName
+from ftjob.strategies.base import (
+    GENERATION,
+    GROUP_RANK,
+    GROUP_SIZE,
+    IFACE,
+    LEADER_IP,
+    NCCL_INTERFACE,
+    RANK,
+    SIZE,
+    Strategy,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ftjob.models.layout import Layout, WorkerPlace
+
+
+class Torchrun(Strategy):
+    """Ranks that meet at the store of rank 0, as ``init_process_group`` finds it by ``env://``."""
+
+    name: ClassVar[StrategyName] = StrategyName.TORCHRUN
+
+    def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
+        """Return torch.distributed's identity variables and torchrun's arguments."""
+        port = str(layout.rendezvous_port)
+        numbers = [str(n) for n in (rank, layout.world_size, worker.index, len(layout.workers))]
+        own: dict[str, str] = {}
+        if layout.spec.elastic is not None:
+            numbers = [RANK, SIZE, GROUP_RANK, GROUP_SIZE]
+            own = {"FTJOB_RANK": RANK, "FTJOB_WORLD_SIZE": SIZE, "TORCHELASTIC_RESTART_COUNT": GENERATION}
+        rank_now, size, group_rank, groups = numbers
+        return {
+            "MASTER_ADDR": LEADER_IP,
+            "MASTER_PORT": port,
+            "RANK": rank_now,
+            "WORLD_SIZE": size,
+            "LOCAL_RANK": str(local_rank),
+            "LOCAL_WORLD_SIZE": str(worker.processes),
+            "GROUP_RANK": group_rank,
+            "PET_NNODES": groups,
+            "PET_NPROC_PER_NODE": str(worker.processes),
+            "PET_NODE_RANK": group_rank,
+            "PET_MASTER_ADDR": LEADER_IP,
+            "PET_MASTER_PORT": port,
+            "GLOO_SOCKET_IFNAME": IFACE,
+            **NCCL_INTERFACE,
+            **own,
+        }
