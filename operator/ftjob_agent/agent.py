@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
 from ftjob_agent import termination_log
-from ftjob_agent.config import Config, ConfigError, RankSpec
+from ftjob_agent.config import ConfigError
 from ftjob_agent.exit import FAREWELL_SECONDS, Exit, Facts
 from ftjob_agent.loop import Loop
 from ftjob_agent.ranks import environment
 from ftjob_agent.ranks.pump import RankLog
 from ftjob_agent.ranks.supervise import Supervisor
 from ftjob_agent.watching.account import Account
+from ftjob_protocol import files, variables
 from ftjob_protocol.failures import Failure, FailureClass, first
 from ftjob_protocol.states import Command, State
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ftjob_agent.star.leader import Leader
     from ftjob_agent.watching.hang_watch import Watch
     from ftjob_agent.watching.sampler import Sampler
+    from ftjob_protocol.agent_config import AgentConfig, RankSpec
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FORWARDED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -42,7 +44,7 @@ class Agent:
         self.supervisor = Supervisor()
         self.loop.on_signals(FORWARDED, self.supervisor.forward)
         self.loop.on_signals((signal.SIGCHLD,), lambda _number: self.supervisor.reap())
-        self._config: Optional[Config] = None
+        self._config: Optional[AgentConfig] = None
         self._contact: Optional[Contact] = None
         self.leader: Optional[Leader] = None
         """What only the leader's agent can do: the same object as `contact`, or None."""
@@ -58,7 +60,7 @@ class Agent:
         self._told: object = None
 
     @property
-    def config(self) -> Config:
+    def config(self) -> AgentConfig:
         """What the plan says."""
         assert self._config is not None
         return self._config
@@ -76,12 +78,14 @@ class Agent:
 
     # What it does.
 
-    def get_in_touch(self, config: Config) -> None:
+    def get_in_touch(self, config: AgentConfig) -> None:
         """Become the agent of this plan: the leader, or one of those that report to it."""
         self._config = config
-        token = self.environ.get("FTJOB_TOKEN", "")
+        token = self.environ.get(variables.TOKEN, "")
         if not token:
-            raise ConfigError("FTJOB_TOKEN is not set; the job's Secret must hold it, see the pod's events")
+            raise ConfigError(
+                f"{variables.TOKEN} is not set; the job's Secret must hold it, see the pod's events"
+            )
         if config.is_leader:
             from ftjob_agent.star.leader import Leader
 
@@ -105,9 +109,9 @@ class Agent:
         """Start one rank."""
         config = self.config
         env = environment.of_rank(config, spec, self.environ, self.contact.place())
-        path = os.path.join(config.outputs, "logs", f"{spec.label}.log") if config.keep_logs else None
+        path = os.path.join(config.outputs, files.log(spec.rank)) if config.keep_logs else None
         log = RankLog(path, f"ftjob: attempt {config.attempt}")
-        return self.supervisor.start(spec, env["FTJOB_RANK_DIR"], self._command, env, log)
+        return self.supervisor.start(spec, env[variables.RANK_DIR], self._command, env, log)
 
     def enter(self, state: State) -> None:
         """Be in this state from now on, as far as others are told."""
@@ -264,7 +268,7 @@ class Agent:
     def write_message(self) -> Exit:
         """Write the termination message; return the exit that it tells of."""
         end = self.exit()
-        path = self.environ.get("FTJOB_TERMINATION_LOG", "/dev/termination-log")
+        path = self.environ.get(variables.TERMINATION_LOG, "/dev/termination-log")
         termination_log.write(path, self.account.message(self._config, end.state, end.failure))
         return end
 

@@ -10,7 +10,7 @@ from ftjob_protocol.failures import Failure, FailureClass
 from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
-    from ftjob_agent.config import Config
+    from ftjob_protocol.agent_config import AgentConfig
 
 SIBLING_GRACE = 1.0
 FAREWELL_SECONDS = 5.0
@@ -102,7 +102,7 @@ class Facts:
             return Exit(State.STOPPED, reason)
         return Exit(State.STOPPED, stopped(f"stopped because of {reason.in_short()}", "PeerFailed"))
 
-    def patience(self, state: str, config: Config) -> Optional[float]:
+    def patience(self, state: str, config: AgentConfig) -> Optional[float]:
         """Return for how many seconds the others are waited for; None: as long as it takes."""
         if state == State.SUCCEEDED:
             # A success must be known to the leader, or it would count this agent as lost.
@@ -123,6 +123,6 @@ def stopped_by_signal() -> Failure:
     return stopped("the pod was told to end (SIGTERM)", "SIGTERM")
 
 
-def stopped_by_success(config: Config) -> Failure:
+def stopped_by_success(config: AgentConfig) -> Failure:
     """Return the reason of all others when the success of this agent is the job's."""
     return stopped(f"{config.name} has succeeded, which ends the job", "JobSucceeded")

@@ -15,7 +15,7 @@ from typing import Callable, Mapping, Optional, Sequence
 
 from ftjob_agent import outputs
 from ftjob_agent.agent import Agent
-from ftjob_agent.config import ConfigError, check_identity, parse
+from ftjob_agent.config import ConfigError, check_identity, read
 from ftjob_agent.exit import FAREWELL_SECONDS, stopped_by_signal, stopped_by_success
 from ftjob_agent.ranks import environment
 from ftjob_protocol.failures import Failure, FailureClass
@@ -57,7 +57,7 @@ def fail(agent: Agent, text: str, exit_code: int, kind: str) -> Optional[Step]:
 
 def preparing(agent: Agent) -> Optional[Step]:
     """Read the plan, get in touch, and see that ranks could run."""
-    config = parse(agent.environ.get("FTJOB_AGENT_CONFIG", ""))
+    config = read(agent.environ)
     agent.get_in_touch(config)
     check_identity(config, agent.environ)
     outputs.make_folders(config, agent.environ)

@@ -6,7 +6,8 @@ import json
 import os
 from typing import Any
 
-LIMIT = 4096  # what the kubelet keeps
+from ftjob_protocol.termination import LIMIT, TerminationMessage
+
 TEXT_AT_LEAST = 1536
 LOG_CUTS = 5  # halves of twenty lines, until nothing is left
 
@@ -29,9 +30,9 @@ def encode(message: dict[str, Any]) -> bytes:
     return _dump(_with(message, text[len(text) - low :]))
 
 
-def write(path: str, message: dict[str, Any]) -> None:
+def write(path: str, message: TerminationMessage) -> None:
     """Write the message; the file is a mount of its own, so it is not replaced but filled."""
-    data = encode(message)
+    data = encode(message.as_json())
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Optional
 
@@ -9,8 +10,12 @@ from ftjob_protocol.word import Word
 
 MESSAGE_LIMIT = 8192
 TYPE_LIMIT = 256
-LOG_TAIL_LIMIT = 2048
-"""Bytes of the last lines of a rank's log."""
+LOG_LINES = 20
+LOG_BYTES = 2048
+INTEGER_LIMIT = 2**63
+"""What the API can hold."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class FailureClass(Word):
@@ -90,18 +95,17 @@ class Failure:
 
     @classmethod
     def from_json(cls, data: Any) -> Optional[Failure]:
-        """Read that form; None when it is none."""
-        if not isinstance(data, dict) or data.get("class") not in set(FailureClass):
+        """Read that form; None when it is none. Whoever wrote it, it fits into a status."""
+        if not isinstance(data, dict):
             return None
-        rank, exit_code, time_ns = (_integer(data.get(key)) for key in ("rank", "exitCode", "timeNs"))
         return cls(
-            kind=data["class"],
+            kind=str(data.get("class", FailureClass.EXIT)),
             message=str(data.get("message") or "")[-MESSAGE_LIMIT:],
-            rank=rank,
-            time_ns=time_ns or 0,
+            rank=whole_number(data.get("rank")),
+            time_ns=whole_number(data.get("timeNs")) or 0,
             type=str(data.get("type") or "")[:TYPE_LIMIT],
-            exit_code=exit_code,
-            log_tail=str(data.get("logTail") or "")[-LOG_TAIL_LIMIT:],
+            exit_code=whole_number(data.get("exitCode")),
+            log_tail=last_lines(str(data.get("logTail") or "")),
         )
 
     def in_short(self) -> str:
@@ -123,5 +127,14 @@ def first(failures: Iterable[Optional[Failure]]) -> Optional[Failure]:
     return min(found, key=lambda failure: (blame(failure.kind), failure.time_ns), default=None)
 
 
-def _integer(value: Any) -> Optional[int]:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def last_lines(text: str) -> str:
+    """Return the end of a log as a status can hold it: so many lines and bytes, no control characters."""
+    lines = _CONTROL.sub("", text).strip("\n").split("\n")[-LOG_LINES:]
+    return "\n".join(lines).encode(errors="replace")[-LOG_BYTES:].decode(errors="ignore")
+
+
+def whole_number(value: Any) -> Optional[int]:
+    """Return a whole number that the API can hold, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if abs(value) < INTEGER_LIMIT else None

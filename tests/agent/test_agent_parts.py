@@ -16,10 +16,11 @@ from support.agent_runs import plan
 from support.agent_zipapp import OPERATOR, SOURCES
 
 from ftjob_agent import linux, outputs, termination_log
-from ftjob_agent.config import check_identity, parse
+from ftjob_agent.config import check_identity
 from ftjob_agent.ranks import diagnosis, environment
 from ftjob_agent.star.book import Book, RefusedError
 from ftjob_agent.watching.rank_folder import Reader
+from ftjob_protocol.agent_config import parse
 from ftjob_protocol.failures import Failure, first
 
 
@@ -216,7 +217,7 @@ def test_a_better_reason_replaces_a_victims() -> None:
     book.report(("worker", 0), report("Failed", failure=victim.as_json()), 0)
     book.report(("worker", 1), report("Failed", failure=culprit.as_json()), 0)
     book.report(("worker", 0), report("Failed", sequence=2, failure=victim.as_json()), 0)
-    assert book.job_report()["failure"]["rank"] == 1
+    assert book.job_report().failure == culprit
 
 
 def test_more_agents_than_planned_are_refused() -> None:

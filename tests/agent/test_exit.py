@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from support.agent_runs import plan
 
-from ftjob_agent.config import Config, parse
 from ftjob_agent.exit import Facts, stopped, stopped_by_signal
+from ftjob_protocol.agent_config import AgentConfig, parse
 from ftjob_protocol.failures import Failure
 
 ABSENT = Failure("Config", "peers absent", type="PeersAbsent", exit_code=2)
@@ -19,7 +19,7 @@ KILLED = Failure("Signal", "by someone on its node", rank=3, type="SIGTERM", exi
 HANGS = Failure("Hang", "rank 3 waits", rank=3)
 
 
-def config(*, leads: bool = False) -> Config:
+def config(*, leads: bool = False) -> AgentConfig:
     ranks: list[dict[str, Any]] = [{"rank": 0 if leads else 1, "localRank": 0, "env": {}}]
     return parse(json.dumps(plan(ranks=ranks, contactTimeoutSeconds=30)))
 

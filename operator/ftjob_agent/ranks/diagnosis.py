@@ -9,7 +9,8 @@ import signal
 from dataclasses import replace
 from typing import Any, Mapping, Optional
 
-from ftjob_protocol.failures import MESSAGE_LIMIT, TYPE_LIMIT, Failure, FailureClass
+from ftjob_protocol import files
+from ftjob_protocol.failures import MESSAGE_LIMIT, TYPE_LIMIT, Failure, FailureClass, whole_number
 
 RECORD_LIMIT = 1 << 24
 
@@ -42,10 +43,10 @@ def tells_of_lost_peer(text: str) -> bool:
 
 def read_record(rank_dir: str) -> Optional[dict[str, Any]]:
     """Return the uncaught exception that the hooks, or else torchelastic's ``@record``, left."""
-    own = _read_json(os.path.join(rank_dir, "failure.json"))
+    own = _read_json(os.path.join(rank_dir, files.FAILURE))
     if own is not None:
         return own
-    elastic = _read_json(os.path.join(rank_dir, "torchelastic_error.json"))
+    elastic = _read_json(os.path.join(rank_dir, files.TORCHELASTIC_FAILURE))
     message = (elastic or {}).get("message")
     if not isinstance(message, dict):
         return None
@@ -126,7 +127,7 @@ def of_rank(
 def _of_exception(base: Failure, record: Mapping[str, Any]) -> Failure:
     kind, text = str(record.get("type") or ""), str(record.get("message") or "")
     traceback = str(record.get("traceback") or f"{kind}: {text}")
-    time_ns = _integer(record.get("timeNs"))
+    time_ns = whole_number(record.get("timeNs"))
     return replace(
         base,
         kind=FailureClass.PEER_LOST
@@ -154,7 +155,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _integer(value: Any) -> Optional[int]:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

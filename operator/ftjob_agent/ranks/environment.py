@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
 import socket
-from typing import Mapping
+from typing import TYPE_CHECKING, Mapping
 
-from ftjob_agent import outputs
-from ftjob_agent.config import IFACE, LEADER_IP, PRIVATE, Config, ConfigError, RankSpec
+from ftjob_agent.config import ConfigError
+from ftjob_protocol import files, variables
+from ftjob_protocol.captures import profile
+from ftjob_protocol.variables import IFACE, LEADER_IP, PRIVATE
+
+if TYPE_CHECKING:
+    from ftjob_protocol.agent_config import AgentConfig, RankSpec
 
 HOOKS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "hooks")
 """Put on the ranks' PYTHONPATH; a folder within the zipapp is as good as one on disk."""
 STACKS_SIGNAL = int(signal.SIGRTMAX) - 6
 """Not SIGUSR1 or 2, which programs use and agents pass on; the C libraries' own are at the other end."""
-STACKS_VARIABLE = "FTJOB_STACKS_SIGNAL"
 
 
 def run_dir(environ: Mapping[str, str]) -> str:
     """Return the agent's private folder."""
-    return environ.get("FTJOB_RUN_DIR") or "/ftjob/agent/run"
+    return environ.get(variables.RUN_DIR) or "/ftjob/agent/run"
 
 
-def make_run_dir(config: Config, environ: Mapping[str, str]) -> None:
+def make_run_dir(config: AgentConfig, environ: Mapping[str, str]) -> None:
     """Create the ranks' folders, without what an earlier attempt left there."""
     for spec in config.ranks:
         make_rank_dir(spec, environ)
@@ -39,7 +44,7 @@ def make_rank_dir(spec: RankSpec, environ: Mapping[str, str]) -> None:
                 os.unlink(entry.path)
     except OSError as error:
         raise ConfigError(
-            f"FTJOB_RUN_DIR: cannot write to {path} as uid {os.getuid()} ({error.strerror}); it is an "
+            f"{variables.RUN_DIR}: cannot write to {path} as uid {os.getuid()} ({error.strerror}); it is an "
             "emptyDir that ftjob mounts at /ftjob/agent: do not mount anything else there"
         ) from None
 
@@ -50,7 +55,7 @@ def of_container(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_rank(
-    config: Config, spec: RankSpec, environ: Mapping[str, str], place: tuple[str, str]
+    config: AgentConfig, spec: RankSpec, environ: Mapping[str, str], place: tuple[str, str]
 ) -> dict[str, str]:
     """Return the environment of one rank.
 
@@ -72,12 +77,12 @@ def of_rank(
     host = socket.gethostname()
     env.update(
         PYTHONPATH=os.pathsep.join(filter(None, [HOOKS, env.get("PYTHONPATH")])),
-        FTJOB_RANK_DIR=rank_dir,
-        FTJOB_PROGRESS_FILE=os.path.join(rank_dir, "progress.jsonl"),
-        FTJOB_NODE_NAME=environ.get("FTJOB_NODE_NAME") or host,
-        FTJOB_POD_NAME=environ.get("FTJOB_POD_NAME") or host,
-        TORCHELASTIC_ERROR_FILE=os.path.join(rank_dir, "torchelastic_error.json"),
+        TORCHELASTIC_ERROR_FILE=os.path.join(rank_dir, files.TORCHELASTIC_FAILURE),
     )
+    env[variables.RANK_DIR] = rank_dir
+    env[variables.PROGRESS_FILE] = os.path.join(rank_dir, files.PROGRESS)
+    for name in (variables.NODE_NAME, variables.POD_NAME):
+        env[name] = environ.get(name) or host
     env.setdefault("PYTHONUNBUFFERED", "1")
     env.setdefault("PYTHONFAULTHANDLER", "1")
     if not _has_name(os.getuid()):
@@ -88,9 +93,9 @@ def of_rank(
         # core of the node, and all would spin for each other's cores.
         env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // len(config.ranks))))
     if config.watchdog is not None:
-        env[STACKS_VARIABLE] = str(STACKS_SIGNAL)
-    if config.is_scheduled and spec in config.profiled():
-        env["FTJOB_PROFILE"] = outputs.profile_request(config)
+        env[variables.STACKS_SIGNAL] = str(STACKS_SIGNAL)
+    if config.profiling is not None and config.is_scheduled and spec in config.profiled():
+        env[variables.PROFILE] = json.dumps(profile(config.profiling.wanted, config.outputs))
     return env
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-LINES = 20
-BYTES = 2048
+from ftjob_protocol.failures import LOG_BYTES, LOG_LINES
+
 LINE_CHARACTERS = 300
 
 _ESCAPES = re.compile(
@@ -37,7 +37,7 @@ def last_lines(raw: bytes, *, known: str = "", is_cut: bool = False) -> str:
         if not text or text.strip() in told:
             continue
         size += len(text.encode()) + 1
-        if len(found) == LINES or size > BYTES + 1:
+        if len(found) == LOG_LINES or size > LOG_BYTES + 1:
             break
         found.append(text)
     return "\n".join(reversed(found))

@@ -11,8 +11,8 @@ from ftjob_agent.ranks import environment
 from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
-    from ftjob_agent.config import Config, RankSpec
     from ftjob_agent.ranks.supervise import Rank, Supervisor
+    from ftjob_protocol.agent_config import AgentConfig, RankSpec
 
 Start = Callable[["RankSpec"], "Rank"]
 
@@ -21,7 +21,7 @@ class Slots:
     """Starts and ends ranks as they are ordered; all of it happens in the agent's loop."""
 
     def __init__(
-        self, config: Config, supervisor: Supervisor, environ: Mapping[str, str], start: Start
+        self, config: AgentConfig, supervisor: Supervisor, environ: Mapping[str, str], start: Start
     ) -> None:
         self._config, self._supervisor, self._environ = config, supervisor, environ
         self._start = start

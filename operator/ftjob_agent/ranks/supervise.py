@@ -14,13 +14,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from ftjob_agent import linux
-from ftjob_agent.config import ConfigError, RankSpec
+from ftjob_agent.config import ConfigError
 from ftjob_agent.ranks import diagnosis
 from ftjob_agent.ranks.logtail import last_lines
 from ftjob_agent.ranks.pump import TAIL, Pump, RankLog
+from ftjob_protocol import files
 from ftjob_protocol.failures import Failure
+from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
+    from ftjob_protocol.agent_config import RankSpec
     from ftjob_protocol.failures import Failure
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -54,14 +57,14 @@ class Rank:
     def state(self) -> str:
         """The rank's state in the words of the protocol."""
         if self.code is None:
-            return "Running"
+            return State.RUNNING
         if self.failure() is not None:
-            return "Failed"
-        return "Stopped" if self.stopped_ns else "Succeeded"
+            return State.FAILED
+        return State.STOPPED if self.stopped_ns else State.SUCCEEDED
 
     def recorded_at(self) -> Optional[float]:
         """Return when an uncaught exception was first seen in the rank's folder."""
-        if self._recorded_at is None and os.path.exists(os.path.join(self.dir, "failure.json")):
+        if self._recorded_at is None and os.path.exists(os.path.join(self.dir, files.FAILURE)):
             self._recorded_at = time.monotonic()
         return self._recorded_at
 

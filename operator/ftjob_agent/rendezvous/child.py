@@ -10,9 +10,10 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
-from ftjob_agent.config import Config, ConfigError
+from ftjob_agent.config import ConfigError
 from ftjob_agent.linux import is_loopback
 from ftjob_agent.ranks.pump import Pump, RankLog
+from ftjob_protocol.agent_config import AgentConfig, RendezvousKind
 
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
@@ -29,7 +30,7 @@ class Rendezvous:
         self,
         loop: Loop,
         supervisor: Supervisor,
-        config: Config,
+        config: AgentConfig,
         *,
         command: Sequence[str],
         env: Mapping[str, str],
@@ -99,12 +100,12 @@ class Rendezvous:
             self.error = f"Horovod's rendezvous could not be served: {why}"
 
 
-def _program(config: Config) -> list[str]:
+def _program(config: AgentConfig) -> list[str]:
     """Return the module that serves the rendezvous, and its arguments."""
     rendezvous = config.rendezvous
     assert rendezvous is not None
     host, port = config.leader.host if is_loopback(config.leader.host) else "", str(rendezvous.port)
-    if rendezvous.kind == "HorovodElastic" and config.elastic is not None:
+    if rendezvous.kind == RendezvousKind.HOROVOD_ELASTIC and config.elastic is not None:
         bounds = (config.elastic.min_workers, config.elastic.max_workers)
         least, most = (str(workers * len(config.ranks)) for workers in bounds)
         return [
@@ -115,7 +116,7 @@ def _program(config: Config) -> list[str]:
             most,
             str(int(config.start_timeout) or 1),
         ]
-    if rendezvous.kind == "Horovod":
+    if rendezvous.kind == RendezvousKind.HOROVOD:
         return ["ftjob_agent.rendezvous.horovod_store", rendezvous.hosts, str(config.world_size), host, port]
     raise ConfigError(f"rendezvous {rendezvous.kind!r} is not known to this agent; update its image")
 

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ftjob_agent.exit import stopped
 from ftjob_protocol.failures import Failure, FailureClass, first
+from ftjob_protocol.leader_report import LeaderReport
 from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
-    from ftjob_agent.config import Config
+    from ftjob_protocol.agent_config import AgentConfig
 
 HOLD_SECONDS = 5.0
+NOTES = 32
 Key = tuple[str, int]
 
 
-def hold_seconds(config: Config) -> float:
+def hold_seconds(config: AgentConfig) -> float:
     """Return how long the leader may keep an agent waiting for an answer."""
     return min(HOLD_SECONDS, config.contact_timeout / 3)
 
@@ -73,7 +75,7 @@ class Book:
     thousand agents would be woken by every change of each of the others.
     """
 
-    def __init__(self, config: Config, now: float) -> None:
+    def __init__(self, config: AgentConfig, now: float) -> None:
         self._config = config
         self._began = now
         self.attempt = config.attempt
@@ -212,7 +214,7 @@ class Book:
         """Return the slots that an elastic job wants of an agent; others start what their plan says."""
         return []
 
-    def job_report(self) -> dict[str, Any]:
+    def job_report(self) -> LeaderReport:
         """Return what the operator is told."""
         states = [state for member in self.members.values() for state in member.ranks.values()]
         counts = {name.lower(): states.count(name) for name in (State.RUNNING, State.SUCCEEDED, State.FAILED)}
@@ -223,22 +225,21 @@ class Book:
                 captures.setdefault(capture, []).extend(ranks)
         expected = sum(len(member.profiled) for member in self.members.values())
         lowest = min(steps, key=lambda step: int(step.get("rank", 0)), default=None)
-        return {
-            "version": self.version,
-            "attempt": self.attempt,
-            "state": self._state(),
-            "ranks": {"total": self._total(), **counts},
-            "progress": {key: value for key, value in lowest.items() if key != "rank"} if lowest else None,
-            "failure": self.failure.as_json() if self.failure else None,
-            "watchdog": self._watchdog,
-            "captures": [
+        notes = dict.fromkeys(note for member in self.members.values() for note in member.notes)
+        return LeaderReport(
+            version=self.version,
+            attempt=self.attempt,
+            state=self._state(),
+            ranks={"total": self._total(), **counts},
+            progress={key: value for key, value in lowest.items() if key != "rank"} if lowest else None,
+            failure=self.failure,
+            watchdog=self._watchdog,
+            captures=[
                 {"id": capture, "ranks": sorted(ranks), "expected": expected}
                 for capture, ranks in sorted(captures.items())
             ],
-            "notes": list(dict.fromkeys(note for member in self.members.values() for note in member.notes))[
-                :32
-            ],
-        }
+            notes=list(notes)[:NOTES],
+        )
 
     def _total(self) -> int:
         return self._config.world_size

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ftjob_agent import linux
 from ftjob_agent.star.book import hold_seconds
+from ftjob_protocol import orders
 from ftjob_protocol.failures import Failure, FailureClass
 from ftjob_protocol.states import Command
 
 if TYPE_CHECKING:
-    from ftjob_agent.config import Config
     from ftjob_agent.loop import Loop
+    from ftjob_protocol.agent_config import AgentConfig
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 1.0
@@ -26,11 +27,11 @@ LONGEST_PAUSE = 1.0
 class Client:
     """The contact of an agent that is not the leader."""
 
-    def __init__(self, loop: Loop, config: Config, token: str) -> None:
+    def __init__(self, loop: Loop, config: AgentConfig, token: str) -> None:
         self._loop, self._config = loop, config
         self._timeout = hold_seconds(config) + min(10.0, config.contact_timeout / 3)
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        self._path = f"/v1/agents/{config.role}/{config.index}"
+        self._headers = {**orders.bearer(token), "Content-Type": "application/json"}
+        self._path = orders.agent_path(config.role, config.index)
         self._began = time.monotonic()
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)

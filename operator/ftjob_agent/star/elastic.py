@@ -15,7 +15,7 @@ from ftjob_protocol.failures import Failure, first
 from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
-    from ftjob_agent.config import Config, Elastic
+    from ftjob_protocol.agent_config import AgentConfig, Elastic
 
 ENOUGH_SECONDS = 10.0
 """How long the start waits for the other agents that are wanted, once there are enough."""
@@ -45,7 +45,7 @@ class Conductor(Protocol):
 class ElasticBook(Book):
     """The book of an elastic job: agents come and go, as long as the leader and enough others stay."""
 
-    def __init__(self, config: Config, bounds: Elastic, now: float) -> None:
+    def __init__(self, config: AgentConfig, bounds: Elastic, now: float) -> None:
         super().__init__(config, now)
         self.own_key: Key = (config.role, config.index)
         self.processes = len(config.ranks)

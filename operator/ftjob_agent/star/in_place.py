@@ -17,13 +17,14 @@ from ftjob_protocol.failures import Failure, first
 from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
-    from ftjob_agent.config import Config, InPlace
+    from ftjob_protocol.agent_config import AgentConfig, InPlace
+    from ftjob_protocol.leader_report import LeaderReport
 
 
 class InPlaceBook(Book):
     """The book of a job whose ranks may have several lives in one of the agents."""
 
-    def __init__(self, config: Config, wait: InPlace, now: float) -> None:
+    def __init__(self, config: AgentConfig, wait: InPlace, now: float) -> None:
         super().__init__(config, now)
         self._wait = wait
         self._ordered = config.attempt
@@ -94,9 +95,9 @@ class InPlaceBook(Book):
             looks += [when for when in (self._start_at, self._give_up_at) if when is not None and when > now]
         return min(looks)
 
-    def job_report(self) -> dict[str, Any]:
+    def job_report(self) -> LeaderReport:
         """Return what the operator is told."""
-        return {**super().job_report(), "ordered": self._ordered}
+        return replace(super().job_report(), ordered=self._ordered)
 
     def _state(self) -> str:
         if self.command == Command.HALT:

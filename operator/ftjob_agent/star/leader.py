@@ -9,21 +9,23 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ftjob_agent import linux
-from ftjob_agent.config import Config, ConfigError
+from ftjob_agent.config import ConfigError
 from ftjob_agent.loop import Loop, Timer
 from ftjob_agent.star.book import Book, Key, NotYetError, RefusedError, hold_seconds
 from ftjob_agent.star.hang_judge import Watchdog
 from ftjob_agent.star.in_place import InPlaceBook
 from ftjob_agent.star.server import HttpError, Request, Server, listen
+from ftjob_protocol import captures, orders
+from ftjob_protocol.orders import Order, OrderKind
 from ftjob_protocol.states import Command
 
 if TYPE_CHECKING:
     from ftjob_agent.star.elastic import Conductor, ElasticBook
+    from ftjob_protocol.agent_config import AgentConfig
     from ftjob_protocol.failures import Failure
 
 OPERATOR_CONNECTIONS = 64
 LONGEST_WAIT = 60.0
-DAY = 86_400
 
 
 class _Held:
@@ -36,7 +38,7 @@ class _Held:
 class Leader:
     """The contact of the leader's own agent; the others come in by HTTP."""
 
-    def __init__(self, loop: Loop, config: Config, token: str) -> None:
+    def __init__(self, loop: Loop, config: AgentConfig, token: str) -> None:
         self._loop, self._config = loop, config
         self._key: Key = (config.role, config.index)
         self._hold = hold_seconds(config)
@@ -156,7 +158,7 @@ class Leader:
         """Return the captures that are known to be under way, and who takes part."""
         ranks = self.book.profiled()
         known = {capture for member in self.book.members.values() for capture in member.captures}
-        return dict.fromkeys(sorted({"s0", *known}), ranks) if ranks else {}
+        return dict.fromkeys(sorted({captures.SCHEDULED, *known}), ranks) if ranks else {}
 
     def place(self) -> tuple[str, str]:
         """Return the leader's address as its peers see it, and the interface that has it."""
@@ -178,42 +180,41 @@ class Leader:
             own.heard = now
 
     def _handle(self, request: Request) -> None:
-        parts = request.path.strip("/").split("/")
-        if request.path == "/healthz":
+        path = f"/{request.path.strip('/')}"
+        agent = orders.read_agent_path(path)
+        if request.path == orders.HEALTH:
             request.reply({"status": "ok"})
-        elif parts == ["v1", "progress"]:
+        elif path == orders.PROGRESS:
             _expect(request, "GET")
             if self._in_place is not None:
                 self._in_place.is_watched = True
             self._watch(request)
-        elif parts in (["v1", "start"], ["v1", "end"]):
+        elif path in {orders.START, orders.END}:
             _expect(request, "POST")
-            self._order(request, parts[1])
-        elif parts[:2] == ["v1", "agents"] and len(parts) == 4 and parts[3].isdigit() and len(parts[3]) < 8:
+            self._order(request, path)
+        elif agent is not None:
             _expect(request, "POST")
-            self._agent(request, (parts[2], int(parts[3])))
+            self._agent(request, agent)
         else:
             raise HttpError(404, f"there is nothing at {request.path}")
 
-    def _order(self, request: Request, word: str) -> None:
+    def _order(self, request: Request, path: str) -> None:
         """Take the operator's word on what follows a failure; to say it again changes nothing."""
-        data = request.document()
-        attempt, seconds = data.get("attempt"), data.get("waitSeconds", 0)
-        if not isinstance(attempt, int) or isinstance(attempt, bool):
-            raise HttpError(400, "attempt is not a whole number")
-        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 <= seconds < DAY:
-            raise HttpError(400, "waitSeconds is not a time of less than a day")
+        try:
+            order = Order.read(path, request.document())
+        except ValueError as error:
+            raise HttpError(400, str(error)) from None
         if self._in_place is None:
             raise HttpError(409, "the ranks of this job are not started again in place")
         try:
-            if word == "start":
-                self._in_place.order_start(attempt, seconds, time.monotonic())
+            if order.command is OrderKind.START:
+                self._in_place.order_start(order.attempt, order.wait_seconds, time.monotonic())
             else:
-                self._in_place.order_end(attempt)
+                self._in_place.order_end(order.attempt)
         except RefusedError as error:
             raise HttpError(409, str(error)) from None
         self._release()
-        request.reply(self.book.job_report())
+        request.reply(self.book.job_report().as_json())
 
     def _agent(self, request: Request, key: Key) -> None:
         data = request.document()
@@ -250,7 +251,7 @@ class Leader:
     def _watch(self, request: Request) -> None:
         wait = min(_number(request.query.get("wait", "0")), LONGEST_WAIT)
         if wait <= 0 or request.query.get("version") != str(self.book.version):
-            request.reply(self.book.job_report())
+            request.reply(self.book.job_report().as_json())
             return
         held = _Held(request, Timer(lambda: None))
         held.timer = self._loop.call_at(time.monotonic() + wait, lambda: self._answer_watcher(held))
@@ -259,7 +260,7 @@ class Leader:
     def _answer_watcher(self, held: _Held) -> None:
         self._watchers.remove(held)
         held.timer.cancel()
-        held.request.reply(self.book.job_report())
+        held.request.reply(self.book.job_report().as_json())
 
     def _release(self) -> None:
         """Answer all who wait for what has changed."""
@@ -275,13 +276,13 @@ class Leader:
                 self._answer_watcher(held)
 
 
-def _in_place_book(config: Config, now: float) -> Optional[InPlaceBook]:
+def _in_place_book(config: AgentConfig, now: float) -> Optional[InPlaceBook]:
     if config.in_place is None or config.elastic is not None:
         return None
     return InPlaceBook(config, config.in_place, now)
 
 
-def _elastic_book(config: Config, now: float) -> tuple[Optional[ElasticBook], Optional[Conductor]]:
+def _elastic_book(config: AgentConfig, now: float) -> tuple[Optional[ElasticBook], Optional[Conductor]]:
     """Return the book of an elastic job, and who decides on its slots unless the rendezvous' child does."""
     if config.elastic is None:
         return None, None

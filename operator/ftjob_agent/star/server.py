@@ -11,6 +11,7 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ftjob_agent.linux import is_loopback
+from ftjob_protocol import orders
 
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
@@ -86,7 +87,7 @@ class Server:
         self, loop: Loop, listener: socket.socket, token: str, connections: int, handle: Handler
     ) -> None:
         self.loop, self.handle = loop, handle
-        self._token = f"Bearer {token}".encode()
+        self._token = orders.bearer(token)["Authorization"].encode()
         self._listener, self._limit = listener, connections
         self._connections: set[Connection] = set()
         self._is_sweeping = False
@@ -219,7 +220,7 @@ class Connection:
         self._is_last = True  # unless it turns out to be sound
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             raise HttpError(400, "not HTTP/1.1")
-        if not words[1].startswith("/healthz") and not self._server.is_authorized(
+        if not words[1].startswith(orders.HEALTH) and not self._server.is_authorized(
             headers.get("authorization", "")
         ):
             raise HttpError(401, "the bearer token is missing or wrong")

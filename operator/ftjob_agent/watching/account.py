@@ -7,13 +7,14 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
-from ftjob_agent.config import VERSION
 from ftjob_agent.watching.rank_folder import RankProgress, Reader, hook_notes
+from ftjob_protocol import VERSION
 from ftjob_protocol.states import State
+from ftjob_protocol.termination import TerminationMessage
 
 if TYPE_CHECKING:
-    from ftjob_agent.config import Config
     from ftjob_agent.ranks.supervise import Rank
+    from ftjob_protocol.agent_config import AgentConfig
     from ftjob_protocol.failures import Failure
 
 NOTES = 8
@@ -47,7 +48,7 @@ class Account:
                 self.note(f"rank {number}: {note}")
 
     def report(
-        self, config: Config, state: str, failure: Optional[Failure], ranks: Sequence[Rank]
+        self, config: AgentConfig, state: str, failure: Optional[Failure], ranks: Sequence[Rank]
     ) -> dict[str, Any]:
         """Return what the leader is told."""
         self._sequence += 1
@@ -71,20 +72,21 @@ class Account:
             "notes": list(self._notes)[:NOTES],
         }
 
-    def message(self, config: Optional[Config], state: str, failure: Optional[Failure]) -> dict[str, Any]:
+    def message(
+        self, config: Optional[AgentConfig], state: str, failure: Optional[Failure]
+    ) -> TerminationMessage:
         """Return the termination message."""
         _, progress = self._lowest()
-        return {
-            "version": VERSION,
-            "attempt": config.attempt if config else 0,
-            "role": config.role if config else "",
-            "index": config.index if config else 0,
-            "state": state,
-            "failure": failure.as_json() if failure else None,
-            "progress": progress.as_json() if progress else None,
-            "captures": self.captures,
-            "notes": list(self._notes)[:NOTES],
-        }
+        return TerminationMessage(
+            attempt=config.attempt if config else 0,
+            role=config.role if config else "",
+            index=config.index if config else 0,
+            state=state,
+            failure=failure,
+            progress=progress.as_json() if progress else None,
+            captures=self.captures,
+            notes=list(self._notes)[:NOTES],
+        )
 
     def _lowest(self) -> tuple[int, Optional[RankProgress]]:
         """Return the lowest rank that has told anything."""

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence
 from ftjob_agent import outputs
 from ftjob_agent.watching import stacks
 from ftjob_agent.watching.rank_folder import is_hooked
+from ftjob_protocol import files
 
 if TYPE_CHECKING:
-    from ftjob_agent.config import Config
     from ftjob_agent.loop import Loop
     from ftjob_agent.ranks.supervise import Rank, Supervisor
     from ftjob_agent.watching.account import Account
     from ftjob_agent.watching.rank_folder import RankProgress
+    from ftjob_protocol.agent_config import AgentConfig
 
 
 class Clock:
@@ -63,7 +64,7 @@ class Watch:
 
     def __init__(
         self,
-        config: Config,
+        config: AgentConfig,
         loop: Loop,
         *,
         supervisor: Supervisor,
@@ -140,7 +141,7 @@ class Watch:
 
     def _folder(self) -> str:
         """Return where the stacks lie in the outputs that outlive the pods; nothing if there are none."""
-        return f"captures/hang-{self._config.attempt}" if self._config.keep_logs else ""
+        return files.capture(files.hang(self._config.attempt)) if self._config.keep_logs else ""
 
     def _keep(self, labels: Mapping[int, str], texts: Mapping[int, str]) -> None:
         """Write the stacks down as they are; without outputs that stay, into the log."""
@@ -149,8 +150,8 @@ class Watch:
                 if not self._folder():
                     sys.stderr.write(f"ftjob: stacks of {text}")
                     continue
-                folder = os.path.join(self._config.outputs, self._folder(), "raw", labels[number])
+                folder = os.path.join(self._config.outputs, self._folder(), files.RAW, labels[number])
                 outputs.make_folder(folder)
-                outputs.write_text(os.path.join(folder, stacks.FILE), text)
+                outputs.write_text(os.path.join(folder, files.STACKS), text)
         except OSError as error:
             self._account.note(f"the stacks could not be written: {error.strerror}")

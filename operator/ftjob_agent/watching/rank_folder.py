@@ -10,13 +10,12 @@ import collections
 import json
 import math
 import os
-import struct
 import time
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
-STEPS = struct.Struct("<8sQQQQdQQ")
-MAGIC = b"FTJSTEP1"
+from ftjob_protocol import files, steps
+
 READ_LIMIT = 1 << 20
 METRICS_LIMIT = 32
 WINDOW = 16
@@ -95,26 +94,23 @@ class Reader:
         return (last_ns - first_ns) / 1e9 / (last_step - first_step)
 
     def _read_steps(self) -> RankProgress:
-        data = _read(os.path.join(self._dir, "steps.bin"), STEPS.size)
-        if len(data) < STEPS.size:
+        found = steps.read(os.path.join(self._dir, files.STEPS))
+        if found is None or found.step == 0:
             return RankProgress()
-        magic, step, total, last_ns, first_ns, epoch, _flags, _reserved = STEPS.unpack(data)
-        if magic != MAGIC or step == 0:
-            return RankProgress()
-        pace = (last_ns - first_ns) / 1e9 / (step - 1) if step > 1 and last_ns > first_ns else None
+        has_pace = found.step > 1 and found.last_ns > found.first_ns
         return RankProgress(
-            step=step,
-            total_steps=total or None,
-            epoch=epoch if math.isfinite(epoch) else None,
-            step_seconds=pace,
-            time_ns=last_ns,
+            step=found.step,
+            total_steps=found.total,
+            epoch=found.epoch,
+            step_seconds=(found.last_ns - found.first_ns) / 1e9 / (found.step - 1) if has_pace else None,
+            time_ns=found.last_ns,
         )
 
     def _read_metrics(self) -> dict[str, float]:
-        return _metrics(_parse(_read(os.path.join(self._dir, "metrics.json"), READ_LIMIT)))
+        return _metrics(_parse(_read(os.path.join(self._dir, files.METRICS), READ_LIMIT)))
 
     def _read_lines(self) -> None:
-        path = os.path.join(self._dir, "progress.jsonl")
+        path = os.path.join(self._dir, files.PROGRESS)
         try:
             size = os.stat(path).st_size
         except OSError:
@@ -159,7 +155,7 @@ def is_hooked(rank_dir: str) -> bool:
 
 def _hooks(rank_dir: str, key: str) -> list[str]:
     try:
-        with open(os.path.join(rank_dir, "hooks.json"), "rb") as file:
+        with open(os.path.join(rank_dir, files.HOOKS), "rb") as file:
             found = json.loads(file.read(1 << 16)).get(key, [])
     except (OSError, ValueError, AttributeError):
         return []

@@ -9,9 +9,10 @@ import time
 from typing import TYPE_CHECKING, Callable, Mapping
 
 from ftjob_agent import linux, outputs
+from ftjob_protocol import files
 
 if TYPE_CHECKING:
-    from ftjob_agent.config import Config, RankSpec
+    from ftjob_protocol.agent_config import AgentConfig, RankSpec
 
 SECONDS = 1.0
 TREE_EVERY = 10
@@ -23,7 +24,7 @@ class Sampler(threading.Thread):
 
     def __init__(
         self,
-        config: Config,
+        config: AgentConfig,
         pids: Callable[[], Mapping[int, int]],
         on_captures: Callable[[dict[str, list[int]]], None],
     ) -> None:
@@ -72,13 +73,13 @@ class Sampler(threading.Thread):
 
 
 class _Samples:
-    """Appends lines to ``<outputs>/system/rank-00003.jsonl``."""
+    """Appends lines to each rank's file in the outputs."""
 
-    def __init__(self, config: Config, specs: tuple[RankSpec, ...]) -> None:
+    def __init__(self, config: AgentConfig, specs: tuple[RankSpec, ...]) -> None:
         from ftjob_agent.watching.nvml import Gpus
 
         self._specs = specs
-        self._folder = os.path.join(config.outputs, "system")
+        self._outputs = config.outputs
         self._cgroup = linux.Cgroup()
         self._gpus = Gpus()
         self._trees: dict[int, list[int]] = {}
@@ -109,7 +110,7 @@ class _Samples:
             "writeBytes": used.write_bytes,
             "pod": pod,
         }
-        path = os.path.join(self._folder, f"{spec.label}.jsonl")
+        path = os.path.join(self._outputs, files.samples(spec.rank))
         file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
         try:
             os.write(file, json.dumps(line).encode() + b"\n")

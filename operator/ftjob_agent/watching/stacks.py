@@ -21,8 +21,8 @@ from typing import Any, Optional, Sequence
 
 from ftjob_agent import linux
 from ftjob_agent.ranks.environment import STACKS_SIGNAL
+from ftjob_protocol import files
 
-FILE = "stacks.txt"
 ANSWER_SECONDS = 2.0
 SETTLED_SECONDS = 0.2
 RANK_SECONDS = 8.0
@@ -166,7 +166,7 @@ def trainer_of(rank_dir: str, default: int) -> int:
     """Return the process that holds the lock on the step count: the one that trains."""
     lock = struct.Struct("hhqqi4x")  # struct flock of fcntl(2) where off_t has 64 bits
     try:
-        with open(os.path.join(rank_dir, "steps.bin"), "rb") as file:
+        with open(os.path.join(rank_dir, files.STEPS), "rb") as file:
             asked = lock.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
             kind, _, _, _, pid = lock.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))
     except OSError:
@@ -204,7 +204,7 @@ def describe(pid: int) -> str:
 
 def _ask(rank_dir: str, pid: int) -> str:
     """Send the signal, if the process takes it well, and return the answer."""
-    path = os.path.join(rank_dir, FILE)
+    path = os.path.join(rank_dir, files.STACKS)
     try:
         if not _answers(pid, path):
             return ""
