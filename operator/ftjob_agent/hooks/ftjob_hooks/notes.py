@@ -6,7 +6,8 @@ import functools
 import os
 from typing import Any, Callable, List, TypeVar
 
-from . import files, process
+from . import json_file, process
+from .protocol import files, variables
 
 _MOST = 20
 
@@ -35,8 +36,8 @@ def write() -> None:
     if not process.speaks():
         return
     try:
-        files.write_json(
-            os.path.join(os.environ["FTJOB_RANK_DIR"], "hooks.json"),
+        json_file.write(
+            os.path.join(os.environ[variables.RANK_DIR], files.HOOKS),
             {"frameworks": _frameworks, "notes": _notes},
         )
     except OSError:

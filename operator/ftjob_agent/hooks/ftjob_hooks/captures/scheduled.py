@@ -8,7 +8,8 @@ import shutil
 import threading
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
-from .. import files, notes
+from .. import json_file, notes
+from ..protocol import Done, Profile, files, variables
 from . import horovod_timeline
 from .schedule import ACTIVE, WAIT, WARM, Schedule
 
@@ -21,26 +22,23 @@ _SHARED = 0o2777
 
 def scheduled() -> Optional[Captures]:
     """Make what the environment asks for; None if it asks for no profile of the framework."""
-    text = os.environ.get("FTJOB_PROFILE")
+    text = os.environ.get(variables.PROFILE)
     if not text:
         return None
-    profile = json.loads(text)
-    if "Framework" not in profile.get("tools", ()) or not profile.get("schedule"):
+    profile = Profile.read(json.loads(text))
+    if "Framework" not in profile.wanted.tools or not profile.wanted.schedule:
         return None
-    return Captures(profile, int(os.environ.get("FTJOB_RANK", "0")))
+    return Captures(profile, int(os.environ.get(variables.RANK, "0")))
 
 
 class Captures:
     """All scheduled captures of this rank, one after the other."""
 
-    def __init__(self, profile: Mapping[str, Any], rank: int) -> None:
-        self._schedule = Schedule(profile["schedule"])
-        self._prefix = str(profile.get("id", "s0")).rstrip("0123456789")
-        self._capture_dir = str(profile["captureDir"])
-        self._plugins_dir = str(profile.get("pluginsDir") or "")
-        self._options: Mapping[str, Any] = profile.get("options") or {}
+    def __init__(self, profile: Profile, rank: int) -> None:
+        self._schedule = Schedule(profile.wanted.schedule)
+        self._profile = profile
         self._rank = rank
-        self._worker = f"rank-{rank:05d}"
+        self._worker = files.rank_name(rank)
         self._tracer: Optional[Tracer] = None
         self._timeline: Any = None
         self._broken = False
@@ -69,7 +67,7 @@ class Captures:
 
     def _record(self, before: str, phase: str, done: int, framework: str) -> None:
         if self._tracer is None:
-            self._tracer = _tracer(framework, self._options, self._worker)
+            self._tracer = _tracer(framework, self._profile.wanted.options, self._worker)
             if self._tracer is None:
                 raise RuntimeError(f"no profile of {framework} yet: set tools to [System] or mode to Off")
         if before != phase == ACTIVE:
@@ -110,9 +108,7 @@ class Captures:
         timeline, self._timeline, self._tracer = self._timeline, None, None
         if timeline is not None:
             timeline.stop()
-        summary = {"rank": self._rank, "firstStep": self._schedule.first, "lastStep": done}
-        if partial:
-            summary["partial"] = True
+        first, last = self._schedule.first, done
         folder = self._temporary(capture)
 
         @notes.guarded
@@ -120,7 +116,7 @@ class Captures:
             save(folder)
             if timeline is not None:
                 timeline.wait()
-            self._publish(capture, folder, summary)
+            self._publish(capture, folder, Done(self._rank, first, last, (), partial))
 
         if partial:
             publish()  # the interpreter is going down and starts no more threads
@@ -130,31 +126,30 @@ class Captures:
             self._saving.append(thread)
             thread.start()
 
-    def _publish(self, capture: int, folder: str, summary: Mapping[str, Any]) -> None:
+    def _publish(self, capture: int, folder: str, done: Done) -> None:
         """Move the files to their names, the mark that they are complete last."""
-        name = f"{self._prefix}{capture}"
-        target = _make_dirs(self._capture_dir, name, "raw", self._worker)
+        name = f"{self._profile.prefix}{capture}"
+        target = _make_dirs(self._profile.capture_dir, name, files.RAW, self._worker)
         for old in os.listdir(target):  # of an earlier attempt
             os.remove(os.path.join(target, old))
-        names = sorted(os.listdir(folder))
-        if not names:
+        written = sorted(os.listdir(folder))
+        if not written:
             notes.note(f"capture {name}: the profiler wrote nothing")
             return
-        for file in names:
+        for file in written:
             os.chmod(os.path.join(folder, file), 0o644)
             os.replace(os.path.join(folder, file), os.path.join(target, file))
-            if file.endswith(".xplane.pb") and self._plugins_dir:
-                plugins = _make_dirs(self._plugins_dir, name)
+            if file.endswith(".xplane.pb") and self._profile.plugins_dir:
+                plugins = _make_dirs(self._profile.plugins_dir, name)
                 _link(os.path.join(target, file), os.path.join(plugins, file))
         shutil.rmtree(folder, ignore_errors=True)
-        done = os.path.join(target, "done.json")
-        files.write_json(done, {**summary, "files": names})
-        os.chmod(done, 0o644)
+        mark = os.path.join(target, files.DONE)
+        json_file.write(mark, done._replace(files=written).as_json())
+        os.chmod(mark, 0o644)
 
     def _temporary(self, capture: int) -> str:
-        return _make_dirs(
-            self._capture_dir, f"{self._prefix}{capture}", "raw", f".{self._worker}.{os.getpid()}.tmp"
-        )
+        name, temporary = f"{self._profile.prefix}{capture}", f".{self._worker}.{os.getpid()}.tmp"
+        return _make_dirs(self._profile.capture_dir, name, files.RAW, temporary)
 
 
 def _tracer(framework: str, options: Mapping[str, Any], worker: str) -> Optional[Tracer]:

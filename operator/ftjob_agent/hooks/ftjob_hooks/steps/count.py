@@ -5,17 +5,15 @@ from __future__ import annotations
 import atexit
 import math
 import os
-import struct
 import time
 import weakref
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from .. import files, notes, process
+from .. import json_file, notes, process
 from ..captures.scheduled import scheduled
+from ..protocol import files, variables
+from ..protocol import steps as layout
 
-_LAYOUT = struct.Struct("<8sQQQQdQQ")
-_STEP, _TOTAL, _LAST_NS, _FIRST_NS, _EPOCH, _FLAGS = range(1, 7)  # places in words of eight bytes
-_EXACT = 1
 _SECOND = 1_000_000_000
 
 
@@ -61,10 +59,10 @@ class StepCount:
         if moved:
             now = time.time_ns()
             if not self.executed:
-                words[_FIRST_NS] = now
-            words[_LAST_NS] = now
-            words[_STEP] = self.step = step
-        words[_FLAGS] = _EXACT if exact else 0
+                words[layout.FIRST_NS] = now
+            words[layout.LAST_NS] = now
+            words[layout.STEP] = self.step = step
+        words[layout.FLAGS] = layout.EXACT if exact else 0
         if moved > 0:
             self.executed += moved
             if self._captures is not None:
@@ -83,8 +81,8 @@ class StepCount:
     def outlook(self, total: int, epoch: float) -> None:
         """Say how many steps there will be (0: unknown) and how many epochs are done."""
         if self._words is not None:
-            self._words[_TOTAL] = total
-            self._epochs[_EPOCH] = epoch
+            self._words[layout.TOTAL] = total
+            self._epochs[layout.EPOCH] = epoch
 
     def metrics(self, values: Mapping[str, Any]) -> None:
         """Keep the latest metrics and write them, at most once a second."""
@@ -102,14 +100,14 @@ class StepCount:
         self._metrics_written = taken
         finite = _finite(values)
         if finite:
-            files.write_json(os.path.join(os.environ["FTJOB_RANK_DIR"], "metrics.json"), finite)
+            json_file.write(os.path.join(os.environ[variables.RANK_DIR], files.METRICS), finite)
 
     def _claim(self) -> bool:
         self._lost = True  # until the end of this proves otherwise
-        mapped = process.claim(os.path.join(os.environ["FTJOB_RANK_DIR"], "steps.bin"), _LAYOUT.size)
+        mapped = process.claim(os.path.join(os.environ[variables.RANK_DIR], files.STEPS), len(layout.BLANK))
         if mapped is None:
             return False
-        _LAYOUT.pack_into(mapped, 0, b"FTJSTEP1", 0, 0, 0, 0, math.nan, 0, 0)
+        mapped[:] = layout.BLANK
         self._words = memoryview(mapped).cast("Q")
         self._epochs = memoryview(mapped).cast("d")
         self._lost = False

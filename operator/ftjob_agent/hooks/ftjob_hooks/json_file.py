@@ -1,4 +1,4 @@
-"""Writing files that others read."""
+"""Writing a document that others read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 
-def write_json(path: str, content: Any) -> None:
+def write(path: str, content: Any) -> None:
     """Replace a file in one go, so that a reader never sees half of it."""
     temporary = f"{path}.{os.getpid()}.tmp"
     with open(temporary, "w", encoding="utf-8") as file:
