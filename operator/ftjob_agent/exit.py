@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from ftjob_protocol.failures import Failure, FailureClass
+from ftjob_protocol.failures import Failure, FailureClass, FailureType
 from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ class Facts:
     def grace(self, stop_grace: float) -> float:
         """Return how long ranks may take: when the pod ends they may want to write a checkpoint."""
         reason = self.reason
-        told = reason is not None and reason.kind == FailureClass.STOPPED and reason.type == "SIGTERM"
+        told = (
+            reason is not None and reason.kind == FailureClass.STOPPED and reason.type == FailureType.SIGTERM
+        )
         return stop_grace if self.signals or told else SIBLING_GRACE
 
     def exit(self, found: Optional[Failure], *, have_succeeded: bool) -> Exit:
@@ -100,7 +102,9 @@ class Facts:
             return Exit(State.FAILED, reason)  # this agent has found out that peers are absent
         if reason.kind == FailureClass.STOPPED:
             return Exit(State.STOPPED, reason)
-        return Exit(State.STOPPED, stopped(f"stopped because of {reason.in_short()}", "PeerFailed"))
+        return Exit(
+            State.STOPPED, stopped(f"stopped because of {reason.in_short()}", FailureType.PEER_FAILED)
+        )
 
     def patience(self, state: str, config: AgentConfig) -> Optional[float]:
         """Return for how many seconds the others are waited for; None: as long as it takes."""
@@ -120,9 +124,9 @@ def stopped(message: str, kind: str) -> Failure:
 
 def stopped_by_signal() -> Failure:
     """Return the reason of ranks whose pod was told to end."""
-    return stopped("the pod was told to end (SIGTERM)", "SIGTERM")
+    return stopped("the pod was told to end (SIGTERM)", FailureType.SIGTERM)
 
 
 def stopped_by_success(config: AgentConfig) -> Failure:
     """Return the reason of all others when the success of this agent is the job's."""
-    return stopped(f"{config.name} has succeeded, which ends the job", "JobSucceeded")
+    return stopped(f"{config.name} has succeeded, which ends the job", FailureType.JOB_SUCCEEDED)

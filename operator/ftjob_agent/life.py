@@ -18,7 +18,7 @@ from ftjob_agent.agent import Agent
 from ftjob_agent.config import ConfigError, check_identity, read
 from ftjob_agent.exit import FAREWELL_SECONDS, stopped_by_signal, stopped_by_success
 from ftjob_agent.ranks import environment
-from ftjob_protocol.failures import Failure, FailureClass
+from ftjob_protocol.failures import Failure, FailureClass, FailureType
 from ftjob_protocol.states import Command, State
 
 TICK = 1.0
@@ -39,7 +39,7 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
         except Exception as error:  # a defect of ours must not leave ranks or their peers behind
             traceback.print_exc()
             text = f"the agent failed: {type(error).__name__}: {error}"
-            state = fail(agent, text, 70, "AgentError")
+            state = fail(agent, text, 70, FailureType.AGENT_ERROR)
     return agent.end()
 
 
@@ -47,7 +47,7 @@ def fail(agent: Agent, text: str, exit_code: int, kind: str) -> Optional[Step]:
     """Note why the agent can't go on; return the state that follows."""
     sys.stderr.write(f"ftjob: {text}\n")
     known = agent.facts.failure
-    if known is not None and known.type == "AgentError":
+    if known is not None and known.type == FailureType.AGENT_ERROR:
         return None  # once is enough
     agent.facts.fail(
         Failure(FailureClass.CONFIG, text, time_ns=time.time_ns(), type=kind, exit_code=exit_code)

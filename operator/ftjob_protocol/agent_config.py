@@ -13,7 +13,10 @@ from ftjob_protocol.variables import AGENT_CONFIG, ATTEMPT
 from ftjob_protocol.word import Word
 
 ACKNOWLEDGE_SECONDS = 5
+"""By then all ranks have to be dead that are to be started again in place."""
 PATIENCE_SECONDS = 30
+"""How long dead ranks wait for the operator's word, so that a job never holds its GPUs for one that is away.
+A little more than a new operator takes when the old one was killed."""
 START_TIMEOUT_SECONDS = 600
 CONTACT_TIMEOUT_SECONDS = 30
 STOP_GRACE_SECONDS = 28

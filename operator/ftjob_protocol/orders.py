@@ -56,7 +56,7 @@ class Order:
     @property
     def path(self) -> str:
         """Where it is posted."""
-        return START if self.command is OrderKind.START else END
+        return START if self.command == OrderKind.START else END
 
     def as_json(self) -> dict[str, Any]:
         """Return its body."""

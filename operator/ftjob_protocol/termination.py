@@ -42,7 +42,7 @@ class TerminationMessage:
         }
 
 
-def parse(text: str) -> Optional[TerminationMessage]:
+def parse_termination_message(text: str) -> Optional[TerminationMessage]:
     """Read a termination message; None when it is not the agent's (the user's image may write its own)."""
     try:
         data = json.loads(text)

@@ -7,7 +7,8 @@ from support.control_fake import Clock, job_body, pod_body
 
 from ftjob.control.watching.cache import Cache, is_newer, trainer_name
 from ftjob.kube.port import SERVICE
-from ftjob.plan.observed.state import LeaderReport, Refusal, RefusalKind
+from ftjob.plan.observed.state import Refusal, RefusalKind
+from ftjob_protocol.leader_report import LeaderReport
 
 KEY = ("default", "digits")
 RUNNING: dict[str, Any] = {"running": {}}

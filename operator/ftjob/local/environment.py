@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ftjob.api.identity import is_identity
 from ftjob.local.errors import CannotRun
 from ftjob.plan.build.agent_config import OUTPUTS_DIR
+from ftjob_protocol import files, variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,12 +165,12 @@ def build_trainer(
     builder = _Builder(pod, node, container, caller)
     labels = meta["labels"]
     builder.variables |= {
-        "FTJOB_NODE_NAME": node,
-        "FTJOB_POD_NAME": meta["name"],
-        "FTJOB_INDEX": labels["ftjob.dev/index"],
-        "FTJOB_ATTEMPT": labels["ftjob.dev/attempt"],
-        "FTJOB_OUTPUTS": outputs,
-        "FTJOB_CHECKPOINT_DIR": f"{outputs}/checkpoints",
+        variables.NODE_NAME: node,
+        variables.POD_NAME: meta["name"],
+        variables.INDEX: labels["ftjob.dev/index"],
+        variables.ATTEMPT: labels["ftjob.dev/attempt"],
+        variables.OUTPUTS: outputs,
+        variables.CHECKPOINT_DIR: f"{outputs}/{files.CHECKPOINTS}",
     }
     for source in container.get("envFrom") or ():
         reference = source.get("configMapRef") or source.get("secretRef") or {}

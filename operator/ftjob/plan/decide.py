@@ -22,14 +22,15 @@ from ftjob.plan.kueue.workload import version_of, waits_for_kueue
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.life import in_place
 from ftjob.plan.life.deletion import refs, to_clean, to_replace
-from ftjob.plan.life.elastic import REPLACED, counted, goes_on_without, latecomers, present_pods, replacements
+from ftjob.plan.life.elastic import counted, goes_on_without, latecomers, present_pods, replacements
 from ftjob.plan.life.elastic import has_succeeded as elastic_success
-from ftjob.plan.life.ending import INVALID_SPEC, after_failures, end_of_attempt, give_up, rest
+from ftjob.plan.life.ending import after_failures, end_of_attempt, give_up, rest
 from ftjob.plan.life.fencing import may_still_run, misses_others
 from ftjob.plan.life.first_failure import vanished
 from ftjob.plan.life.record import active_seconds, has_begun, is_waited_for, succeeded_places
 from ftjob.plan.observed.state import Observed, RefusalKind
 from ftjob.plan.observed.why_waiting import why_not_running
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,14 +42,6 @@ if TYPE_CHECKING:
     from ftjob.plan.observed.pod import PodState
     from ftjob.plan.observed.state import Observed, Refusal
 
-NAME_CONFLICT = "NameConflict"
-PREVIOUS_RUN = "PreviousRunTerminating"
-FORBIDDEN = "CreationForbidden"
-TAKING_BACK = "TakingBackPods"
-OLD_PODS = "OldPodsTerminating"
-BACKING_OFF = "BackingOff"
-DEADLINE = "DeadlineExceeded"
-START_TIMEOUT = "StartTimeout"
 
 LOOK_AGAIN_SECONDS = 2.0
 """How soon to look again at what usually announces itself by an event."""
@@ -80,18 +73,18 @@ def _decide(job: Job, observed: Observed, *, now: float, config: Config) -> Plan
         if problems:
             message = "; ".join(str(problem) for problem in problems[:5])
             more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-            return Plan(Step.REFUSE, reason=INVALID_SPEC, message=message + more, problems=problems)
+            return Plan(Step.REFUSE, reason=Reason.INVALID_SPEC, message=message + more, problems=problems)
     assert job.spec is not None
     pods = tuple(pod for pod in observed.pods if pod.attempt == job.status.pod_attempt)
     if job.spec.suspend:
         return Plan(Step.SUSPEND, delete=to_replace(observed.pods))
     late = _is_late(job, now)
     if late:
-        return _with_limits(give_up(job, observed.pods, DEADLINE, late), job, now)
+        return _with_limits(give_up(job, observed.pods, Reason.DEADLINE_EXCEEDED, late), job, now)
     if job.status.start_time is None and observed.predecessors:
         return Plan(
             Step.WAIT,
-            reason=PREVIOUS_RUN,
+            reason=Reason.PREVIOUS_RUN,
             message=f"waits for the pods of an earlier job of this name: {_some(observed.predecessors)}",
             next_look=LOOK_AGAIN_SECONDS,
         )
@@ -112,7 +105,7 @@ def _is_at_rest(job: Job) -> bool:
     if job.status.phase is None or not job.status.phase.is_final:
         return False
     failed = next((c for c in job.status.conditions if c.type is ConditionType.FAILED), None)
-    invalid = failed is not None and failed.status == "True" and failed.reason == INVALID_SPEC
+    invalid = failed is not None and failed.status == "True" and failed.reason == Reason.INVALID_SPEC
     return not (invalid and job.generation > (job.status.observed_generation or 0))
 
 
@@ -145,15 +138,19 @@ def _after_refusal(job: Job, refusal: Refusal, pods: tuple[PodState, ...], *, no
     if refusal.kind is RefusalKind.INVALID:
         remedy = "correct spec.template and apply the job again" if refusal.object_kind == "Pod" else ""
         message = f"the API server refuses {what}" + (f"; {remedy}" if remedy else "")
-        return Plan(Step.REFUSE, delete=refs(pods), reason=INVALID_SPEC, message=message)
+        return Plan(Step.REFUSE, delete=refs(pods), reason=Reason.INVALID_SPEC, message=message)
     if refusal.kind is RefusalKind.CONFLICT:
-        failure = Failure(reason=NAME_CONFLICT, message=refusal.message)
+        failure = Failure(reason=Reason.NAME_CONFLICT, message=refusal.message)
         return Plan(
-            Step.FAIL, delete=refs(pods), reason=NAME_CONFLICT, message=refusal.message, failure=failure
+            Step.FAIL,
+            delete=refs(pods),
+            reason=Reason.NAME_CONFLICT,
+            message=refusal.message,
+            failure=failure,
         )
     if refusal.retry_at <= now:
         return None
-    reason = PREVIOUS_RUN if refusal.kind is RefusalKind.TERMINATING else FORBIDDEN
+    reason = Reason.PREVIOUS_RUN if refusal.kind is RefusalKind.TERMINATING else Reason.FORBIDDEN
     step = Step.WAIT
     if job.status.attempt:
         step = Step.HOLD if job.status.pod_attempt == job.status.attempt else Step.RECREATE
@@ -162,7 +159,7 @@ def _after_refusal(job: Job, refusal: Refusal, pods: tuple[PodState, ...], *, no
         step,
         delete=refs(pods),
         reason=reason,
-        message=refusal.message if reason == PREVIOUS_RUN else what,
+        message=refusal.message if reason == Reason.PREVIOUS_RUN else what,
         next_look=refusal.retry_at - now,
     )
 
@@ -182,7 +179,7 @@ def _wait_to_begin(
         return Plan(
             step,
             delete=refs(taken_back),
-            reason=TAKING_BACK,
+            reason=Reason.TAKING_BACK,
             message=f"waits for the pods of a start that was taken back to end: {names}",
             next_look=LOOK_AGAIN_SECONDS,
         )
@@ -197,12 +194,14 @@ def _wait_to_begin(
         if held:
             nodes = _some({pod.node or "" for pod in held})
             message += f"; no answer from {nodes}: bring the node back, or delete it from the cluster"
-        return Plan(step, delete=useless, reason=OLD_PODS, message=message, next_look=LOOK_AGAIN_SECONDS)
+        return Plan(
+            step, delete=useless, reason=Reason.OLD_PODS, message=message, next_look=LOOK_AGAIN_SECONDS
+        )
     left = unix(job.status.next_restart_time) - now if job.status.next_restart_time else 0.0
     if left > 0:
         return Plan(
             step,
-            reason=BACKING_OFF,
+            reason=Reason.BACKING_OFF,
             message=f"the next attempt starts at {job.status.next_restart_time}",
             next_look=left,
         )
@@ -235,7 +234,7 @@ def _go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: flo
         _, why = why_not_running(pods, observed.groups)
         limit = job.spec.scheduling.timeout_seconds
         message = f"not all workers ran within scheduling.timeoutSeconds ({limit} s): {why}"
-        return replace(give_up(job, pods, START_TIMEOUT, message), delete=refs(observed.pods))
+        return replace(give_up(job, pods, Reason.START_TIMEOUT, message), delete=refs(observed.pods))
     create: tuple[Manifest, ...] = ()
     wait = _until_next_try(observed, now)
     if not older and wait is None:  # created by a request that was thought lost; first they go
@@ -314,7 +313,7 @@ def _with_changes(
         Step.CONTINUE,
         create=companions + tuple(build_pod(job, layout, worker, config) for worker in wanted),
         delete=(*older, *refs(pod for pod in pods if pod.name in replaced)),
-        reason=REPLACED if changes.message else "",
+        reason=Reason.WORKER_REPLACED if changes.message else "",
         message=changes.message,
         replacements=changes,
         next_look=min(looks, default=None),

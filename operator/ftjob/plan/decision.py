@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ftjob.models.status import Failure
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ftjob.models.spec import GangMode
     from ftjob.models.status import Failure
     from ftjob.plan.observed.state import Lookup
+    from ftjob_protocol.orders import Order
 
 
 class Step(StrEnum):
@@ -82,15 +83,6 @@ class Adoption:
     resource_version: str
     metadata: dict[str, Any]
     """What changes of its metadata."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What the agents are told whose ranks are dead; to say it again changes nothing."""
-
-    command: Literal["start", "end"]
-    attempt: int
-    wait_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

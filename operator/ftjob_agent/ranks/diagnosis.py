@@ -10,7 +10,14 @@ from dataclasses import replace
 from typing import Any, Mapping, Optional
 
 from ftjob_protocol import files
-from ftjob_protocol.failures import MESSAGE_LIMIT, TYPE_LIMIT, Failure, FailureClass, whole_number
+from ftjob_protocol.failures import (
+    MESSAGE_LIMIT,
+    TYPE_LIMIT,
+    Failure,
+    FailureClass,
+    FailureType,
+    whole_number,
+)
 
 RECORD_LIMIT = 1 << 24
 
@@ -106,7 +113,7 @@ def of_rank(
             return replace(
                 base,
                 kind=FailureClass.SIGNAL,
-                type="OOMKilled",
+                type=FailureType.OOM_KILLED,
                 message=_clip(
                     f"{words}\nrank {rank} was killed by the kernel: the trainer's memory limit is too low"
                 ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
 from ftjob_agent.exit import stopped
-from ftjob_protocol.failures import Failure, FailureClass, first
+from ftjob_protocol.failures import Failure, FailureClass, FailureType, first
 from ftjob_protocol.leader_report import LeaderReport
 from ftjob_protocol.states import Command, State
 
@@ -122,14 +122,16 @@ class Book:
             )
         if member is not None and member.life != life and self.command in {Command.START, Command.HALT}:
             # A pod that replaces one that only waited is welcome; ranks that were started can't be replaced.
-            self.stop(stopped(f"agent {key[0]}-{key[1]} was replaced while its ranks ran", "LostContact"))
+            self.stop(
+                stopped(f"agent {key[0]}-{key[1]} was replaced while its ranks ran", FailureType.LOST_CONTACT)
+            )
 
     def _judge(self, key: Key, member: Member, now: float) -> None:
         """End the attempt if this agent's state ends it."""
         if member.failure is not None:
             self.stop(member.failure)
         elif member.state == State.STOPPED and self.command != Command.STOP:
-            self.stop(stopped(f"agent {key[0]}-{key[1]} was stopped", "SIGTERM"))
+            self.stop(stopped(f"agent {key[0]}-{key[1]} was stopped", FailureType.SIGTERM))
 
     def stop(self, reason: Failure) -> None:
         """End the attempt; a reason that came first replaces one that came later."""
@@ -166,13 +168,15 @@ class Book:
         ]
         if silent and self.command in {Command.START, Command.HALT}:
             names = ", ".join(f"{role}-{index}" for role, index in sorted(silent))
-            return stopped(f"no word from {names} for {self._config.contact_timeout:g} s", "LostContact")
+            return stopped(
+                f"no word from {names} for {self._config.contact_timeout:g} s", FailureType.LOST_CONTACT
+            )
         if now >= self.start_deadline and self.command == Command.WAIT:
             return Failure(
                 FailureClass.CONFIG,
                 self._absent(now),
                 time_ns=time.time_ns(),
-                type="PeersAbsent",
+                type=FailureType.PEERS_ABSENT,
                 exit_code=2,
             )
         return None

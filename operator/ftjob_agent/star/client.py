@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ftjob_agent import linux
 from ftjob_agent.star.book import hold_seconds
 from ftjob_protocol import orders
-from ftjob_protocol.failures import Failure, FailureClass
+from ftjob_protocol.failures import Failure, FailureClass, FailureType
 from ftjob_protocol.states import Command
 
 if TYPE_CHECKING:
@@ -76,11 +76,17 @@ class Client:
                 f"peers absent: {where} did not answer ({self._error}); see why its pod does not run "
                 f"(after {self._config.start_timeout:g} s)"
             )
-            return Failure(FailureClass.CONFIG, text, time_ns=time.time_ns(), type="PeersAbsent", exit_code=2)
+            return Failure(
+                FailureClass.CONFIG, text, time_ns=time.time_ns(), type=FailureType.PEERS_ABSENT, exit_code=2
+            )
         if now - (self._answered or now) >= limit:
             text = f"lost contact with {where} for {limit:g} s ({self._error}), so the ranks were ended"
             return Failure(
-                FailureClass.STOPPED, text, time_ns=time.time_ns(), type="LostContact", exit_code=143
+                FailureClass.STOPPED,
+                text,
+                time_ns=time.time_ns(),
+                type=FailureType.LOST_CONTACT,
+                exit_code=143,
             )
         return None
 

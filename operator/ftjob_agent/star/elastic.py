@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from ftjob_agent.exit import stopped
 from ftjob_agent.star.book import Book, Key, Member, NotYetError, RefusedError, hold_seconds
-from ftjob_protocol.failures import Failure, first
+from ftjob_protocol.failures import Failure, FailureType, first
 from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ElasticBook(Book):
         """Return what an agent is told; who comes when the training ends has nothing to do any more."""
         told = super().answer(key) | {"slots": self.slots_of(key)}
         if self._is_finishing and self.command == Command.START and not told["slots"]:
-            reason = stopped("the training was over when this agent came", "JobSucceeded")
+            reason = stopped("the training was over when this agent came", FailureType.JOB_SUCCEEDED)
             return told | {"command": Command.STOP, "failure": reason.as_json()}
         return told
 
@@ -143,7 +143,7 @@ class ElasticBook(Book):
         if len(left) >= least:
             return None
         text = f"{len(left)} workers remain, and elastic.minWorkers is {least}"
-        return first([*(m.failure for m in self.members.values()), stopped(text, "LostContact")])
+        return first([*(m.failure for m in self.members.values()), stopped(text, FailureType.LOST_CONTACT)])
 
     def _start_if_ready(self, now: float) -> None:
         if self.command != Command.WAIT or not self.is_ready:
@@ -186,7 +186,7 @@ class Regroup:
         if book.is_finishing:
             if self._has_lost_peers():
                 text = "ranks lost each other when others had succeeded already"
-                book.stop(stopped(text, "LostContact"))
+                book.stop(stopped(text, FailureType.LOST_CONTACT))
             return
         there = {key: book.members[key].life for key in book.present(now)}
         self._joined = {
@@ -222,7 +222,7 @@ class Regroup:
         self._fruitless += 1
         if self._fruitless > FRUITLESS_CHANGES:
             text = f"ranks lost each other {self._fruitless} times while every agent stayed"
-            self._book.stop(stopped(text, "LostContact"))
+            self._book.stop(stopped(text, FailureType.LOST_CONTACT))
             return False
         return True
 

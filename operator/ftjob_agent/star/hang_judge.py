@@ -11,7 +11,7 @@ import collections
 import time
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional, Sequence
 
-from ftjob_protocol.failures import Failure, FailureClass
+from ftjob_protocol.failures import Failure, FailureClass, FailureType
 
 if TYPE_CHECKING:
     from ftjob_agent.star.book import Book, Member
@@ -113,7 +113,7 @@ class Watchdog:
             "\n".join(lines),
             rank=rank,
             time_ns=time.time_ns(),
-            type="Hang",
+            type=FailureType.HANG,
             exit_code=None,
         )
 

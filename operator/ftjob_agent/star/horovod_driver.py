@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, Callable
 
 from ftjob_agent.exit import stopped
+from ftjob_protocol.failures import FailureType
 from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ class HorovodDriver:
             self._order(without=slot)
         elif "ended" in said and not self._book.is_finishing:
             why = said["ended"] or "all ranks have failed"
-            self._book.stop(stopped(f"Horovod's elastic driver has given up: {why}", "LostContact"))
+            self._book.stop(
+                stopped(f"Horovod's elastic driver has given up: {why}", FailureType.LOST_CONTACT)
+            )
 
     def look(self, now: float) -> None:
         """Tell the child who is there and what has ended."""
@@ -79,7 +82,9 @@ class HorovodDriver:
             for key, _ in self._hosts.values()
             if key in book.members
         ):
-            book.stop(stopped("ranks lost each other when others had succeeded already", "LostContact"))
+            book.stop(
+                stopped("ranks lost each other when others had succeeded already", FailureType.LOST_CONTACT)
+            )
 
     def next_look(self, now: float) -> float:
         """Return when `look` may find something by itself: never."""

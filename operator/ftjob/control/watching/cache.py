@@ -13,12 +13,13 @@ from ftjob.models.names import LABEL_JOB, LABEL_UID, POD_GROUP
 from ftjob.plan.gangs.arrange import read_group
 from ftjob.plan.observed.kueue_admission import WorkloadState, read_workload
 from ftjob.plan.observed.pod import PodState, read_pod
-from ftjob.plan.observed.state import Answer, GroupState, LeaderReport, Lookup, Observed, Refusal
+from ftjob.plan.observed.state import Answer, GroupState, Lookup, Observed, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ftjob.control.queue import Key
+    from ftjob_protocol.leader_report import LeaderReport
 
 Manifest = dict[str, Any]
 

@@ -18,7 +18,8 @@ from ftjob.plan.decision import Plan, Step
 from ftjob.plan.kueue.queue import is_outdated, make_workload
 from ftjob.plan.kueue.workload import version_of, workload_of, workload_refs
 from ftjob.plan.kueue.workload_status import finish, give_back, is_evicted, say_ready
-from ftjob.plan.life.ending import INVALID_SPEC, rest
+from ftjob.plan.life.ending import rest
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ftjob.plan.observed.kueue_admission import WorkloadState
     from ftjob.plan.observed.state import Observed
 
-NO_KUEUE, NOT_CREATED = "NoKueue", "WorkloadNotCreated"
 RUNS = frozenset({Phase.STARTING, Phase.RUNNING, Phase.RESTARTING})
 """Phases of the copy in which it may have pods."""
 PATIENCE_SECONDS = 60.0
@@ -71,7 +71,7 @@ def _after_the_end(job: Job, workload: WorkloadState | None, *, now: float) -> P
     decision = rest(job, (), now=now)
     report: StatusPatch | None = None
     if workload is not None:
-        reason = "Succeeded" if job.status.phase is Phase.SUCCEEDED else "Failed"
+        reason = Reason.SUCCEEDED if job.status.phase is Phase.SUCCEEDED else Reason.FAILED
         report = finish(workload, reason, "the job has ended in another cluster", now=now)
     return Plan(decision.step, report=report, delete_job=decision.delete_job, next_look=decision.next_look)
 
@@ -82,15 +82,17 @@ def _trouble(job: Job, observed: Observed, *, now: float) -> Plan | None:
     if problems:
         message = "; ".join(str(problem) for problem in problems[:5])
         return Plan(
-            Step.REFUSE, remove=workload_refs(observed.workloads), reason=INVALID_SPEC, message=message
+            Step.REFUSE, remove=workload_refs(observed.workloads), reason=Reason.INVALID_SPEC, message=message
         )
     if version_of(observed.served) is None:
         message = f"spec.managedBy is {MULTIKUEUE}, and this cluster does not serve Kueue's Workload"
-        return Plan(Step.WAIT, reason=NO_KUEUE, message=message)
+        return Plan(Step.WAIT, reason=Reason.NO_KUEUE, message=message)
     refusal = observed.refusal
     if refusal is not None and refusal.retry_at > now:
         message = f"{refusal.object_kind} {refusal.object_name}: {refusal.message}"
-        return Plan(Step.WAIT, reason=NOT_CREATED, message=message, next_look=refusal.retry_at - now)
+        return Plan(
+            Step.WAIT, reason=Reason.WORKLOAD_NOT_CREATED, message=message, next_look=refusal.retry_at - now
+        )
     return None
 
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from ftjob.plan.decision import Replacements
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.life.deletion import refs
-from ftjob.plan.life.first_failure import OOM_KILLED, first_failure, sentence
+from ftjob.plan.life.first_failure import first_failure, sentence
 from ftjob.plan.life.record import progressed
 from ftjob.plan.life.restart import backoff, judge
 from ftjob.plan.observed.state import RefusalKind
+from ftjob_protocol.failures import FailureClass, FailureType
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,10 +31,10 @@ if TYPE_CHECKING:
     from ftjob.plan.observed.pod import PodState
     from ftjob.plan.observed.state import Refusal
 
-OWN_FAILURES = frozenset({"Exception", "Exit", "Signal", "Config"})
+OWN_FAILURES = frozenset(
+    {FailureClass.EXCEPTION, FailureClass.EXIT, FailureClass.SIGNAL, FailureClass.CONFIG}
+)
 KILLED = 137
-REPLACED = "WorkerReplaced"
-PEERS_ABSENT = "PeersAbsent"
 
 
 def counted(job: Job, changes: Replacements | None) -> Job:
@@ -75,7 +77,7 @@ def failed_by_itself(pod: PodState) -> bool:
     if end is None or pod.succeeded or pod.was_released or pod.disruption is not None or pod.deleting:
         return False
     told = end.message.failure if end.message is not None else None
-    if OOM_KILLED in {end.reason, told.type if told is not None else ""}:
+    if Reason.OOM_KILLED in {end.reason, told.type if told is not None else ""}:
         return True
     if told is None:
         return end.exit_code != KILLED  # an agent that was killed had no time for a word
@@ -97,7 +99,7 @@ def _has_spoilt(pod: PodState) -> bool:
     """Whether a worker failed that had a part in the training."""
     message = pod.terminated.message if pod.terminated is not None else None
     kind = message.failure.type if message is not None and message.failure is not None else ""
-    return failed_by_itself(pod) and kind != PEERS_ABSENT
+    return failed_by_itself(pod) and kind != FailureType.PEERS_ABSENT
 
 
 def latecomers(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:

@@ -66,9 +66,6 @@ def give_up(job: Job, pods: tuple[PodState, ...], reason: str, message: str) -> 
     return Plan(Step.FAIL, delete=delete, reason=reason, message=message)
 
 
-INVALID_SPEC = "InvalidSpec"
-
-
 def rest(job: Job, pods: tuple[PodState, ...], *, now: float) -> Plan:
     """Clean up after a job that has ended, and at last the job itself."""
     older = refs(pod for pod in pods if pod.attempt != job.status.pod_attempt)

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 from ftjob.api.defaults import is_possible
 from ftjob.models.status import ConditionType, Failure
 from ftjob.models.times import rfc3339, unix
-from ftjob.plan.decision import Order, Plan, Step
+from ftjob.plan.decision import Plan, Step
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.ending import end_of_attempt
 from ftjob.plan.life.first_failure import End, reason_of
+from ftjob_protocol.orders import Order, OrderKind
+from ftjob_protocol.reasons import Reason
+from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.models.status import JobStatus
     from ftjob.plan.observed.pod import PodState
     from ftjob.plan.observed.state import Observed
-    from ftjob.plan.observed.termination_message import RankFailure
+    from ftjob_protocol import failures
 
-HALTED = "Halted"
-"""The agents' word for ranks that are all dead, in pods that live."""
-NOT_IN_PLACE = "NotInPlace"
 
 SAME_RANK_SECONDS = 600.0
 """A rank that fails again so soon gets new pods: it may be the pod, or what was left in it."""
@@ -49,7 +49,11 @@ def after_halt(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now:
     """
     report, status, spec = observed.report, job.status, job.spec
     assert spec is not None
-    if report is None or (report.state, report.attempt) != (HALTED, status.attempt) or report.failure is None:
+    if (
+        report is None
+        or (report.state, report.attempt) != (State.HALTED, status.attempt)
+        or report.failure is None
+    ):
         return None
     leader = cluster_layout(job, status.pod_attempt).leader.place
     if report.ordered > status.attempt or not any(p.place == leader and p.running for p in pods):
@@ -65,7 +69,7 @@ def after_halt(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now:
         message = f"{decision.message.removesuffix(')')}, in the same pods)"
         return replace(decision, delete=(), in_place=True, message=message)
     # Then it ends as any other failure: with the words of all agents, and by the same rules.
-    return Plan(Step.CONTINUE, order=Order("end", status.attempt), next_look=TELL_AGAIN_SECONDS)
+    return Plan(Step.CONTINUE, order=Order(OrderKind.END, status.attempt), next_look=TELL_AGAIN_SECONDS)
 
 
 def go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float) -> Plan | None:
@@ -82,18 +86,18 @@ def go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: floa
     if not _are_well(job, pods) or left <= 0:
         why = "the ranks could not be started again in the same pods; new ones are made"
         return Plan(
-            Step.RECREATE, delete=refs(observed.pods), reason=NOT_IN_PLACE, message=why, next_look=0.0
+            Step.RECREATE, delete=refs(observed.pods), reason=Reason.NOT_IN_PLACE, message=why, next_look=0.0
         )
     # What status says already, so that waiting is no write.
     hold = Plan(
         Step.HOLD,
-        reason=restarting.reason if restarting is not None else HALTED,
+        reason=restarting.reason if restarting is not None else Reason.HALTED,
         message=restarting.message if restarting is not None else "",
         next_look=left,
     )
     if report is not None and report.ordered >= status.attempt:
         return hold
-    order = Order("start", status.attempt, max(0.0, when - now))
+    order = Order(OrderKind.START, status.attempt, max(0.0, when - now))
     return replace(hold, order=order, next_look=min(left, TELL_AGAIN_SECONDS))
 
 
@@ -125,7 +129,7 @@ def _are_well(job: Job, pods: tuple[PodState, ...]) -> bool:
     return all(worker.place in well for worker in cluster_layout(job, job.status.pod_attempt).workers)
 
 
-def _failure(job: Job, told: RankFailure, pods: tuple[PodState, ...]) -> Failure:
+def _failure(job: Job, told: failures.Failure, pods: tuple[PodState, ...]) -> Failure:
     """Return the first failing rank, as the leader names it, with its pod and node."""
     workers = cluster_layout(job, job.status.pod_attempt).workers
     place = next((worker.place for worker in workers if told.rank in worker.ranks), None)

@@ -11,6 +11,7 @@ from ftjob.models.spec import ProfilingMode
 from ftjob.models.status import Capture, ProfileStatus
 from ftjob.plan.build.agent_config import profiled_ranks
 from ftjob.plan.layout import cluster_layout
+from ftjob_protocol import files
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
@@ -68,7 +69,7 @@ def _scheduled(job: Job, observed: Observed, pods: tuple[PodState, ...], *, fina
                 id=capture_id,
                 phase=phase,
                 ranks=f"{len(expected) - len(missing)}/{len(expected)}",
-                path=f"captures/{capture_id}",
+                path=files.capture(capture_id),
                 reason=f"no capture from ranks {format_indexes(missing)}" if phase == "Partial" else None,
             )
         )

@@ -21,6 +21,7 @@ from ftjob.plan.status.captures import profile_status
 from ftjob.plan.status.conditions import ADMITTED, _conditions, _life, _resumed
 from ftjob.plan.status.display import display, restarts_shown
 from ftjob.plan.status.progress import newest_progress
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -174,7 +175,9 @@ def _suspended(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float)
     ended = 1 if (has_begun(status) or is_waited_for(status)) and pods else 0
     restarts = status.restarts.model_copy(update={"succeeded": _succeeded(status, pods)} if ended else {})
     why = (decision.reason, decision.message)
-    life = [(ConditionType.SUSPENDED, "True", "Suspended", "spec.suspend is true")]
+    life: list[tuple[ConditionType, str, str, str]] = [
+        (ConditionType.SUSPENDED, "True", Reason.SUSPENDED, "spec.suspend is true")
+    ]
     if queued:
         life = [
             (ConditionType.ADMITTED, "False", *why),
@@ -182,7 +185,7 @@ def _suspended(job: Job, decision: Plan, pods: tuple[PodState, ...], now: float)
             *_resumed(status),
         ]
     elif status.start_time is not None:
-        life[:0] = [ADMITTED, (ConditionType.RUNNING, "False", "Suspended", "spec.suspend is true")]
+        life[:0] = [ADMITTED, (ConditionType.RUNNING, "False", Reason.SUSPENDED, "spec.suspend is true")]
     return {
         "phase": Phase.QUEUED if queued else Phase.SUSPENDED,
         "conditions": _conditions(job, rfc3339(now), *life),
