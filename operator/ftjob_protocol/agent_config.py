@@ -6,11 +6,10 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Optional
 
-from ftjob_protocol import VERSION
+from ftjob_protocol import VERSION, Word
 from ftjob_protocol.captures import Wanted
 from ftjob_protocol.files import rank_name
 from ftjob_protocol.variables import AGENT_CONFIG, ATTEMPT
-from ftjob_protocol.word import Word
 
 ACKNOWLEDGE_SECONDS = 5
 """By then all ranks have to be dead that are to be started again in place."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Optional
 
-from ftjob_protocol.word import Word
+from ftjob_protocol import Word
 
 MESSAGE_LIMIT = 8192
 TYPE_LIMIT = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional
 
-from ftjob_protocol.word import Word
+from ftjob_protocol import Word
 
 HEALTH = "/healthz"
 PROGRESS = "/v1/progress"

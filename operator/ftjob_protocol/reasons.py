@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ftjob_protocol.word import Word
+from ftjob_protocol import Word
 
 if TYPE_CHECKING:
     from typing import Self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftjob_protocol.word import Word
+from ftjob_protocol import Word
 
 
 class State(Word):

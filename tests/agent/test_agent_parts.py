@@ -217,7 +217,7 @@ def test_a_better_reason_replaces_a_victims() -> None:
     book.report(("worker", 0), report("Failed", failure=victim.as_json()), 0)
     book.report(("worker", 1), report("Failed", failure=culprit.as_json()), 0)
     book.report(("worker", 0), report("Failed", sequence=2, failure=victim.as_json()), 0)
-    assert book.job_report().failure == culprit
+    assert book.leader_state().failure == culprit
 
 
 def test_more_agents_than_planned_are_refused() -> None:

@@ -313,15 +313,15 @@ def test_before_the_first_step_there_is_more_time_and_without_any_no_end() -> No
     hooked = {"stepped": False, "hooked": True}
     job.report(0, told(0, stepped=False), told(0, stepped=False))
     job.report(5, told(5, stepped=False), told(5, stepped=False))
-    assert job.book.job_report().watchdog == ""
+    assert job.book.leader_state().watchdog == ""
     job.report(9999, told(9999, stepped=False), told(9999, stepped=False))
     assert not job.book.stacks_asked
-    assert "$FTJOB_PROGRESS_FILE" in job.book.job_report().watchdog
+    assert "$FTJOB_PROGRESS_FILE" in job.book.leader_state().watchdog
     before = job.book.version
     late = FIRST_STEP_SECONDS - 1
     job.report(9999, {"seconds": late, **hooked}, {"seconds": late, **hooked})
     assert not job.book.stacks_asked
-    assert "300 s after the start" in job.book.job_report().watchdog
+    assert "300 s after the start" in job.book.leader_state().watchdog
     assert job.book.version > before
     job.report(9999, *[{"seconds": FIRST_STEP_SECONDS, **hooked}] * 2)
     assert job.book.stacks_asked

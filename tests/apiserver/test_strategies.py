@@ -12,7 +12,7 @@ from support.builders import job as built
 from support.jobs import JOBS
 from support.malformed import cases
 
-from ftjob.api.job import parse_job
+from ftjob.api.job import Job, parse_job
 from ftjob.api.rules.rule import Rule
 from ftjob.api.validate import RULES, validate
 from ftjob.models.names import API_VERSION, KIND
@@ -41,7 +41,7 @@ GOOD = {
     "TPU endpoints": TPU.with_spec(tpu={"library": "TensorFlow", "endpoints": ["grpc://a:8470"]}),
 }
 
-BROKEN = [(case, spec) for case in cases() if (spec := parse_job(case.body).spec) is not None]
+BROKEN = [(case, job.spec) for case in cases() if isinstance(job := parse_job(case.body), Job)]
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.local_run import Ran, plain_job, run
 
-from ftjob.api.job import parse_job
+from ftjob.api.job import Job, parse_job
 from ftjob.local.gpus import deal
 from ftjob.plan.layout import local_layout, local_port_count
 
@@ -79,6 +79,7 @@ def test_a_role_that_asks_for_none_takes_none() -> None:
     chief = {"template": asking(0)["spec"]["template"]}
     body["spec"] |= {"strategy": "ParameterServer", "roles": {"chief": chief}}
     job = parse_job(body)
+    assert isinstance(job, Job)
     layout = local_layout(job, 0, tuple(range(20000, 20000 + local_port_count(job))))
     assert deal(layout, ("0", "1", "2", "3")) == {
         ("chief", 0): (),

@@ -24,8 +24,9 @@ from ftjob_protocol.termination import parse_termination_message
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from ftjob.api.job import AnyJob
     from ftjob.plan.observed.kueue_admission import WorkloadState
-    from ftjob_protocol.leader_report import LeaderReport
+    from ftjob_protocol.leader_state import LeaderState
 
 NOW = 1_800_000_000.0
 """The time at which tests decide, unless they say otherwise."""
@@ -268,10 +269,15 @@ class JobBuilder:
 
     def after(self, decision: Plan, seen: Observed, *, now: float = NOW) -> JobBuilder:
         """Take over the status that follows from a decision, as it comes back from the API server."""
-        wire = derive_status(self.build(), seen, decision, now=now).to_wire()
+        wire = derive_status(self.read(), seen, decision, now=now).to_wire()
         return replace(self, status=JobStatus.model_validate(json.loads(json.dumps(wire))))
 
     def build(self) -> Job:
+        found = self.read()
+        assert isinstance(found, Job)
+        return found
+
+    def read(self) -> AnyJob:
         body = {
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -309,7 +315,7 @@ def observed(
     predecessors: tuple[str, ...] = (),
     existing: frozenset[tuple[str, str]] = frozenset({("Service", "digits")}),
     refused: Refusal | None = None,
-    report: LeaderReport | None = None,
+    leader: LeaderState | None = None,
     last_ends: dict[int, float] | None = None,
     groups: tuple[GroupState, ...] = (),
     workloads: tuple[WorkloadState, ...] = (),
@@ -322,7 +328,7 @@ def observed(
         predecessors=predecessors,
         existing=existing,
         refusal=refused,
-        report=report,
+        leader=leader,
         last_ends=last_ends or {},
         groups=groups,
         workloads=workloads,
@@ -333,14 +339,14 @@ def observed(
 
 def decide(job: JobBuilder, seen: Observed, *, now: float = NOW) -> Plan:
     """Plan a job with the tests' settings."""
-    return plan(job.build(), seen, now=now, config=CONFIG)
+    return plan(job.read(), seen, now=now, config=CONFIG)
 
 
 def created(decision: Plan, kind: str = "Pod") -> list[str]:
     """Return the names of the objects of a kind that a plan creates."""
-    return [m["metadata"]["name"] for m in decision.create if m["kind"] == kind]
+    return [m["metadata"]["name"] for m in decision.changes.create if m["kind"] == kind]
 
 
 def deleted(decision: Plan) -> list[str]:
     """Return the names of the pods that a plan deletes."""
-    return [ref.name for ref in decision.delete]
+    return [ref.name for ref in decision.changes.delete]

@@ -225,5 +225,5 @@ def context(body: Manifest | None = None) -> tuple[Context, FakeKube, Job]:
     kube, cache = FakeKube(), Cache()
     key = cache.see_job(kube.put(body or job_body()))
     job = cache.job(key) if key is not None else None
-    assert job is not None
+    assert isinstance(job, Job)
     return context_of(kube, cache, key=b"key", clock=lambda: 1000.0), kube, job

@@ -18,7 +18,7 @@ from ftjob.kube.port import POD_GROUPS
 from ftjob.models.index_ranges import parse_indexes
 from ftjob.models.names import API_VERSION, KIND
 from ftjob.plan.decide import plan
-from ftjob.plan.decision import Plan, Step
+from ftjob.plan.decision import Changes, Plan, Step
 from ftjob.plan.observed.state import Refusal, RefusalKind
 from ftjob.plan.status.derive import derive_status
 
@@ -314,7 +314,7 @@ class Life(RuleBasedStateMachine):
         if created:
             self.delete(decision)
             self.tell(decision)
-        self.create(Plan(decision.step, create=decision.create[:created]), None)
+        self.create(Plan(decision.step, changes=Changes(create=decision.changes.create[:created])), None)
         self.the_operator_is_killed()
 
     def decide_and_write(self) -> Plan:
@@ -337,8 +337,8 @@ class Life(RuleBasedStateMachine):
         if old.get("phase") in {"Succeeded", "Failed"}:
             assert decision.step is Step.REST
             assert new == old
-        assert not (decision.create and decision.delete)
-        if decision.create:
+        assert not (decision.changes.create and decision.changes.delete)
+        if decision.changes.create:
             assert new["startTime"], "intent comes before effect"
             assert new["phase"] not in {"Succeeded", "Failed"}
         if decision.step is Step.FAIL and decision.reason != "DeadlineExceeded":
@@ -357,7 +357,7 @@ class Life(RuleBasedStateMachine):
         assert restarts.get("failures", 0) <= self.job["spec"]["restart"]["limit"]
         if new.get("podAttempt", 0) > old.get("podAttempt", 0):
             assert decision.step in {Step.RESTART, Step.RECREATE, Step.SUSPEND}
-            assert not decision.create, "an attempt is written down before it is begun"
+            assert not decision.changes.create, "an attempt is written down before it is begun"
         if new["phase"] == "Succeeded":
             assert self.who_decides() <= succeeded(new)
 
@@ -379,7 +379,7 @@ class Life(RuleBasedStateMachine):
 
     def delete(self, decision: Plan) -> None:
         self.delete_pods(decision)
-        for gone in decision.remove:
+        for gone in decision.changes.remove:
             assert self.groups.pop(gone.name)["metadata"]["uid"] == gone.uid
             self.cache.see_object_deleted(gone.uid)
             for pod in self.pods.values():
@@ -389,7 +389,7 @@ class Life(RuleBasedStateMachine):
                     assert ended or kept, "no pod outlives its group"
 
     def delete_pods(self, decision: Plan) -> None:
-        for ref in decision.delete:
+        for ref in decision.changes.delete:
             self.cache.dismiss(ref.uid)
             pod = self.pods.get(ref.name)
             if pod is None or pod["metadata"]["uid"] != ref.uid:
@@ -402,7 +402,7 @@ class Life(RuleBasedStateMachine):
     def create(self, decision: Plan, refused: tuple[RefusalKind, int] | None) -> None:
         wanted = self.cache.job(KEY)
         assert wanted is not None
-        for place, manifest in enumerate(decision.create):
+        for place, manifest in enumerate(decision.changes.create):
             name = manifest["metadata"]["name"]
             if refused is not None and place >= refused[1]:
                 answer = Refusal(refused[0], manifest["kind"], name, "not now", self.now + 4)
@@ -424,7 +424,7 @@ class Life(RuleBasedStateMachine):
             body["metadata"]["uid"] = f"pod-{self.uids}"
             self.pods[name] = body
             self.cache.see_pod(self.show(body))
-        if decision.create:
+        if decision.changes.create:
             self.cache.clear_refusal(wanted)
 
     def misses_others(self, attempt: str) -> bool:

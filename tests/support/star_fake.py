@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftjob_protocol.failures import Failure, FailureClass
-from ftjob_protocol.leader_report import LeaderReport
+from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.orders import OrderKind
 from ftjob_protocol.states import State
 
@@ -55,7 +55,7 @@ class FakeStar:
         self.lives += 1
         return True
 
-    def report(self) -> LeaderReport:
+    def report(self) -> LeaderState:
         """Return what the operator is told."""
         state = State.HALTED if self.is_halted else State.RUNNING
-        return LeaderReport(self.attempt, state, None, failure=self.failure, ordered=self.ordered)
+        return LeaderState(self.attempt, state, None, failure=self.failure, ordered=self.ordered)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.local_run import plain_job
 
-from ftjob.api.job import parse_job
+from ftjob.api.job import Job, parse_job
 from ftjob.local.environment import Trainer, build_trainer, expand
 from ftjob.local.errors import CannotRun
 from ftjob.local.ports import free_ports
@@ -28,6 +28,7 @@ def trainer(
 ) -> Trainer:
     body = plain_job("", **container)
     job = parse_job(body)
+    assert isinstance(job, Job)
     assert job.spec is not None, job.problems
     layout = cluster_layout(job, 0)
     return build_trainer(

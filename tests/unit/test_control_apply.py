@@ -7,7 +7,7 @@ from support.control_fake import context, pod_body
 
 from ftjob.control.apply import apply
 from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
-from ftjob.plan.decision import Plan, PodRef, Step
+from ftjob.plan.decision import Changes, Plan, PodRef, Step
 from ftjob.plan.observed.state import RefusalKind
 
 KEY = ("default", "digits")
@@ -24,7 +24,7 @@ def thing(kind: str, name: str, labels: dict[str, str] | None = None, **meta: An
 
 
 def start(*manifests: dict[str, Any]) -> Plan:
-    return Plan(Step.START, create=manifests)
+    return Plan(Step.START, changes=Changes(create=manifests))
 
 
 PODS = [pod_body(index) for index in range(4)]
@@ -146,7 +146,7 @@ async def test_pods_are_deleted_by_uid_and_leave_no_evidence() -> None:
         ctx.cache.see_pod(kube.put(pod))
     replaced = kube.put({**PODS[1], "metadata": {**PODS[1]["metadata"], "uid": "another"}})
     refs = tuple(PodRef(pod["metadata"]["name"], pod["metadata"]["uid"]) for pod in PODS[:3])
-    await apply(job, Plan(Step.CONTINUE, delete=refs), ctx)
+    await apply(job, Plan(Step.CONTINUE, changes=Changes(delete=refs)), ctx)
     assert [name for kind, _, name in kube.objects if kind == "Pod"] == [replaced["metadata"]["name"]]
     ctx.cache.see_pod_deleted(PODS[0] | {"metadata": PODS[0]["metadata"] | {"resourceVersion": "99"}})
     assert ctx.cache.observe(job).pods == ()

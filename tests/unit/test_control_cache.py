@@ -8,7 +8,7 @@ from support.control_fake import Clock, job_body, pod_body
 from ftjob.control.watching.cache import Cache, is_newer, trainer_name
 from ftjob.kube.port import SERVICE
 from ftjob.plan.observed.state import Refusal, RefusalKind
-from ftjob_protocol.leader_report import LeaderReport
+from ftjob_protocol.leader_state import LeaderState
 
 KEY = ("default", "digits")
 RUNNING: dict[str, Any] = {"running": {}}
@@ -192,9 +192,9 @@ def test_a_report_is_news_only_if_it_differs() -> None:
     cache, _ = cache_with_job()
     job = cache.job(KEY)
     assert job is not None
-    assert cache.hear(job, LeaderReport(0, "Running", {"step": 1}))
-    assert not cache.hear(job, LeaderReport(0, "Running", {"step": 1}))
-    assert cache.hear(job, LeaderReport(0, "Running", {"step": 2}))
+    assert cache.hear(job, LeaderState(0, "Running", {"step": 1}))
+    assert not cache.hear(job, LeaderState(0, "Running", {"step": 1}))
+    assert cache.hear(job, LeaderState(0, "Running", {"step": 2}))
 
 
 def test_nothing_is_left_of_a_job_that_is_gone_with_its_pods() -> None:

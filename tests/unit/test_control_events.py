@@ -14,7 +14,9 @@ from ftjob.plan.decision import Plan, Step
 
 
 def job(**status: Any) -> Job:
-    return parse_job(job_body(status=status))
+    found = parse_job(job_body(status=status))
+    assert isinstance(found, Job)
+    return found
 
 
 def status(phase: Phase, kind: ConditionType, reason: str, message: str) -> JobStatus:

@@ -17,7 +17,9 @@ RUNNING_AT = 1767225604.0
 def job(status: dict[str, Any]) -> Job:
     body = job_body(status=status)
     body["metadata"]["creationTimestamp"] = CREATED
-    return parse_job(body)
+    found = parse_job(body)
+    assert isinstance(found, Job)
+    return found
 
 
 def counted(*statuses: dict[str, Any]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from ftjob.control.follow_agents import ask, follow_jobs
 from ftjob.control.watching.cache import Cache
 from ftjob.plan.build.token import bearer_token
 from ftjob.plan.decision import Plan, Step
-from ftjob_protocol.leader_report import LeaderReport
+from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.orders import Order, OrderKind
 
 ANSWER = {
@@ -29,7 +29,7 @@ ANSWER = {
     "notes": ["n"],
     "watchdog": "w",
 }
-REPORT = LeaderReport(0, "Running", {"step": 3, "metrics": {}}, (), ("n",), "w")
+REPORT = LeaderState(0, "Running", {"step": 3, "metrics": {}}, (), ("n",), "w")
 SECRET = b"k" * 32
 
 
@@ -61,13 +61,13 @@ async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -
 
 def job_of(ctx: Context) -> Job:
     job = ctx.cache.job(("default", "digits"))
-    assert job is not None
+    assert isinstance(job, Job)
     return job
 
 
 async def asked(
     monkeypatch: pytest.MonkeyPatch, answer: web.Response
-) -> tuple[Context, list[str], LeaderReport | None]:
+) -> tuple[Context, list[str], LeaderState | None]:
     seen: list[str] = []
 
     async def handle(request: web.Request) -> web.Response:
@@ -76,7 +76,7 @@ async def asked(
 
     async with operator_and_agent(monkeypatch, handle) as ctx:
         await ask(job_of(ctx), ctx)
-        return ctx, seen, ctx.cache.observe(job_of(ctx)).report
+        return ctx, seen, ctx.cache.observe(job_of(ctx)).leader
 
 
 async def test_the_leader_is_asked_with_the_jobs_token_and_news_have_the_job_looked_at(
@@ -108,7 +108,7 @@ async def test_whatever_a_pod_answers_nothing_happens(monkeypatch: pytest.Monkey
 
 
 async def test_numbers_that_json_has_no_word_for_are_left_out() -> None:
-    report = LeaderReport.read(
+    report = LeaderState.read(
         {"attempt": 1, "progress": {"step": 1, "metrics": {"loss": float("nan"), "lr": 0.1}}}
     )
     assert report.progress == {"step": 1, "metrics": {"lr": 0.1}}
@@ -133,7 +133,7 @@ async def test_a_request_is_held_until_there_is_news(monkeypatch: pytest.MonkeyP
         await is_held.wait()
         has_failed.set()
         assert await ctx.queue.get() == ("default", "digits")
-        report = ctx.cache.observe(job_of(ctx)).report
+        report = ctx.cache.observe(job_of(ctx)).leader
         assert report is not None
         assert report.state == "Halted"
         following.cancel()
@@ -149,7 +149,7 @@ async def test_an_order_reaches_the_agent_and_its_answer_is_heard(monkeypatch: p
     async with operator_and_agent(monkeypatch, handle) as ctx:
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1, 2.5)), ctx)
         await apply(job_of(ctx), Plan(Step.CONTINUE, order=Order(OrderKind.END, 0)), ctx)
-        report = ctx.cache.observe(job_of(ctx)).report
+        report = ctx.cache.observe(job_of(ctx)).leader
     assert seen == [
         ("POST", "/v1/start", {"attempt": 1, "waitSeconds": 2.5}),
         ("POST", "/v1/end", {"attempt": 0, "waitSeconds": 0.0}),
@@ -164,6 +164,6 @@ async def test_an_order_that_nobody_hears_is_no_mistake(monkeypatch: pytest.Monk
 
     async with operator_and_agent(monkeypatch, handle) as ctx:
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)
-        assert ctx.cache.observe(job_of(ctx)).report is None
+        assert ctx.cache.observe(job_of(ctx)).leader is None
         ctx.cache.see_pod(pod_body(0, state={"terminated": {"exitCode": 1}}, podIP="127.0.0.1", version="11"))
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)

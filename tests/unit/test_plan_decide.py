@@ -16,6 +16,7 @@ from support.builders import (
     refusal,
 )
 
+from ftjob.api.validate import validate
 from ftjob.plan.decision import Step
 from ftjob.plan.observed.state import Observed, RefusalKind
 
@@ -367,7 +368,7 @@ def test_the_same_input_gives_the_same_plan(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_deletes_carry_the_uid_of_the_pod_that_was_seen(case: Case) -> None:
     uids = {pod.name: pod.uid for pod in case.seen.pods}
-    assert all(ref.uid == uids[ref.name] for ref in decide(case.job, case.seen).delete)
+    assert all(ref.uid == uids[ref.name] for ref in decide(case.job, case.seen).changes.delete)
 
 
 def test_a_pod_whose_sidecar_runs_on_goes_with_the_job() -> None:
@@ -376,7 +377,7 @@ def test_a_pod_whose_sidecar_runs_on_goes_with_the_job() -> None:
     beside = replace(done, pods=(replace(first, has_sidecars=True), second))
     decision = decide(TWO.running(), beside)
     assert decision.step is Step.SUCCEED
-    assert [ref.name for ref in decision.delete] == ["digits-worker-0-0"]
+    assert [ref.name for ref in decision.changes.delete] == ["digits-worker-0-0"]
 
 
 @pytest.mark.parametrize(
@@ -395,9 +396,9 @@ def test_a_finished_job_rests_and_goes_on_cleaning() -> None:
     seen = observed(pod(0).failed(seen=NOW - 9), pod(1).running())
     failed = TWO.running().after(decide(TWO.running(), seen), seen)
     again = decide(failed, seen)
-    assert (again.step, deleted(again), again.create) == (Step.REST, [P1], ())
+    assert (again.step, deleted(again), again.changes.create) == (Step.REST, [P1], ())
     edited = decide(failed.edited(workers=3), seen)
-    assert (edited.step, edited.create) == (Step.REST, ())
+    assert (edited.step, edited.changes.create) == (Step.REST, ())
 
 
 def test_an_edited_invalid_job_is_planned_anew() -> None:
@@ -410,9 +411,11 @@ def test_an_edited_invalid_job_is_planned_anew() -> None:
 
 
 def test_a_refusal_names_each_field_and_its_remedy() -> None:
-    decision = decide(job().workers(2).processes(2).env(RANK="0"), observed())
-    assert decision.problems
-    assert all(problem.remedy and problem.field in decision.message for problem in decision.problems)
+    bad = job().workers(2).processes(2).env(RANK="0")
+    problems = validate(bad.read())
+    assert problems
+    message = decide(bad, observed()).message
+    assert all(problem.remedy and str(problem) in message for problem in problems)
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,8 @@ def test_a_lost_leader_restarts_the_attempt_and_is_not_counted_as_failure() -> N
     seen = observed(stopped(0).gone(), stopped(1), PodBuilder(replace(stopped(2).state, name=f"{P[2]}-1")))
     decision = decide(before, seen, now=NOW + 2)
     assert (decision.step, decision.reason) == (Step.RESTART, "PodDeleted")
-    assert decision.failure is not None
-    assert decision.failure.index == 0
+    assert decision.status.failure is not None
+    assert decision.status.failure.index == 0
     status = before.after(decision, seen).status
     assert (status.restarts.disruptions, status.restarts.failures, status.attempt) == (1, 0, 1)
     assert status.replaced is None

@@ -24,12 +24,12 @@ def gang(mode: str) -> JobBuilder:
 
 
 def groups(decision: Plan) -> list[dict[str, Any]]:
-    return [m for m in decision.create if m["kind"] == "PodGroup"]
+    return [m for m in decision.changes.create if m["kind"] == "PodGroup"]
 
 
 def members(decision: Plan) -> list[str | None]:
     """Return the group of each new pod."""
-    pods = [m for m in decision.create if m["kind"] == "Pod"]
+    pods = [m for m in decision.changes.create if m["kind"] == "Pod"]
     return [m["spec"].get("schedulingGroup", {}).get("podGroupName") for m in pods]
 
 
@@ -48,7 +48,7 @@ def test_the_best_version_that_is_served_is_used(mode: str, served: Any, version
     assert group["apiVersion"] == version
     assert group["spec"]["schedulingPolicy"] == {"gang": {"minCount": 2}}
     assert members(decision) == ["digits-0", "digits-0"]
-    assert decision.create[0] is group, "it comes first"
+    assert decision.changes.create[0] is group, "it comes first"
 
 
 @pytest.mark.parametrize("served", [(), (("scheduling.k8s.io/v1alpha1", "Workload"),)])
@@ -102,10 +102,10 @@ def test_what_was_chosen_at_the_start_holds_for_the_attempt() -> None:
     """Else the pods of one attempt would wait for each other in two ways."""
     started = gang("Auto").started()
     without = decide(started, observed(pod(0), served=(BETA,)))
-    assert (without.gang, groups(without), members(without)) == (None, [], [None])
+    assert (without.status.gang, groups(without), members(without)) == (None, [], [None])
     recorded = started.with_status(gang=GangMode.NATIVE)
     with_it = decide(recorded, observed(pod(0), served=(BETA,), groups=(GROUP,)))
-    assert (with_it.gang, groups(with_it), members(with_it)) == (GangMode.NATIVE, [], ["digits-0"])
+    assert (with_it.status.gang, groups(with_it), members(with_it)) == (GangMode.NATIVE, [], ["digits-0"])
 
 
 def test_the_choice_is_written_down_before_it_has_an_effect() -> None:
@@ -126,7 +126,7 @@ def test_the_next_attempt_has_a_group_of_its_own() -> None:
     again = again.with_status(phase=Phase.RESTARTING)
     decision = decide(again, observed(served=(BETA,), groups=(GROUP,)))
     assert [group["metadata"]["name"] for group in groups(decision)] == ["digits-1"]
-    assert [ref.uid for ref in decision.remove] == [GROUP.uid]
+    assert [ref.uid for ref in decision.changes.remove] == [GROUP.uid]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_group_goes_with_its_attempt(wanted: JobBuilder) -> None:
     decision = decide(
         wanted, observed(served=(BETA,), groups=(GROUP, replace(GROUP, uid="b", deleting=True)))
     )
-    assert [(ref.kind, ref.uid) for ref in decision.remove] == [("PodGroup", GROUP.uid)]
+    assert [(ref.kind, ref.uid) for ref in decision.changes.remove] == [("PodGroup", GROUP.uid)]
 
 
 def test_the_group_stays_while_ranks_start_again_in_place() -> None:
@@ -150,7 +150,7 @@ def test_the_group_stays_while_ranks_start_again_in_place() -> None:
     again = wanted.with_status(attempt=1, phase=Phase.RESTARTING, running_time=None)
     seen = observed(pod(0).running(), pod(1).running(), served=(BETA,), groups=(GROUP,))
     decision = decide(again, seen)
-    assert (decision.gang, decision.remove, groups(decision)) == (GangMode.NATIVE, (), [])
+    assert (decision.status.gang, decision.changes.remove, groups(decision)) == (GangMode.NATIVE, (), [])
 
 
 def test_why_a_gang_is_not_placed_is_said_in_the_scheduler_s_words() -> None:
@@ -182,7 +182,7 @@ def test_a_gang_that_is_not_placed_in_time_leaves_nothing() -> None:
     assert (decision.step, decision.reason) == (Step.FAIL, "StartTimeout")
     assert "minCount (2) cannot be satisfied" in decision.message
     assert deleted(decision) == ["digits-worker-0-0", "digits-worker-0-1"]
-    assert [ref.name for ref in decision.remove] == ["digits-0"]
+    assert [ref.name for ref in decision.changes.remove] == ["digits-0"]
     assert created(decision) == []
 
 
@@ -205,14 +205,14 @@ def test_another_gang_scheduler_is_used_where_it_is_there_and_asked_for(
 def test_a_scheduler_in_the_template_is_not_overruled_by_volcano() -> None:
     template = job().spec["template"]
     other = gang("Volcano").template({"spec": {**template["spec"], "schedulerName": "my-volcano"}})
-    pods = [m for m in decide(other, observed(served=(VOLCANO,))).create if m["kind"] == "Pod"]
+    pods = [m for m in decide(other, observed(served=(VOLCANO,))).changes.create if m["kind"] == "Pod"]
     assert {p["spec"]["schedulerName"] for p in pods} == {"my-volcano"}
 
 
 def test_a_group_of_the_same_name_for_another_scheduler_goes() -> None:
     """Its mode may be edited until the job has started."""
     decision = decide(gang("Volcano"), observed(served=(VOLCANO, BETA), groups=(GROUP,)))
-    assert [ref.api_version for ref in decision.remove] == [BETA[0]]
+    assert [ref.api_version for ref in decision.changes.remove] == [BETA[0]]
     assert len(groups(decision)) == 1
 
 

@@ -25,7 +25,7 @@ from ftjob.plan.build.agent_config import build_worker
 from ftjob.plan.decision import Plan, Step
 from ftjob.plan.layout import cluster_layout
 from ftjob_protocol.failures import Failure
-from ftjob_protocol.leader_report import LeaderReport
+from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.orders import Order, OrderKind
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def running(count: int = 2, attempt: int = 0) -> list[PodBuilder]:
     return [pod(index, attempt=attempt).running() for index in range(count)]
 
 
-def halted(attempt: int = 0, *, rank: int | None = 3, code: int | None = 137, **more: Any) -> LeaderReport:
+def halted(attempt: int = 0, *, rank: int | None = 3, code: int | None = 137, **more: Any) -> LeaderState:
     kind, type_ = more.pop("kind", "Signal"), more.pop("type", "SIGKILL")
     failure = Failure(kind, "the last line", rank, int(NOW * 1e9), type_, code)
-    return LeaderReport(attempt, "Halted", None, failure=failure, **{"ordered": attempt, **more})
+    return LeaderState(attempt, "Halted", None, failure=failure, **{"ordered": attempt, **more})
 
 
 class Life:
@@ -53,9 +53,9 @@ class Life:
     def __init__(self, wanted: JobBuilder, now: float = NOW) -> None:
         self.job, self.now = wanted, now
 
-    def see(self, pods: list[PodBuilder], report: LeaderReport | None = None, *, after: float = 0.0) -> Plan:
+    def see(self, pods: list[PodBuilder], report: LeaderState | None = None, *, after: float = 0.0) -> Plan:
         self.now += after
-        seen: Observed = observed(*pods, report=report)
+        seen: Observed = observed(*pods, leader=report)
         decision = decide(self.job, seen, now=self.now)
         self.job = self.job.after(decision, seen, now=self.now)
         return decision
@@ -68,8 +68,8 @@ class Life:
         """Have a rank fail, and the job run again if it is restarted in place."""
         attempt = self.status.attempt
         decision = self.see(running(), halted(attempt, rank=rank), **more)
-        if decision.in_place:
-            self.see(running(), LeaderReport(attempt + 1, "Running", None, ordered=attempt + 1), after=1)
+        if decision.status.in_place:
+            self.see(running(), LeaderState(attempt + 1, "Running", None, ordered=attempt + 1), after=1)
             assert self.status.phase is Phase.RUNNING
         return decision
 
@@ -77,9 +77,9 @@ class Life:
 def test_the_restart_is_written_before_the_agents_are_told() -> None:
     life = Life(retrying())
     decision = life.see(running(), halted())
-    assert (decision.step, decision.in_place) == (Step.RESTART, True)
+    assert (decision.step, decision.status.in_place) == (Step.RESTART, True)
     assert decision.order is None, "status comes first"
-    assert decision.delete == ()
+    assert decision.changes.delete == ()
     assert decision.next_look == 0, "our own write is no news"
     status = life.status
     assert (status.attempt, status.pod_attempt, status.restarts.failures) == (1, 0, 1)
@@ -123,9 +123,9 @@ def test_the_job_runs_again_when_the_agents_say_so() -> None:
     life = Life(retrying(backoffSeconds=0))
     life.see(running(), halted())
     life.see(running(), halted(), after=1)
-    decision = life.see(running(), LeaderReport(1, "Running", {"step": 7}, ordered=1), after=2)
+    decision = life.see(running(), LeaderState(1, "Running", {"step": 7}, ordered=1), after=2)
     assert decision.step is Step.START
-    assert (decision.create, decision.delete, decision.order) == ((), (), None)
+    assert (decision.changes.create, decision.changes.delete, decision.order) == ((), (), None)
     status = life.status
     assert status.phase is Phase.RUNNING
     assert (status.attempt, status.pod_attempt) == (1, 0)
@@ -135,7 +135,7 @@ def test_the_job_runs_again_when_the_agents_say_so() -> None:
     assert status.progress is not None
     assert status.progress.step == 7
     assert all(c.type is not ConditionType.RESTARTING for c in status.conditions)
-    assert life.see(running(), LeaderReport(1, "Running", {"step": 8}, ordered=1)).step is Step.CONTINUE
+    assert life.see(running(), LeaderState(1, "Running", {"step": 8}, ordered=1)).step is Step.CONTINUE
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_the_job_runs_again_when_the_agents_say_so() -> None:
     ids=["not wanted", "no limit", "permanent code", "rule", "rule by memory"],
 )
 def test_agents_that_are_not_to_start_again_are_told_to_end(
-    restart: dict[str, Any], report: LeaderReport
+    restart: dict[str, Any], report: LeaderState
 ) -> None:
     life = Life(retrying(**restart))
     decision = life.see(running(), report)
@@ -172,7 +172,7 @@ def test_agents_that_are_not_to_start_again_are_told_to_end(
 )
 def test_all_pods_have_to_be_well(other: PodBuilder) -> None:
     decision = Life(retrying()).see([pod(0).running(), other], halted())
-    assert not decision.in_place
+    assert not decision.status.in_place
     assert decision.order == Order(OrderKind.END, 0) or decision.step is Step.CONTINUE
 
 
@@ -184,8 +184,8 @@ def test_the_words_of_an_earlier_attempt_mean_nothing() -> None:
 
 def test_a_rank_that_fails_again_within_ten_minutes_gets_new_pods() -> None:
     life = Life(retrying(backoffSeconds=0))
-    assert life.fail(rank=3).in_place
-    assert life.fail(rank=1, after=100).in_place
+    assert life.fail(rank=3).status.in_place
+    assert life.fail(rank=1, after=100).status.in_place
     assert life.fail(rank=3, after=300).order == Order(OrderKind.END, 2)
     assert life.status.restarts.failed_ranks is not None
     assert sorted(life.status.restarts.failed_ranks) == ["1", "3"]
@@ -193,14 +193,14 @@ def test_a_rank_that_fails_again_within_ten_minutes_gets_new_pods() -> None:
 
 def test_after_ten_minutes_it_may_fail_in_place_again() -> None:
     life = Life(retrying(backoffSeconds=0))
-    assert life.fail(rank=3).in_place
-    assert life.fail(rank=3, after=700).in_place
+    assert life.fail(rank=3).status.in_place
+    assert life.fail(rank=3, after=700).status.in_place
 
 
 def test_restarts_in_place_spend_the_same_limit() -> None:
     life = Life(retrying(limit=2, backoffSeconds=0))
-    assert life.fail(rank=0).in_place
-    assert life.fail(rank=1).in_place
+    assert life.fail(rank=0).status.in_place
+    assert life.fail(rank=1).status.in_place
     assert life.fail(rank=2).order == Order(OrderKind.END, 2)
     ended = [pod(i).running().failed(137, kind="Signal") for i in range(2)]
     assert life.see(ended).step is Step.FAIL
@@ -257,14 +257,14 @@ def test_a_failure_of_the_new_attempt_that_was_not_seen_to_run_is_counted() -> N
     late = PodBuilder(replace(ended, terminated=replace(ended.terminated, message=message)))
     decision = life.see([late, pod(1).running().failed(137, kind="Signal")], after=5)
     assert decision.step is Step.RESTART
-    assert not decision.in_place
+    assert not decision.status.in_place
     assert (life.status.attempt, life.status.pod_attempt, life.status.restarts.failures) == (2, 2, 2)
 
 
 def test_a_pod_that_vanished_from_an_attempt_in_place_is_not_made_alone() -> None:
     life = Life(retrying(backoffSeconds=0))
-    assert life.fail().in_place
-    decision = life.see(running(1), LeaderReport(1, "Running", None, ordered=1), after=1)
+    assert life.fail().status.in_place
+    decision = life.see(running(1), LeaderState(1, "Running", None, ordered=1), after=1)
     assert (decision.step, created(decision)) == (Step.RESTART, [])
     assert life.status.restarts.disruptions == 1
     assert (life.status.attempt, life.status.pod_attempt) == (2, 2)
@@ -275,7 +275,7 @@ def test_a_job_suspended_during_a_restart_in_place_starts_with_new_pods(is_told:
     life = Life(retrying(backoffSeconds=0))
     life.see(running(), halted())
     if is_told:
-        life.see(running(), LeaderReport(1, "Running", None, ordered=1))
+        life.see(running(), LeaderState(1, "Running", None, ordered=1))
     life.job = life.job.with_spec(suspend=True)
     assert deleted(life.see(running())) == ["digits-worker-0-0", "digits-worker-0-1"]
     assert (life.status.attempt, life.status.pod_attempt) == (2, 2)

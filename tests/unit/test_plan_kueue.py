@@ -7,6 +7,7 @@ import pytest
 from support.builders import NOW, JobBuilder, created, decide, deleted, job, observed, pod, stamp
 from support.workloads import FLAVOR, NAME, READ, SERVED, SPOT, V1, V2, WAITING, condition, queued, workload
 
+from ftjob.api.job import Job
 from ftjob.models.status import ConditionType, Phase
 from ftjob.plan.decision import Plan, Step
 from ftjob.plan.kueue.queue import as_admitted
@@ -16,7 +17,7 @@ from ftjob.plan.observed.state import Answer, Lookup
 
 
 def workloads(decision: Plan) -> list[dict[str, Any]]:
-    return [m for m in decision.create if m["kind"] == "Workload"]
+    return [m for m in decision.changes.create if m["kind"] == "Workload"]
 
 
 def said(wanted: JobBuilder, decision: Plan, seen: Any) -> tuple[Phase | None, str, str]:
@@ -30,7 +31,7 @@ def test_the_workload_comes_first_and_alone() -> None:
     decision = decide(wanted, seen)
     assert decision.step is Step.QUEUE
     (made,) = workloads(decision)
-    assert len(decision.create) == 1
+    assert len(decision.changes.create) == 1
     assert made["apiVersion"] == V2
     assert made["spec"]["queueName"] == "team-a"
     (pods,) = made["spec"]["podSets"]
@@ -56,10 +57,10 @@ def test_an_elastic_job_may_be_let_in_in_part() -> None:
     assert made["spec"]["podSets"][0]["minCount"] == 1
     seen = observed(served=SERVED, workloads=(workload(count=1),), looked_up=READ)
     built = as_admitted(wanted.build(), seen)
-    assert built.spec is not None
+    assert isinstance(built, Job)
     assert built.spec.workers == 1
     fixed = as_admitted(queued().build(), seen)
-    assert fixed.spec is not None
+    assert isinstance(fixed, Job)
     assert fixed.spec.workers == 2
 
 
@@ -85,7 +86,7 @@ def test_the_priority_is_read_first(label: str | None, lookup: Lookup, v2: dict[
     if label:
         wanted = replace(wanted, labels={**wanted.labels, "kueue.x-k8s.io/priority-class": label})
     first = decide(wanted, observed(served=SERVED))
-    assert (first.look_up, first.create) == ((lookup,), ())
+    assert (first.kueue.look_up, first.changes.create) == ((lookup,), ())
     (made,) = workloads(decide(wanted, observed(served=SERVED, looked_up={lookup: Answer({"value": 7})})))
     assert (made["spec"]["priority"], made["spec"]["priorityClassRef"]) == (7, v2)
     older = {replace(lookup, api_version=lookup.api_version.replace(V2, V1)): Answer({"value": 7})}
@@ -98,14 +99,14 @@ def test_what_can_t_be_read_is_said() -> None:
     lookup = Lookup("scheduling.k8s.io/v1", "PriorityClass", "high")
     seen = observed(served=SERVED, looked_up={lookup: Answer(error="there is no PriorityClass high")})
     decision = decide(wanted, seen)
-    assert decision.create == ()
+    assert decision.changes.create == ()
     assert said(wanted, decision, seen) == (Phase.QUEUED, "KueueUnreadable", "there is no PriorityClass high")
 
 
 def test_a_queued_job_has_no_pod_and_says_what_kueue_says() -> None:
     wanted, seen = queued(), observed(served=SERVED, workloads=(WAITING,))
     decision = decide(wanted, seen)
-    assert decision.create == ()
+    assert decision.changes.create == ()
     words = "waits in Kueue's queue team-a: insufficient quota"
     assert said(wanted, decision, seen) == (Phase.QUEUED, "Queued", words)
 
@@ -113,10 +114,10 @@ def test_a_queued_job_has_no_pod_and_says_what_kueue_says() -> None:
 def test_an_admitted_job_runs_where_its_flavours_are() -> None:
     wanted = queued()
     first = decide(wanted, observed(served=SERVED, workloads=(workload(),)))
-    assert (first.step, first.look_up, created(first)) == (Step.QUEUE, (FLAVOR,), [])
+    assert (first.step, first.kueue.look_up, created(first)) == (Step.QUEUE, (FLAVOR,), [])
     decision = decide(wanted, observed(served=SERVED, workloads=(workload(),), looked_up=READ))
     assert decision.step is Step.START
-    pods = [m for m in decision.create if m["kind"] == "Pod"]
+    pods = [m for m in decision.changes.create if m["kind"] == "Pod"]
     assert len(pods) == 2
     for made in pods:
         assert made["spec"]["nodeSelector"] == {"pool": "spot"}
@@ -140,7 +141,7 @@ def test_what_admission_checks_add_is_added_and_a_topology_is_left_to_kueue() ->
         "admissionChecks": [{"name": "provision", "podSetUpdates": [update]}],
     }
     seen = observed(served=SERVED, workloads=(replace(state, status=status),), looked_up=READ)
-    made = next(m for m in decide(queued(), seen).create if m["kind"] == "Pod")
+    made = next(m for m in decide(queued(), seen).changes.create if m["kind"] == "Pod")
     assert made["spec"]["nodeSelector"] == {"pool": "spot", "node": "new"}
     assert made["metadata"]["labels"]["a"] == "b"
     assert made["metadata"]["annotations"]["c"] == "d"
@@ -166,8 +167,8 @@ def test_a_running_job_that_may_not_run_any_more_stops_without_a_restart(
     decision = decide(wanted, seen)
     assert decision.step is Step.QUEUE
     assert deleted(decision) == ["digits-worker-0-0", "digits-worker-0-1"]
-    assert decision.create == (), "the Workload comes back when no pod is left"
-    assert decision.report is None, "the admission is given back when no pod is left"
+    assert decision.changes.create == (), "the Workload comes back when no pod is left"
+    assert decision.kueue.say is None, "the admission is given back when no pod is left"
     status = wanted.after(decision, seen).status
     assert (status.phase, status.attempt, status.pod_attempt) == (Phase.QUEUED, 1, 1)
     assert (status.restarts.failures, status.restarts.disruptions) == (0, 0)
@@ -179,10 +180,10 @@ def test_a_running_job_that_may_not_run_any_more_stops_without_a_restart(
 def test_the_admission_is_given_back_when_no_pod_is_left(reason: str, again: str) -> None:
     evicted = workload(condition("Evicted", reason=reason, message="words"), condition("PodsReady"))
     wanted = queued().started().with_status(phase=Phase.QUEUED, attempt=1, pod_attempt=1)
-    assert decide(wanted, observed(pod(0).deleting(), served=SERVED, workloads=(evicted,))).report is None
+    assert decide(wanted, observed(pod(0).deleting(), served=SERVED, workloads=(evicted,))).kueue.say is None
     lost = pod(0).running().lost()  # may stay for ever
-    assert decide(wanted, observed(lost, served=SERVED, workloads=(evicted,))).report is not None
-    report = decide(wanted, observed(served=SERVED, workloads=(evicted,))).report
+    assert decide(wanted, observed(lost, served=SERVED, workloads=(evicted,))).kueue.say is not None
+    report = decide(wanted, observed(served=SERVED, workloads=(evicted,))).kueue.say
     assert report is not None
     assert (report.name, report.resource_version) == (NAME, "7")
     assert report.status["admission"] is None
@@ -207,7 +208,7 @@ def test_let_in_again_the_next_attempt_starts() -> None:
 def test_between_attempts_a_job_stays_admitted_and_its_new_pods_wait_for_what_is_read() -> None:
     wanted = queued().started().with_status(phase=Phase.RESTARTING, attempt=1, pod_attempt=1)
     decision = decide(wanted, observed(served=SERVED, workloads=(workload(),)))
-    assert (decision.step, decision.look_up, created(decision)) == (Step.START, (FLAVOR,), [])
+    assert (decision.step, decision.kueue.look_up, created(decision)) == (Step.START, (FLAVOR,), [])
     begun = wanted.after(decision, observed(served=SERVED, workloads=(workload(),)))
     assert len(created(decide(begun, observed(served=SERVED, workloads=(workload(),), looked_up=READ)))) == 2
 
@@ -215,14 +216,14 @@ def test_between_attempts_a_job_stays_admitted_and_its_new_pods_wait_for_what_is
 def test_kueue_is_told_when_all_pods_run_and_when_they_do_not_any_more() -> None:
     wanted = queued().running()
     seen = observed(pod(0).running(), pod(1).running(), served=SERVED, workloads=(workload(),))
-    report = decide(wanted, seen).report
+    report = decide(wanted, seen).kueue.say
     assert report is not None
     ready = report.status["conditions"][-1]
     assert (ready["type"], ready["status"], ready["lastTransitionTime"]) == ("PodsReady", "True", stamp(NOW))
     known = workload(condition("PodsReady"))
-    assert decide(wanted, replace(seen, workloads=(known,))).report is None
+    assert decide(wanted, replace(seen, workloads=(known,))).kueue.say is None
     lost = observed(pod(0).running(), pod(1).failed(), served=SERVED, workloads=(known,))
-    told = decide(wanted, lost).report
+    told = decide(wanted, lost).kueue.say
     assert told is not None
     assert told.status["conditions"][-1]["status"] == "False"
 
@@ -238,24 +239,26 @@ def test_kueue_is_told_when_all_pods_run_and_when_they_do_not_any_more() -> None
 )
 def test_kueue_is_told_of_the_end(wanted: JobBuilder, pods: Any, reason: str) -> None:
     decision = decide(wanted, observed(*pods, served=SERVED, workloads=(workload(),)), now=NOW + 10)
-    assert decision.report is not None
-    (told,) = [c for c in decision.report.status["conditions"] if c["type"] == "Finished"]
+    assert decision.kueue.say is not None
+    (told,) = [c for c in decision.kueue.say.status["conditions"] if c["type"] == "Finished"]
     assert (told["status"], told["reason"]) == ("True", reason)
     finished = workload(condition("Finished"))
-    assert decide(wanted, observed(*pods, served=SERVED, workloads=(finished,)), now=NOW + 10).report is None
+    assert (
+        decide(wanted, observed(*pods, served=SERVED, workloads=(finished,)), now=NOW + 10).kueue.say is None
+    )
 
 
 def test_a_suspended_job_leaves_the_queue_when_its_pods_are_gone() -> None:
     wanted = queued().running().edited(suspend=True)
     seen = observed(pod(0).running(), pod(1).running(), served=SERVED, workloads=(workload(),))
-    assert decide(wanted, seen).remove == ()
+    assert decide(wanted, seen).changes.remove == ()
     gone = decide(wanted, observed(served=SERVED, workloads=(workload(),)))
-    assert [ref.uid for ref in gone.remove] == ["uid-of-workload"]
+    assert [ref.uid for ref in gone.changes.remove] == ["uid-of-workload"]
 
 
 def test_another_queue_before_admission_is_another_workload() -> None:
     decision = decide(queued(), observed(served=SERVED, workloads=(replace(WAITING, queue="team-b"),)))
-    assert [ref.kind for ref in decision.remove] == ["Workload"]
+    assert [ref.kind for ref in decision.changes.remove] == ["Workload"]
 
 
 @pytest.mark.parametrize(
@@ -272,11 +275,11 @@ def test_a_job_that_is_edited_while_it_waits_asks_for_something_else(
     wanted: JobBuilder, *, other: bool
 ) -> None:
     decision = decide(wanted, observed(served=SERVED, workloads=(WAITING,)))
-    assert bool(decision.remove) is other
+    assert bool(decision.changes.remove) is other
     going = observed(served=SERVED, workloads=(replace(WAITING, deleting=True),))
     assert workloads(decide(wanted, going)) == [], "the next one has the same name"
     admitted = observed(pod(0), pod(1), served=SERVED, workloads=(workload(),), looked_up=READ)
-    assert decide(wanted.started(), admitted).remove == ()
+    assert decide(wanted.started(), admitted).changes.remove == ()
 
 
 def test_a_workload_that_is_made_fits_the_job_it_was_made_for() -> None:
@@ -288,7 +291,7 @@ def test_a_workload_that_is_made_fits_the_job_it_was_made_for() -> None:
     ):
         (made,) = workloads(decide(wanted, observed(served=SERVED)))
         raw = {**made, "metadata": {**made["metadata"], "uid": "w"}}
-        assert decide(wanted, observed(served=SERVED, workloads=(read_workload(raw),))).remove == ()
+        assert decide(wanted, observed(served=SERVED, workloads=(read_workload(raw),))).changes.remove == ()
 
 
 def test_without_kueue_the_label_is_refused_with_a_remedy() -> None:

@@ -86,7 +86,7 @@ def test_two_attempts_never_run_at_once() -> None:
     life.see(failed(0), pod(1).running().failed(143, kind="Stopped"))
     held = life.see(failed(0).gone(), pod(1).running().deleting(), after=60)
     assert held.step is Step.HOLD
-    assert held.create == ()
+    assert held.changes.create == ()
     assert held.reason == "OldPodsTerminating"
     began = life.see(failed(0).gone(), failed(1).gone(), after=1)
     assert began.step is Step.START
@@ -206,7 +206,7 @@ def test_after_two_failures_on_a_node_the_next_attempt_prefers_others() -> None:
         life.see(failed(0, attempt=attempt), failed(1, attempt=attempt), after=60)
         plan = life.see(after=1)
     assert life.job.status.restarts.failed_nodes == ["node-0", "node-0"]
-    pods = [m for m in plan.create if m["kind"] == "Pod"]
+    pods = [m for m in plan.changes.create if m["kind"] == "Pod"]
     [wish] = pods[1]["spec"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
     [term] = wish["preference"]["matchExpressions"]
     assert term == {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["node-0"]}
@@ -271,7 +271,7 @@ def test_a_pod_on_a_lost_node_holds_the_job_until_it_is_fenced() -> None:
     began = life.see(lost, last_ends=ends, after=17)
     assert began.step is Step.START
     assert created(began) == ["digits-worker-1-0", "digits-worker-1-1"]
-    assert began.delete == ()
+    assert began.changes.delete == ()
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_a_worker_that_has_succeeded_is_not_missed_on_a_lost_node() -> None:
     lost, done = pod(0).running().lost(NOW), pod(1).running().succeeded()
     assert deleted(life.see(done, lost, after=3)) == [], "it is the evidence, even for another operator"
     held = life.see(done, lost, after=3600)
-    assert (held.reason, held.delete) == ("OldPodsTerminating", ())
+    assert (held.reason, held.changes.delete) == ("OldPodsTerminating", ())
     assert life.see(lost, after=3600).reason == "OldPodsTerminating", "whoever deleted the other one"
     assert deleted(life.see(done, after=1)) == ["digits-worker-0-1"]
     assert life.see(after=1).step is Step.START
@@ -375,7 +375,7 @@ def test_a_pod_that_ends_slowly_on_a_healthy_node_is_not_fenced() -> None:
 def test_a_job_that_is_suspended_from_the_beginning_has_no_pods_and_may_be_edited() -> None:
     life = Life(TWO.with_spec(suspend=True))
     decision = life.see()
-    assert (decision.step, decision.create) == (Step.SUSPEND, ())
+    assert (decision.step, decision.changes.create) == (Step.SUSPEND, ())
     assert life.is_(Phase.SUSPENDED)
     assert life.job.status.start_time is None
     life.job = life.job.edited(suspend=False)
@@ -476,12 +476,12 @@ def test_a_finished_job_goes_when_its_time_to_live_is_over() -> None:
     assert life.see(pod(0).succeeded(), pod(1).succeeded()).next_look == 60
     assert life.is_(Phase.SUCCEEDED)
     waits = life.see(after=10)
-    assert (waits.next_look, waits.delete_job) == (50, False)
-    assert life.see(after=50).delete_job
+    assert (waits.next_look, waits.changes.delete_job) == (50, False)
+    assert life.see(after=50).changes.delete_job
 
 
 def test_without_a_time_to_live_a_finished_job_stays() -> None:
     life = Life(TWO.running())
     life.see(pod(0).succeeded(), pod(1).succeeded())
-    assert not life.see(after=10**9).delete_job
+    assert not life.see(after=10**9).changes.delete_job
     assert life.job.status.completion_time == stamp(NOW)

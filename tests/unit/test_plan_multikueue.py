@@ -33,8 +33,8 @@ def test_only_with_a_queue_it_is_a_matter_of_ours() -> None:
 
 def test_it_gets_a_workload_and_nothing_else() -> None:
     decision = decide(away(), observed(served=SERVED, existing=frozenset()))
-    assert [m["kind"] for m in decision.create] == ["Workload"]
-    (made,) = decision.create
+    assert [m["kind"] for m in decision.changes.create] == ["Workload"]
+    (made,) = decision.changes.create
     assert made["metadata"]["name"] == NAME
     assert made["spec"]["queueName"] == "team-a"
     assert [(p["name"], p["count"]) for p in made["spec"]["podSets"]] == [("worker", 2)]
@@ -47,17 +47,22 @@ def test_its_priority_is_read_first() -> None:
     wanted = away(scheduling={"priorityClassName": "high"})
     lookup = Lookup("scheduling.k8s.io/v1", "PriorityClass", "high")
     first = decide(wanted, observed(served=SERVED))
-    assert (first.look_up, first.create) == ((lookup,), ())
+    assert (first.kueue.look_up, first.changes.create) == ((lookup,), ())
     unreadable = observed(served=SERVED, looked_up={lookup: Answer(error="there is no PriorityClass high")})
     assert decide(wanted, unreadable).reason == "KueueUnreadable"
-    (made,) = decide(wanted, observed(served=SERVED, looked_up={lookup: Answer({"value": 7})})).create
+    (made,) = decide(wanted, observed(served=SERVED, looked_up={lookup: Answer({"value": 7})})).changes.create
     assert made["spec"]["priority"] == 7
 
 
 def test_an_admitted_job_gets_no_pod_here() -> None:
     for state in (WAITING, workload()):
         decision = decide(away(), observed(served=SERVED, workloads=(state,)))
-        assert (decision.create, decision.look_up, decision.remove, decision.report) == ((), (), (), None)
+        assert (
+            decision.changes.create,
+            decision.kueue.look_up,
+            decision.changes.remove,
+            decision.kueue.say,
+        ) == ((), (), (), None)
 
 
 @pytest.mark.parametrize(
@@ -73,25 +78,25 @@ def test_an_admitted_job_gets_no_pod_here() -> None:
 )
 def test_the_workload_goes_when_it_is_not_the_one_that_is_wanted(wanted: JobBuilder, state: Any) -> None:
     decision = decide(wanted, observed(served=SERVED, workloads=(state,)))
-    assert [ref.uid for ref in decision.remove] == ["uid-of-workload"]
-    assert decision.create == ()
+    assert [ref.uid for ref in decision.changes.remove] == ["uid-of-workload"]
+    assert decision.changes.create == ()
 
 
 def test_what_runs_already_is_left_alone_by_edits() -> None:
     elastic = away(strategy="Torchrun", workers=3, elastic={"minWorkers": 1, "maxWorkers": 4})
     for wanted in (elastic, replace(away(), labels={"kueue.x-k8s.io/queue-name": "team-b"})):
         decision = decide(wanted, observed(served=SERVED, workloads=(workload(),)))
-        assert decision.remove == ()
+        assert decision.changes.remove == ()
 
 
 def test_kueue_is_told_when_its_copy_runs() -> None:
     running = away().running()
-    report = decide(running, observed(served=SERVED, workloads=(workload(),))).report
+    report = decide(running, observed(served=SERVED, workloads=(workload(),))).kueue.say
     assert report is not None
     assert report.status["conditions"][-1]["type"] == "PodsReady"
     again = workload(condition("PodsReady"))
-    assert decide(running, observed(served=SERVED, workloads=(again,))).report is None
-    report = decide(away().started(), observed(served=SERVED, workloads=(again,))).report
+    assert decide(running, observed(served=SERVED, workloads=(again,))).kueue.say is None
+    report = decide(away().started(), observed(served=SERVED, workloads=(again,))).kueue.say
     assert report is not None
     assert report.status["conditions"][-1]["status"] == "False"
 
@@ -100,9 +105,9 @@ def test_kueue_is_told_when_its_copy_runs() -> None:
 def test_an_evicted_job_that_does_not_run_gives_its_admission_back(phase: Phase | None) -> None:
     evicted = workload(condition("Evicted", reason="AdmissionCheck", message="words"))
     decision = decide(away().with_status(phase=phase), observed(served=SERVED, workloads=(evicted,)))
-    assert decision.report is not None
-    assert decision.report.status["admission"] is None
-    told = {c["type"]: c["status"] for c in decision.report.status["conditions"]}
+    assert decision.kueue.say is not None
+    assert decision.kueue.say.status["admission"] is None
+    told = {c["type"]: c["status"] for c in decision.kueue.say.status["conditions"]}
     assert told == {"QuotaReserved": "False", "Admitted": "False", "Evicted": "True", "Requeued": "False"}
 
 
@@ -110,8 +115,8 @@ def test_a_copy_that_runs_is_given_time_to_stop_but_not_for_ever() -> None:
     since = {**condition("Evicted", reason="Preempted"), "lastTransitionTime": stamp(NOW - 20)}
     seen = observed(served=SERVED, workloads=(workload(since),))
     decision = decide(away().running(), seen)
-    assert (decision.report, decision.next_look) == (None, PATIENCE_SECONDS - 20)
-    assert decide(away().running(), seen, now=NOW + PATIENCE_SECONDS).report is not None
+    assert (decision.kueue.say, decision.next_look) == (None, PATIENCE_SECONDS - 20)
+    assert decide(away().running(), seen, now=NOW + PATIENCE_SECONDS).kueue.say is not None
 
 
 @pytest.mark.parametrize(("phase", "reason"), [(Phase.SUCCEEDED, "Succeeded"), (Phase.FAILED, "Failed")])
@@ -119,24 +124,24 @@ def test_the_end_of_the_copy_is_the_end(phase: Phase, reason: str) -> None:
     ended = away(ttlSecondsAfterFinished=60).running()
     ended = ended.with_status(phase=phase, completion_time=stamp(NOW - 50))
     decision = decide(ended, observed(served=SERVED, workloads=(workload(),)))
-    assert decision.report is not None
-    assert decision.report.status["conditions"][-1]["reason"] == reason
-    assert (decision.next_look, decision.delete_job, decision.create) == (10, False, ())
+    assert decision.kueue.say is not None
+    assert decision.kueue.say.status["conditions"][-1]["reason"] == reason
+    assert (decision.next_look, decision.changes.delete_job, decision.changes.create) == (10, False, ())
     finished = observed(served=SERVED, workloads=(workload(condition("Finished")),))
     last = decide(ended, finished, now=NOW + 60)
-    assert (last.report, last.delete_job) == (None, True)
+    assert (last.kueue.say, last.changes.delete_job) == (None, True)
 
 
 def test_a_refused_workload_is_tried_again_later() -> None:
     refused = refusal(RefusalKind.FORBIDDEN, object_kind="Workload", name=NAME, left=4.0)
     decision = decide(away(), observed(served=SERVED, refused=refused))
-    assert (decision.create, decision.next_look, decision.reason) == ((), 4.0, "WorkloadNotCreated")
+    assert (decision.changes.create, decision.next_look, decision.reason) == ((), 4.0, "WorkloadNotCreated")
     assert created(decide(away(), observed(served=SERVED, refused=refused), now=NOW + 5), "Workload")
 
 
 def test_without_kueue_it_is_said_and_nothing_done() -> None:
     decision = decide(away(), observed())
-    assert (decision.create, decision.reason) == ((), "NoKueue")
+    assert (decision.changes.create, decision.reason) == ((), "NoKueue")
 
 
 def test_a_name_of_a_prebuilt_workload_is_not_looked_for_here() -> None:

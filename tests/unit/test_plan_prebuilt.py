@@ -48,17 +48,17 @@ def admitted(decision: Plan, wanted: JobBuilder, seen: Any) -> tuple[Phase | Non
 )
 def test_the_workload_that_the_job_names_is_looked_for_and_none_is_made(wanted: JobBuilder) -> None:
     decision = decide(wanted, observed(served=SERVED))
-    assert (decision.step, decision.look_up, decision.create) == (Step.QUEUE, (LOOKUP,), ())
+    assert (decision.step, decision.kueue.look_up, decision.changes.create) == (Step.QUEUE, (LOOKUP,), ())
 
 
 def test_it_becomes_the_job_s_own_with_the_labels_by_which_it_is_found() -> None:
     mine = {"kind": "Job", "name": "x", "uid": "another", "controller": False}
     decision = decide(sent(), observed(served=SERVED, looked_up=answer(ownerReferences=[mine])))
-    assert decision.create == ()
-    assert decision.adopt is not None
-    assert (decision.adopt.found, decision.adopt.resource_version) == (LOOKUP, "7")
-    assert decision.adopt.metadata["labels"]["ftjob.dev/uid"] == UID
-    kept, owner = decision.adopt.metadata["ownerReferences"]
+    assert decision.changes.create == ()
+    assert decision.kueue.adopt is not None
+    assert (decision.kueue.adopt.found, decision.kueue.adopt.resource_version) == (LOOKUP, "7")
+    assert decision.kueue.adopt.metadata["labels"]["ftjob.dev/uid"] == UID
+    kept, owner = decision.kueue.adopt.metadata["ownerReferences"]
     assert kept == mine
     assert (owner["uid"], owner["controller"], "blockOwnerDeletion" in owner) == (UID, True, False)
 
@@ -78,7 +78,7 @@ def test_it_becomes_the_job_s_own_with_the_labels_by_which_it_is_found() -> None
 def test_until_it_can_be_had_the_job_waits_and_says_why(found: dict[Lookup, Answer], words: str) -> None:
     wanted, seen = sent(), observed(served=SERVED, looked_up=found)
     decision = decide(wanted, seen)
-    assert (decision.adopt, decision.look_up, decision.create) == (None, (), ())
+    assert (decision.kueue.adopt, decision.kueue.look_up, decision.changes.create) == (None, (), ())
     assert decision.next_look == LOOK_SECONDS, "nobody may tell us when it comes"
     phase, reason, message = admitted(decision, wanted, seen)
     assert (phase, reason) == (Phase.QUEUED, "WorkloadMissing")
@@ -92,38 +92,38 @@ def test_it_is_obeyed_as_one_of_our_own() -> None:
     assert decide(wanted, observed(served=SERVED, workloads=(waiting,))).step is Step.QUEUE
     decision = decide(wanted, observed(served=SERVED, workloads=(MINE,), looked_up=READ))
     assert decision.step is Step.START
-    pods = [m for m in decision.create if m["kind"] == "Pod"]
+    pods = [m for m in decision.changes.create if m["kind"] == "Pod"]
     assert [p["spec"]["nodeSelector"] for p in pods] == [{"pool": "spot"}] * 2
     running = sent().running()
     told = decide(
         running, observed(pod(0).running(), pod(1).running(), served=SERVED, workloads=(MINE,))
-    ).report
+    ).kueue.say
     assert told is not None
     assert told.status["conditions"][-1]["type"] == "PodsReady"
     evicted = replace(workload(condition("Evicted", reason="Preempted")), name=NAME)
     stops = decide(running, observed(pod(0).running(), pod(1).running(), served=SERVED, workloads=(evicted,)))
-    assert (stops.step, len(deleted(stops)), stops.report) == (Step.QUEUE, 2, None)
+    assert (stops.step, len(deleted(stops)), stops.kueue.say) == (Step.QUEUE, 2, None)
 
 
 def test_a_running_job_whose_workload_is_gone_stops() -> None:
     decision = decide(sent().running(), observed(pod(0).running(), pod(1).running(), served=SERVED))
-    assert (decision.step, len(deleted(decision)), decision.create) == (Step.QUEUE, 2, ())
-    assert decision.look_up == (LOOKUP,)
+    assert (decision.step, len(deleted(decision)), decision.changes.create) == (Step.QUEUE, 2, ())
+    assert decision.kueue.look_up == (LOOKUP,)
 
 
 def test_one_that_was_made_for_other_pods_is_not_run() -> None:
     wanted = sent()
     seen = observed(served=SERVED, workloads=(replace(MINE, pod_sets=OTHER_PODS),), looked_up=READ)
     decision = decide(wanted, seen)
-    assert (decision.step, decision.create, decision.remove) == (Step.QUEUE, (), ())
+    assert (decision.step, decision.changes.create, decision.changes.remove) == (Step.QUEUE, (), ())
     words = "was made for other pods: of worker it has 3 x (cpu 1), and the job 2 x (no requests)"
     message = f"Kueue's Workload {NAME} {words}"
     assert admitted(decision, wanted, seen) == (Phase.QUEUED, "OutOfSync", message)
-    assert decision.report is not None
-    told = decision.report.status["conditions"][-1]
+    assert decision.kueue.say is not None
+    told = decision.kueue.say.status["conditions"][-1]
     assert (told["type"], told["status"], told["reason"]) == ("Finished", "True", "OutOfSync")
     over = replace(workload(condition("Finished")), name=NAME, pod_sets=OTHER_PODS)
-    assert decide(wanted, replace(seen, workloads=(over,))).report is None
+    assert decide(wanted, replace(seen, workloads=(over,))).kueue.say is None
 
 
 def test_an_elastic_job_that_was_admitted_in_part_is_no_other_job() -> None:
@@ -150,16 +150,16 @@ def test_a_started_job_is_not_compared_again() -> None:
 )
 def test_its_end_is_reported_and_it_is_not_deleted(wanted: JobBuilder, pods: Any, reason: str) -> None:
     decision = decide(wanted, observed(*pods, served=SERVED, workloads=(MINE,)), now=NOW + 10)
-    assert decision.remove == ()
-    assert decision.report is not None
-    (told,) = [c for c in decision.report.status["conditions"] if c["type"] == "Finished"]
+    assert decision.changes.remove == ()
+    assert decision.kueue.say is not None
+    (told,) = [c for c in decision.kueue.say.status["conditions"] if c["type"] == "Finished"]
     assert told["reason"] == reason
 
 
 def test_a_suspended_job_leaves_it_to_who_made_it() -> None:
     decision = decide(sent().edited(suspend=True), observed(served=SERVED, workloads=(MINE,)))
-    assert (decision.step, decision.remove) == (Step.SUSPEND, ())
-    assert decide(sent().edited(suspend=True), observed(served=SERVED)).look_up == ()
+    assert (decision.step, decision.changes.remove) == (Step.SUSPEND, ())
+    assert decide(sent().edited(suspend=True), observed(served=SERVED)).kueue.look_up == ()
 
 
 def test_a_copy_is_deleted_by_who_made_it() -> None:
@@ -167,22 +167,22 @@ def test_a_copy_is_deleted_by_who_made_it() -> None:
     ended = sent(ttlSecondsAfterFinished=0).started()
     ended = ended.with_status(phase=Phase.SUCCEEDED, completion_time=stamp(NOW - 60))
     seen = observed(served=SERVED, workloads=(MINE,))
-    assert decide(ended, seen).delete_job
+    assert decide(ended, seen).changes.delete_job
     copied = replace(ended, labels={**ended.labels, MULTIKUEUE_ORIGIN: "management"})
-    assert not decide(copied, seen).delete_job
+    assert not decide(copied, seen).changes.delete_job
 
 
 def test_an_ended_job_does_not_wait_for_it() -> None:
     ended = sent().started().with_status(phase=Phase.SUCCEEDED)
     seen = observed(served=SERVED, looked_up={LOOKUP: Answer(error="there is none")})
     decision = decide(ended, seen)
-    assert (decision.step, decision.next_look, decision.look_up) == (Step.REST, None, ())
+    assert (decision.step, decision.next_look, decision.kueue.look_up) == (Step.REST, None, ())
 
 
 def test_without_kueue_the_name_is_refused_with_a_remedy() -> None:
     wanted = replace(sent(), labels={})
     decision = decide(wanted, observed())
-    assert (decision.step, decision.look_up) == (Step.REFUSE, ())
+    assert (decision.step, decision.kueue.look_up) == (Step.REFUSE, ())
     assert f"metadata.labels[{KUEUE_PREBUILT}]" in decision.message
 
 

@@ -12,12 +12,12 @@ from ftjob.plan.build.pod import bad_nodes
 from ftjob.plan.life.restart import FRUITLESS_DISRUPTIONS, backoff, judge
 
 if TYPE_CHECKING:
-    from ftjob.plan.decision import Verdict
+    from ftjob.plan.decision import RestartDecision
 
 
 def verdict(
     code: int | None = 137, reason: str = "Signal", *, done: Restarts | None = None, **given: Any
-) -> Verdict:
+) -> RestartDecision:
     disruption = given.pop("disruption", False)
     progressed = given.pop("progressed", True)
     spec = Restart.model_validate({"limit": 3, **given})

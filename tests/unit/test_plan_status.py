@@ -12,7 +12,7 @@ from support.builders import NOW, JobBuilder, decide, job, observed, pod, refusa
 from ftjob.models.status import ConditionType, Display, JobStatus, Phase, Progress
 from ftjob.plan.observed.state import Observed, RefusalKind
 from ftjob.plan.status.derive import derive_status
-from ftjob_protocol.leader_report import LeaderReport
+from ftjob_protocol.leader_state import LeaderState
 
 TWO = job().workers(2)
 
@@ -25,12 +25,12 @@ def conditions(found: JobStatus) -> dict[str, str]:
     return {condition.type.value: condition.status for condition in found.conditions}
 
 
-def report(attempt: int = 0, **progress: Any) -> LeaderReport:
-    return LeaderReport(attempt=attempt, state="Running", progress=progress)
+def report(attempt: int = 0, **progress: Any) -> LeaderState:
+    return LeaderState(attempt=attempt, state="Running", progress=progress)
 
 
 def progress(*, wanted: JobBuilder | None = None, **told: Any) -> Progress | None:
-    return status(wanted or job().running(), observed(pod(0).running(), report=report(**told))).progress
+    return status(wanted or job().running(), observed(pod(0).running(), leader=report(**told))).progress
 
 
 LIVES = [
@@ -57,19 +57,19 @@ LIVES = [
 def test_a_watchdog_without_steps_says_so_in_the_condition_running() -> None:
     wanted, runs = job().running(), pod(0).running()
 
-    def running(wanted: JobBuilder, told: LeaderReport | None) -> tuple[str, str]:
-        found = status(wanted, observed(runs, report=told))
+    def running(wanted: JobBuilder, told: LeaderState | None) -> tuple[str, str]:
+        found = status(wanted, observed(runs, leader=told))
         [condition] = [c for c in found.conditions if c.type is ConditionType.RUNNING]
         assert condition.status == "True"
         return condition.reason, condition.message
 
-    quiet = LeaderReport(0, "Running", None)
+    quiet = LeaderState(0, "Running", None)
     idle = dataclasses.replace(quiet, watchdog="the watchdog has no steps to watch")
     assert running(wanted, quiet) == ("AllWorkersRunning", "all workers run")
     said = ("NoStepsSeen", "all workers run; the watchdog has no steps to watch")
     assert running(wanted, idle) == said
     assert running(wanted, dataclasses.replace(idle, attempt=7))[0] == "AllWorkersRunning"
-    later = wanted.after(decide(wanted, observed(runs, report=idle)), observed(runs, report=idle))
+    later = wanted.after(decide(wanted, observed(runs, leader=idle)), observed(runs, leader=idle))
     assert running(later, None) == said  # the operator was restarted, and has not asked yet
     assert running(later, quiet) == ("AllWorkersRunning", "all workers run")
 
@@ -194,7 +194,7 @@ def test_who_ends_earlier_does_not_speak_for_the_leader() -> None:
     wanted = job().strategy("ParameterServer").roles(evaluator=1).running()
     others = pod(0).running(), pod(role="ps").running()
     evaluator = pod(role="evaluator").succeeded(progress={"step": 1})
-    seen = observed(pod(role="chief").running(), *others, evaluator, report=report(step=7))
+    seen = observed(pod(role="chief").running(), *others, evaluator, leader=report(step=7))
     found = status(wanted, seen).progress
     assert found is not None
     assert found.step == 7
@@ -265,7 +265,7 @@ def test_no_report_breaks_the_status(told: dict[str, Any], metrics: dict[str, An
 def test_the_last_word_of_the_leader_counts_more_than_its_last_report() -> None:
     seen = observed(
         pod(0).succeeded(progress={"step": 100, "stepSeconds": None}),
-        report=report(step=97, totalSteps=100, stepSeconds=0.2),
+        leader=report(step=97, totalSteps=100, stepSeconds=0.2),
     )
     found = status(job().running(), seen).progress
     assert found is not None
@@ -296,7 +296,7 @@ def test_metrics_are_bounded() -> None:
     ],
 )
 def test_printer_columns(told: dict[str, Any], shown: str, eta: str) -> None:
-    found = status(job().running(), observed(pod(0).running(), report=report(**told))).display
+    found = status(job().running(), observed(pod(0).running(), leader=report(**told))).display
     assert found is not None
     assert (found.workers, found.progress, found.eta, found.restarts) == ("1/1", shown, eta, "0")
 
@@ -324,8 +324,8 @@ def test_a_capture_on_demand_is_refused_with_its_reason(asked: str, shown: str) 
 
 
 def test_captures_say_which_ranks_are_missing() -> None:
-    live = LeaderReport(0, "Running", None, captures=({"id": "s0", "ranks": [0, 1]},))
-    running = status(SCHEDULED.running(), observed(pod(0).running(), pod(1).running(), report=live))
+    live = LeaderState(0, "Running", None, captures=({"id": "s0", "ranks": [0, 1]},))
+    running = status(SCHEDULED.running(), observed(pod(0).running(), pod(1).running(), leader=live))
     assert running.profile is not None
     assert [(c.id, c.phase, c.ranks, c.path) for c in running.profile.captures] == [
         ("s0", "Capturing", "2/4", "captures/s0")

@@ -26,7 +26,7 @@ from ftjob_agent.watching.rank_folder import RankProgress
 from ftjob_protocol import captures, orders, steps, variables
 from ftjob_protocol.agent_config import parse
 from ftjob_protocol.failures import Failure, FailureClass, FailureType, blame, first
-from ftjob_protocol.leader_report import LeaderReport
+from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.orders import Order, OrderKind
 from ftjob_protocol.reasons import Reason
 from ftjob_protocol.states import State
@@ -126,8 +126,8 @@ def test_the_operator_reads_what_the_leader_makes_of_its_agents_reports(
         ranks: list[Any] = [SimpleNamespace(spec=spec, state=State.RUNNING) for spec in config.ranks]
         report = account.report(config, State.RUNNING, failure if index else None, ranks)
         book.report((config.role, config.index), json.loads(json.dumps(report)), now=1.0)
-    said = book.job_report()
-    read = LeaderReport.read(json.loads(json.dumps(said.as_json())))
+    said = book.leader_state()
+    read = LeaderState.read(json.loads(json.dumps(said.as_json())))
     assert read == replace(said, captures=tuple(said.captures), notes=tuple(said.notes))
     assert read.failure == Failure.from_json(failure.as_json())
     assert read.ranks == {"total": 4, "running": 4, "succeeded": 0, "failed": 0}

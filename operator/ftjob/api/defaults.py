@@ -86,6 +86,6 @@ def success_of(spec: JobSpec) -> SuccessPolicy:
     return spec.success or TRAITS[spec.strategy].success
 
 
-def is_possible(spec: JobSpec) -> bool:
+def restarts_in_place(spec: JobSpec) -> bool:
     """Whether the agents of a job halt when a rank fails. Elastic jobs have their own way to go on."""
     return spec.restart.in_place and spec.restart.limit > 0 and spec.elastic is None

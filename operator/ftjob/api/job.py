@@ -23,12 +23,10 @@ from ftjob.models.spec import JobSpec, Roles
 from ftjob.models.status import JobStatus
 from ftjob.models.template import TemplateShape
 
-__all__ = ["Job", "Problem", "parse_job"]
 
-
-@dataclass(frozen=True)
-class Job:
-    """One FrameworkTrainingJob; ``spec`` is None when ``problems`` says why it could not be read."""
+@dataclass(frozen=True, kw_only=True)
+class JobHead:
+    """What is known of a FrameworkTrainingJob whether or not its spec can be read."""
 
     name: str
     namespace: str
@@ -39,10 +37,10 @@ class Job:
     deleting: bool
     labels: dict[str, str]
     annotations: dict[str, str]
-    spec: JobSpec | None
     status: JobStatus
     managed_by: str
     problems: tuple[Problem, ...] = ()
+    """What is wrong with it, as far as reading it shows; `ftjob.api.validate` knows more."""
     raw_status: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -81,7 +79,22 @@ class Job:
         return self.namespace, self.name
 
 
-def parse_job(body: dict[str, Any]) -> Job:
+@dataclass(frozen=True, kw_only=True)
+class Job(JobHead):
+    """One FrameworkTrainingJob."""
+
+    spec: JobSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadableJob(JobHead):
+    """One whose spec can't be read; ``problems`` says why."""
+
+
+AnyJob = Job | UnreadableJob
+
+
+def parse_job(body: dict[str, Any]) -> AnyJob:
     """Read a job from API data; a spec that can't be read becomes problems, never an exception.
 
     Parameters
@@ -89,32 +102,37 @@ def parse_job(body: dict[str, Any]) -> Job:
     body
         The object as the API server or a YAML file gives it.
     """
+    spec, problems = _read_spec(body.get("spec"))
+    head = _read_head(body, problems)
+    return UnreadableJob(**head) if spec is None else Job(**head, spec=spec)
+
+
+def _read_head(body: dict[str, Any], problems: tuple[Problem, ...]) -> dict[str, Any]:
+    """Return the fields of a `JobHead`."""
     meta = _mapping(body.get("metadata"))
     raw_status = _mapping(body.get("status"))
-    spec, problems = _read_spec(body.get("spec"))
     try:
         status = JobStatus.model_validate(raw_status)
     except ValidationError:
         # Only a foreign hand writes such a status. Starting from nothing is safe: pods of a higher
-        # attempt than the status knows forbid creation (design: read your own writes).
+        # attempt than the status knows forbid creation.
         status = JobStatus()
     generation = meta.get("generation")
-    return Job(
-        name=str(meta.get("name") or ""),
-        namespace=str(meta.get("namespace") or "default"),
-        uid=str(meta.get("uid") or ""),
-        generation=generation if isinstance(generation, int) else 0,
-        resource_version=str(meta.get("resourceVersion") or ""),
-        created=str(meta.get("creationTimestamp") or ""),
-        deleting="deletionTimestamp" in meta,
-        labels=_mapping(meta.get("labels")),
-        annotations=_mapping(meta.get("annotations")),
-        spec=spec,
-        status=status,
-        managed_by=str(_mapping(body.get("spec")).get("managedBy") or CONTROLLER),
-        problems=(*_read_type(body), *problems),
-        raw_status=raw_status,
-    )
+    return {
+        "name": str(meta.get("name") or ""),
+        "namespace": str(meta.get("namespace") or "default"),
+        "uid": str(meta.get("uid") or ""),
+        "generation": generation if isinstance(generation, int) else 0,
+        "resource_version": str(meta.get("resourceVersion") or ""),
+        "created": str(meta.get("creationTimestamp") or ""),
+        "deleting": "deletionTimestamp" in meta,
+        "labels": _mapping(meta.get("labels")),
+        "annotations": _mapping(meta.get("annotations")),
+        "status": status,
+        "managed_by": str(_mapping(body.get("spec")).get("managedBy") or CONTROLLER),
+        "problems": (*_read_type(body), *problems),
+        "raw_status": raw_status,
+    }
 
 
 def _read_type(body: dict[str, Any]) -> tuple[Problem, ...]:

@@ -19,6 +19,7 @@ Path = tuple[str | int, ...]
 
 SHOWN = 60
 """Longest value that is shown in full."""
+PROBLEMS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class Problem:
         return (
             f"{self.field}: {self.message}; {self.remedy}" if self.remedy else f"{self.field}: {self.message}"
         )
+
+
+def summary(problems: tuple[Problem, ...]) -> str:
+    """Return problems as one message for a status: the first few, and how many more there are."""
+    message = "; ".join(str(problem) for problem in problems[:PROBLEMS_SHOWN])
+    more = len(problems) - PROBLEMS_SHOWN
+    return f"{message}; and {more} more" if more > 0 else message
 
 
 def problems_of(error: ValidationError, above: Path) -> tuple[Problem, ...]:

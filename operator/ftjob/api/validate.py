@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ftjob.api.job import Job, Problem
+from ftjob.api.job import AnyJob, Job
+from ftjob.api.problem import Problem
 from ftjob.api.rules.combinations import COMBINATIONS
 from ftjob.api.rules.rule import Rule
 from ftjob.api.rules.scheduling import SCHEDULING_RULES
@@ -25,7 +26,7 @@ NAME_PROBLEM = Problem(
 )
 
 
-def validate(job: Job) -> tuple[Problem, ...]:
+def validate(job: AnyJob) -> tuple[Problem, ...]:
     """Return everything that keeps a job from running; nothing if it can run.
 
     Parameters
@@ -36,6 +37,6 @@ def validate(job: Job) -> tuple[Problem, ...]:
     problems = list(job.problems)
     if len(job.name) > JOB_NAME_MAX or not re.fullmatch(NAME_PATTERN, job.name):
         problems.append(NAME_PROBLEM)
-    if job.spec is not None:
+    if isinstance(job, Job):
         problems += [problem for rule in RULES if (problem := rule.problem(job.spec)) is not None]
     return tuple(problems)

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ftjob.api.job import Job
 from ftjob.cli.main import INVALID, SUCCEEDED
 from ftjob.cli.source import SourceError, read
 from ftjob.local.outputs import to_yaml
@@ -18,7 +19,6 @@ from ftjob.plan.layout import cluster_layout
 if TYPE_CHECKING:
     import argparse
 
-    from ftjob.api.job import Job
     from ftjob.models.manifest import Manifest
 
 UID = "00000000-0000-0000-0000-000000000000"
@@ -40,7 +40,10 @@ def main(args: argparse.Namespace) -> int:
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return INVALID
-    manifests = [m for found in source.jobs for m in objects(replace(found.job, uid=found.job.uid or UID))]
+    jobs = [
+        found.job for found in source.jobs if isinstance(found.job, Job)
+    ]  # all: nothing is wrong with them
+    manifests = [m for job in jobs for m in objects(replace(job, uid=job.uid or UID))]
     sys.stdout.write(to_yaml(*manifests))
     return SUCCEEDED
 

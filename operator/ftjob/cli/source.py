@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from ftjob.api.job import Job, Problem, parse_job
+from ftjob.api.job import AnyJob, parse_job
+from ftjob.api.problem import Problem
 from ftjob.api.validate import validate
 from ftjob.models.names import API_VERSION, GROUP, KIND
 
@@ -31,7 +32,7 @@ class Found:
     file: str
     line: int
     body: dict[str, Any]
-    job: Job
+    job: AnyJob
     problems: tuple[Problem, ...]
     lines: tuple[int, ...]
     """For each problem the line where it stands."""

@@ -11,10 +11,10 @@ from ftjob.models.layout import rank_order
 from ftjob.plan.build.token import bearer_token
 from ftjob.plan.layout import agent_port
 from ftjob_protocol import orders
-from ftjob_protocol.leader_report import LeaderReport
+from ftjob_protocol.leader_state import LeaderState
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import AnyJob
     from ftjob.plan.observed.pod import PodState
     from ftjob_protocol.orders import Order
 
@@ -46,8 +46,8 @@ class Agents:
             await self._session.close()
 
     async def progress(
-        self, job: Job, pods: tuple[PodState, ...], *, version: int, wait: float
-    ) -> LeaderReport:
+        self, job: AnyJob, pods: tuple[PodState, ...], *, version: int, wait: float
+    ) -> LeaderState:
         """Ask how far the ranks are; answered at once if that is news to who knows this version.
 
         Raises
@@ -56,7 +56,7 @@ class Agents:
         """
         return await self._send(job, pods, "GET", orders.progress_query(version, wait), wait=wait)
 
-    async def order(self, job: Job, pods: tuple[PodState, ...], order: Order) -> LeaderReport:
+    async def order(self, job: AnyJob, pods: tuple[PodState, ...], order: Order) -> LeaderState:
         """Say what becomes of ranks that are dead; what was said before changes nothing.
 
         Raises
@@ -67,14 +67,14 @@ class Agents:
 
     async def _send(
         self,
-        job: Job,
+        job: AnyJob,
         pods: tuple[PodState, ...],
         method: str,
         path: str,
         *,
         body: dict[str, Any] | None = None,
         wait: float = 0.0,
-    ) -> LeaderReport:
+    ) -> LeaderState:
         host = _host_of(pods)
         if host is None:
             raise AgentError("no pod of index 0 runs")
@@ -102,7 +102,7 @@ class Agents:
                         raise AgentError("too long an answer")
                 if answer.status != 200:
                     raise AgentError(f"HTTP {answer.status}: {raw[:200].decode('utf-8', 'replace')}")
-                return LeaderReport.read(orjson.loads(raw))
+                return LeaderState.read(orjson.loads(raw))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise AgentError(repr(error)) from error
 

@@ -14,7 +14,7 @@ from ftjob.models.names import LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
 from ftjob.plan.observed.state import Answer, Refusal, RefusalKind
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
     from ftjob.kube.port import Manifest, Resource
     from ftjob.plan.decision import Adoption, ObjectRef, Plan, PodRef
@@ -28,24 +28,25 @@ BACKOFF_MAX = 60.0
 logger = logging.getLogger(__name__)
 
 
-async def apply(job: Job, decision: Plan, ctx: Context) -> None:
+async def apply(job: AnyJob, decision: Plan, ctx: Context) -> None:
     """Delete and create what a plan says. A refusal is remembered and the job planned again at once."""
-    if decision.delete:
+    changes = decision.changes
+    if changes.delete:
         slots = asyncio.Semaphore(AT_ONCE)
-        await _all(_delete(job, pod, ctx, slots) for pod in decision.delete)
-    for ref in decision.remove:
+        await _all(_delete(job, pod, ctx, slots) for pod in changes.delete)
+    for ref in changes.remove:
         await _remove(job, ref, ctx)
-    if decision.delete_job:
+    if changes.delete_job:
         with contextlib.suppress(NotFoundError, ConflictError):  # gone, or another job has the name now
             await ctx.kube.delete(JOB, job.namespace, job.name, uid=job.uid)
     if decision.order is not None:
         await _tell(job, decision.order, ctx)
-    if not decision.create:
+    if not changes.create:
         return
-    refusal = await _create_all(job, decision.create, ctx)
+    refusal = await _create_all(job, changes.create, ctx)
     if refusal is None:
         ctx.cache.clear_refusal(job)
-        pods = sum(1 for manifest in decision.create if manifest["kind"] == POD.kind)
+        pods = sum(1 for manifest in changes.create if manifest["kind"] == POD.kind)
         ctx.metrics.pods_accepted(job, pods, ctx.clock())
         return
     logger.warning("%s %s: %s", refusal.object_kind, refusal.object_name, refusal.message, extra=about(job))
@@ -53,23 +54,23 @@ async def apply(job: Job, decision: Plan, ctx: Context) -> None:
     ctx.queue.add(job.key)
 
 
-def about(job: Job) -> dict[str, dict[str, str]]:
+def about(job: AnyJob) -> dict[str, dict[str, str]]:
     """Return what a log line says about its job."""
     return {"job": {"namespace": job.namespace, "name": job.name, "uid": job.uid}}
 
 
-async def _tell(job: Job, order: Order, ctx: Context) -> None:
+async def _tell(job: AnyJob, order: Order, ctx: Context) -> None:
     """Say what becomes of dead ranks. Without an answer it is said again at the next look."""
     try:
-        report = await ctx.agents.order(job, ctx.cache.observe(job).pods, order)
+        leader = await ctx.agents.order(job, ctx.cache.observe(job).pods, order)
     except AgentError as error:
         logger.info("%s of attempt %d not heard: %s", order.command, order.attempt, error, extra=about(job))
         return
-    if ctx.cache.hear(job, report):
+    if ctx.cache.hear(job, leader):
         ctx.queue.add(job.key)
 
 
-async def _delete(job: Job, pod: PodRef, ctx: Context, slots: asyncio.Semaphore) -> None:
+async def _delete(job: AnyJob, pod: PodRef, ctx: Context, slots: asyncio.Semaphore) -> None:
     ctx.cache.dismiss(pod.uid)
     async with slots:
         try:
@@ -82,7 +83,7 @@ async def _delete(job: Job, pod: PodRef, ctx: Context, slots: asyncio.Semaphore)
         ctx.cache.see_pod(body)
 
 
-async def _remove(job: Job, ref: ObjectRef, ctx: Context) -> None:
+async def _remove(job: AnyJob, ref: ObjectRef, ctx: Context) -> None:
     resource = RESOURCES[ref.api_version, ref.kind]
     try:
         body = await ctx.kube.delete(resource, job.namespace, ref.name, uid=ref.uid)
@@ -96,7 +97,7 @@ async def _remove(job: Job, ref: ObjectRef, ctx: Context) -> None:
         ctx.queue.add(key)
 
 
-async def inform(job: Job, decision: Plan, ctx: Context) -> None:
+async def inform(job: AnyJob, decision: Plan, ctx: Context) -> None:
     """Tell others what they have to know, and read what the next decision needs.
 
     Raises
@@ -104,7 +105,7 @@ async def inform(job: Job, decision: Plan, ctx: Context) -> None:
     ftjob.kube.errors.ConflictError
         They have said something in the meantime.
     """
-    patch = decision.report
+    patch = decision.kueue.say
     if patch is not None:
         resource = RESOURCES[patch.api_version, patch.kind]
         version = patch.resource_version
@@ -112,9 +113,9 @@ async def inform(job: Job, decision: Plan, ctx: Context) -> None:
             resource, job.namespace, patch.name, patch.status, resource_version=version
         )
         _take_in(job, resource, body, ctx)
-    if decision.adopt is not None:
-        await _adopt(job, decision.adopt, ctx)
-    for lookup in decision.look_up:
+    if decision.kueue.adopt is not None:
+        await _adopt(job, decision.kueue.adopt, ctx)
+    for lookup in decision.kueue.look_up:
         resource = RESOURCES[lookup.api_version, lookup.kind]
         try:
             answer = Answer(await ctx.kube.get(resource, lookup.namespace, lookup.name))
@@ -126,7 +127,7 @@ async def inform(job: Job, decision: Plan, ctx: Context) -> None:
         ctx.cache.answer(lookup, answer)
 
 
-async def _adopt(job: Job, adoption: Adoption, ctx: Context) -> None:
+async def _adopt(job: AnyJob, adoption: Adoption, ctx: Context) -> None:
     """Make an object the job's own. It has just been read; if it is another now, it is read again."""
     found = adoption.found
     ctx.cache.forget(found)
@@ -139,7 +140,7 @@ async def _adopt(job: Job, adoption: Adoption, ctx: Context) -> None:
         _take_in(job, resource, body, ctx)
 
 
-async def _create_all(job: Job, manifests: tuple[Manifest, ...], ctx: Context) -> Refusal | None:
+async def _create_all(job: AnyJob, manifests: tuple[Manifest, ...], ctx: Context) -> Refusal | None:
     """Create in order; once the first pod is accepted, the others follow concurrently."""
     first_pod = next((i for i, m in enumerate(manifests) if m["kind"] == POD.kind), len(manifests))
     for manifest in manifests[: first_pod + 1]:
@@ -168,7 +169,7 @@ async def _all(coroutines: object) -> None:
             raise result
 
 
-async def _create(job: Job, manifest: Manifest, ctx: Context) -> Refusal | None:
+async def _create(job: AnyJob, manifest: Manifest, ctx: Context) -> Refusal | None:
     resource = resource_of(manifest)
     try:
         body = await ctx.kube.create(manifest)
@@ -188,7 +189,7 @@ async def _create(job: Job, manifest: Manifest, ctx: Context) -> Refusal | None:
     return None
 
 
-def _take_in(job: Job, resource: Resource, body: Manifest, ctx: Context) -> None:
+def _take_in(job: AnyJob, resource: Resource, body: Manifest, ctx: Context) -> None:
     """Read our own write."""
     if resource is POD:
         ctx.cache.see_pod(body)
@@ -200,7 +201,7 @@ def _take_in(job: Job, resource: Resource, body: Manifest, ctx: Context) -> None
         ctx.cache.remember_existing(job, resource.kind, body["metadata"]["name"])
 
 
-async def _meet(job: Job, manifest: Manifest, resource: Resource, ctx: Context) -> Refusal | None:
+async def _meet(job: AnyJob, manifest: Manifest, resource: Resource, ctx: Context) -> Refusal | None:
     """Find out whose object has the name that we wanted: a name is not an identity."""
     name = manifest["metadata"]["name"]
     if resource is SECRET:  # its name contains the job's UID, and we may not read it
@@ -222,7 +223,7 @@ async def _meet(job: Job, manifest: Manifest, resource: Resource, ctx: Context) 
     return None
 
 
-def _refusal(job: Job, manifest: Manifest, kind: RefusalKind, message: str, ctx: Context) -> Refusal:
+def _refusal(job: AnyJob, manifest: Manifest, kind: RefusalKind, message: str, ctx: Context) -> Refusal:
     seconds = min(BACKOFF_MAX, 2.0 ** min(ctx.cache.refused_times(job), 10))
     return Refusal(
         kind=kind,

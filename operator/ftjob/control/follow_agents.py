@@ -16,7 +16,7 @@ from ftjob.models.status import Phase
 from ftjob.plan.life.record import is_waited_for
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
 
 HOLD_SECONDS = 10.0
@@ -46,12 +46,12 @@ async def follow_jobs(ctx: Context) -> None:
             task.cancel()
 
 
-def is_followed(job: Job) -> bool:
+def is_followed(job: AnyJob) -> bool:
     """Whether the job's ranks run, or wait for our word."""
     return job.is_ours and (job.status.phase is Phase.RUNNING or is_waited_for(job.status))
 
 
-async def follow(job: Job, ctx: Context) -> None:
+async def follow(job: AnyJob, ctx: Context) -> None:
     """Follow one job as long as its ranks run; have it looked at when there is news."""
     version, failures = 0, 0
     while True:
@@ -67,18 +67,18 @@ async def follow(job: Job, ctx: Context) -> None:
             await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def ask(job: Job, ctx: Context, *, version: int = 0) -> int | None:
+async def ask(job: AnyJob, ctx: Context, *, version: int = 0) -> int | None:
     """Ask one job's leader; return the version of its answer, None if there was none."""
     try:
-        report = await ctx.agents.progress(
+        leader = await ctx.agents.progress(
             job, ctx.cache.observe(job).pods, version=version, wait=HOLD_SECONDS
         )
     except AgentError as error:
         logger.debug("no progress of %s/%s: %s", job.namespace, job.name, error)
         return None
-    if ctx.cache.hear(job, report):
+    if ctx.cache.hear(job, leader):
         ctx.queue.add(job.key)
-    return report.version
+    return leader.version
 
 
 def _allow_files() -> None:

@@ -12,7 +12,7 @@ from ftjob.plan.kueue.queue import as_admitted
 from ftjob.plan.status.derive import derive_status
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
     from ftjob.control.queue import Key
 
@@ -43,7 +43,7 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
     return min((wait for wait in (decision.next_look, pending) if wait is not None), default=None)
 
 
-async def _send_away(job: Job, ctx: Context) -> float | None:
+async def _send_away(job: AnyJob, ctx: Context) -> float | None:
     """Do what a job needs here that Kueue runs in another cluster. Its status is for MultiKueue to write."""
     decision = send_away(job, ctx.cache.observe(job), now=ctx.clock(), config=ctx.config)
     if decision.reason:

@@ -8,13 +8,13 @@ from ftjob.control.reporting.pace import urgency_of
 from ftjob.kube.port import JOB
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
     from ftjob.models.status import JobStatus
     from ftjob.plan.decision import Plan
 
 
-async def write_status(job: Job, status: JobStatus, decision: Plan, ctx: Context) -> float | None:
+async def write_status(job: AnyJob, status: JobStatus, decision: Plan, ctx: Context) -> float | None:
     """Write what differs from the job's present status, and tell the people of it.
 
     Returns
@@ -31,7 +31,7 @@ async def write_status(job: Job, status: JobStatus, decision: Plan, ctx: Context
     patch = merge_patch(job.raw_status, wire, ours=job.status.to_wire())
     if not patch:
         return None
-    effects = bool(decision.create or decision.delete)
+    effects = bool(decision.changes.create or decision.changes.delete)
     wait = ctx.pace.wait(job.uid, urgency_of(patch, job.raw_status, effects=effects))
     if wait > 0:
         return wait

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import ftjob.local.child
 from ftjob.plan.observed.pod import PodState, Terminated
 from ftjob_protocol import files, orders, steps, variables
-from ftjob_protocol.leader_report import LeaderReport
+from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.termination import TerminationMessage, parse_termination_message
 
 if TYPE_CHECKING:
@@ -138,20 +138,20 @@ class Agent:
         folder = self._folder / "run" / files.rank_name(rank)
         return _told_steps(folder / files.PROGRESS) or _counted_steps(folder / files.STEPS) or (None, None)
 
-    def report(self, token: str) -> LeaderReport | None:
+    def report(self, token: str) -> LeaderState | None:
         """Ask the leader what it knows of the whole job; None while it does not answer."""
         return self._ask("GET", orders.PROGRESS, token)
 
-    def order(self, order: Order, token: str) -> LeaderReport | None:
+    def order(self, order: Order, token: str) -> LeaderState | None:
         """Tell the leader what becomes of dead ranks; None if it does not answer, or can't do it."""
         return self._ask("POST", order.path, token, json.dumps(order.as_json()))
 
-    def _ask(self, method: str, path: str, token: str, body: str | None = None) -> LeaderReport | None:
+    def _ask(self, method: str, path: str, token: str, body: str | None = None) -> LeaderState | None:
         connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=1)
         try:
             connection.request(method, path, body, orders.bearer(token))
             response = connection.getresponse()
-            return LeaderReport.read(json.loads(response.read())) if response.status == 200 else None
+            return LeaderState.read(json.loads(response.read())) if response.status == 200 else None
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:

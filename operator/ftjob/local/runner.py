@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ftjob.api.job import parse_job
+from ftjob.api.job import UnreadableJob, parse_job
+from ftjob.api.problem import summary
 from ftjob.local import gpus
 from ftjob.local.agents import Agent, wait_until_ended
 from ftjob.local.ending import Ending, ended_by
@@ -35,19 +36,21 @@ from ftjob.plan.decision import Config, Plan
 from ftjob.plan.layout import local_layout, local_port_count
 from ftjob.plan.observed.state import Observed
 from ftjob.plan.status.derive import derive_status
-from ftjob_protocol.leader_report import LeaderReport
+from ftjob_protocol.failures import FailureClass
+from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.reasons import Reason
+from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ftjob.api.job import Job
+    from ftjob.api.job import AnyJob, Job
     from ftjob.local.outputs import OutputsFolder
     from ftjob.models.layout import Layout, WorkerPlace
     from ftjob.models.status import JobStatus
 
 TICK_SECONDS = 0.1
-REPORT_SECONDS = 0.5
+ASK_SECONDS = 0.5
 GRACE_SECONDS = 10.0
 """From SIGTERM to SIGKILL for agents; their ranks have two seconds less."""
 
@@ -105,9 +108,9 @@ class Runner:
         self._logs: dict[int, LogTail] = {}
         self._existing: set[tuple[str, str]] = set()
         self._deleted: set[str] = set()
-        self._report: LeaderReport | None = None
+        self._leader_state: LeaderState | None = None
         self._warning = ""
-        self._next_report = 0.0
+        self._next_question = 0.0
         self._next_write = 0.0
         self._signals = 0
         self._woken, self._wake = os.pipe()
@@ -120,7 +123,7 @@ class Runner:
         CannotRun
             Before anything is started.
         """
-        if self._job.spec is not None and self._job.spec.suspend:
+        if self._job.spec.suspend:
             raise CannotRun("spec.suspend", "it is true: nothing would run", "set it to false or remove it")
         with tempfile.TemporaryDirectory(prefix="ftjob-", ignore_cleanup_errors=True) as folder:
             self._folder = Path(folder)
@@ -192,41 +195,41 @@ class Runner:
         return Observed(
             pods=tuple(agent.observe(self._node) for agent in self._agents.values()),
             existing=frozenset(self._existing),
-            report=self._report,
+            leader=self._leader_state,
         )
 
     def _ask(self, leader: Agent) -> None:
-        if leader.pid is not None and time.monotonic() >= self._next_report:
-            self._next_report = time.monotonic() + REPORT_SECONDS
-            self._report = leader.report(self._token) or self._report
-            if self._report is not None and self._report.watchdog not in {"", self._warning}:
-                self._warning = self._report.watchdog
+        if leader.pid is not None and time.monotonic() >= self._next_question:
+            self._next_question = time.monotonic() + ASK_SECONDS
+            self._leader_state = leader.report(self._token) or self._leader_state
+            if self._leader_state is not None and self._leader_state.watchdog not in {"", self._warning}:
+                self._warning = self._leader_state.watchdog
                 self._view.note(self._warning)
         elif leader.message is not None and leader.message.progress:
-            known = self._report.progress if self._report else None
-            last = LeaderReport(attempt=leader.message.attempt, state=leader.message.state, progress=None)
-            self._report = replace(
-                self._report or last, progress={**(known or {}), **leader.message.progress}
+            known = self._leader_state.progress if self._leader_state else None
+            last = LeaderState(attempt=leader.message.attempt, state=leader.message.state, progress=None)
+            self._leader_state = replace(
+                self._leader_state or last, progress={**(known or {}), **leader.message.progress}
             )
 
     def _record(self, status: JobStatus) -> None:
         changed = status.phase != self._job.status.phase
         self._job = replace(self._job, status=status, raw_status=status.to_wire())
         if changed or time.monotonic() >= self._next_write:
-            self._next_write = time.monotonic() + REPORT_SECONDS
+            self._next_write = time.monotonic() + ASK_SECONDS
             self._outputs.write_job(self._body | {"status": status.to_wire()})
 
     def _apply(self, decision: Plan) -> None:
-        for manifest in decision.create:
+        for manifest in decision.changes.create:
             kind, name = manifest["kind"], manifest["metadata"]["name"]
             if kind == "Pod":
                 self._start(name, int(manifest["metadata"]["labels"]["ftjob.dev/attempt"]))
             self._existing.add((kind, name))
         if decision.order is not None:
             leader = self._agents[self._layout(self._job.status.pod_attempt).leader.name]
-            self._report = leader.order(decision.order, self._token) or self._report
-            self._next_report = 0.0
-        for ref in decision.delete:
+            self._leader_state = leader.order(decision.order, self._token) or self._leader_state
+            self._next_question = 0.0
+        for ref in decision.changes.delete:
             self._agents[ref.name].stop()
             self._deleted.add(ref.name)
 
@@ -252,7 +255,6 @@ class Runner:
 
     def _trainer(self, place: WorkerPlace, attempt: int) -> Trainer:
         spec = self._job.spec
-        assert spec is not None
         layout = self._layout(attempt)
         return build_trainer(
             build_pod(self._job, layout, place, self._config),
@@ -319,19 +321,25 @@ class Runner:
 
 def _state(agent: Agent, rank: int) -> str:
     if agent.pid is not None:
-        return "Running"
+        return State.RUNNING
     message = agent.message
     if message is None:
-        return "Failed"
+        return State.FAILED
     if message.failure is not None and message.failure.rank == rank:
-        return "Stopped" if message.failure.kind == "Stopped" else "Failed"
-    return "Succeeded" if message.state == "Succeeded" else "Stopped"
+        return State.STOPPED if message.failure.kind == FailureClass.STOPPED else State.FAILED
+    return State.SUCCEEDED if message.state == State.SUCCEEDED else State.STOPPED
 
 
-def _on_one_machine(job: Job) -> Job:
-    """Return the job as far as one machine is concerned: no scheduler has to place it."""
-    if job.spec is None:
-        return job
+def _on_one_machine(job: AnyJob) -> Job:
+    """Return the job as far as one machine is concerned: no scheduler has to place it.
+
+    Raises
+    ------
+    ValueError
+        Its spec can't be read.
+    """
+    if isinstance(job, UnreadableJob):
+        raise ValueError(summary(job.problems))  # noqa: TRY004  its type is right, its spec is not
     placed = job.spec.scheduling.model_copy(update={"gang": GangMode.OFF, "queue": None})
     labels = {key: value for key, value in job.labels.items() if key != KUEUE_LABEL}
     return replace(job, labels=labels, spec=job.spec.model_copy(update={"scheduling": placed}))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
+def parse_ranges(text: str) -> tuple[range, ...]:
+    """Read ranges, ``0,3-5``; one whose end comes before its beginning is empty."""
+    pairs = [part.partition("-") for part in text.split(",") if part]
+    return tuple(range(int(first), int(last or first) + 1) for first, _, last in pairs)
+
+
 def parse_indexes(text: str) -> frozenset[int]:
     """Read indexes as status holds them, ``0,3-5``."""
-    found: set[int] = set()
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
+    return frozenset(index for found in parse_ranges(text) for index in found)
 
 
 def format_indexes(indexes: Iterable[int]) -> str:

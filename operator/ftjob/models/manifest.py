@@ -40,6 +40,11 @@ def containers_of(template: dict[str, Any]) -> list[dict[str, Any]]:
     return items(template.get("spec"), "containers")
 
 
+def conditions_of(status: Any) -> dict[str, dict[str, Any]]:
+    """Return the conditions in an object's status by their types."""
+    return {str(condition.get("type")): condition for condition in items(status, "conditions")}
+
+
 def gpus_of(container: dict[str, Any]) -> int:
     """Return how many GPUs (or MIG slices) a container asks for."""
     limits = mapping(container, "resources", "limits")  # extended resources count only where they are limits

@@ -230,6 +230,10 @@ class JobStatus(StatusModel):
     profile: Annotated[ProfileStatus | None, Field(description="What profiling has shown.")] = None
     display: Annotated[Display | None, Field(description="Strings for the printer columns.")] = None
 
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """Return the condition of a type, if status holds it."""
+        return next((condition for condition in self.conditions if condition.type is kind), None)
+
     def to_wire(self) -> dict[str, object]:
         """Return the status as JSON data without absent fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,17 +1,14 @@
-"""What `plan` decides: the objects that should come and go, and the one step in the job's life."""
+"""What `plan` decides: the one step in the job's life, and what everyone concerned has to do for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
-
-from ftjob.models.status import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ftjob.api.job import Problem
     from ftjob.models.manifest import Manifest
     from ftjob.models.spec import GangMode
     from ftjob.models.status import Failure
@@ -65,6 +62,19 @@ class ObjectRef:
 
 
 @dataclass(frozen=True)
+class Changes:
+    """For the API server: which objects come and go."""
+
+    create: tuple[Manifest, ...] = ()
+    """In order; a refusal of one stops the rest."""
+    delete: tuple[PodRef, ...] = ()
+    remove: tuple[ObjectRef, ...] = ()
+    """What went with the pods."""
+    delete_job: bool = False
+    """Its time to live is over; its objects follow by their owner references."""
+
+
+@dataclass(frozen=True)
 class StatusPatch:
     """What someone else's controller has to be told, in the status of an object of theirs."""
 
@@ -86,55 +96,17 @@ class Adoption:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything that should change in the cluster for a job now, as plain data."""
+class ForKueue:
+    """For Kueue: what has to be read of its objects, adopted, and said in the Workload's status."""
 
-    step: Step
-    create: tuple[Manifest, ...] = ()
-    """In order; a refusal of one stops the rest."""
-    delete: tuple[PodRef, ...] = ()
-    remove: tuple[ObjectRef, ...] = ()
-    """What went with the pods."""
-    reason: str = ""
-    message: str = ""
-    problems: tuple[Problem, ...] = ()
-    failure: Failure | None = None
-    verdict: Verdict | None = None
-    """Why an attempt that has failed is or is not followed by another."""
     look_up: tuple[Lookup, ...] = ()
     adopt: Adoption | None = None
-    report: StatusPatch | None = None
-    gang: GangMode | None = None
-    """Who places the pods of the present attempt together, if anyone."""
-    replacements: Replacements | None = None
-    """Workers of an elastic job that others follow: status counts them, then the pods come."""
-    in_place: bool = False
-    """Whether the attempt that follows lives in the same pods."""
-    order: Order | None = None
-    """For the agent of index 0."""
-    delete_job: bool = False
-    """Its time to live is over; its objects follow by their owner references."""
-    next_look: float | None = None
-    """Seconds until the plan may differ without any event."""
+    say: StatusPatch | None = None
 
 
 @dataclass(frozen=True)
-class Config:
-    """The operator's settings that plans depend on."""
-
-    agent_image: str = "ftjob-agent:dev"
-    agent_image_pull_policy: str = "IfNotPresent"
-    default_storage_class_name: str | None = None
-    default_claim_size: str = "10Gi"
-    start_timeout_seconds: int = 600
-    contact_timeout_seconds: int = 30
-    agent_key: bytes = b""
-    """Key of this installation; a job's bearer token is derived from it and the job's UID."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What follows from the end of an attempt."""
+class RestartDecision:
+    """Whether another attempt follows one that has ended, and when."""
 
     again: bool
     disruption: bool
@@ -155,3 +127,53 @@ class Replacements:
     """For people: who is replaced now, and why; nothing if nobody is."""
     next_look: float | None = None
     """Seconds until another may be replaced."""
+
+
+@dataclass(frozen=True)
+class ForStatus:
+    """For `derive_status`: what the step has to record beside its reason and message."""
+
+    failure: Failure | None = None
+    restart: RestartDecision | None = None
+    """Why an attempt that has failed is or is not followed by another."""
+    gang: GangMode | None = None
+    """Who places the pods of the present attempt together, if anyone."""
+    replacements: Replacements | None = None
+    """Workers of an elastic job that others follow: status counts them, then the pods come."""
+    in_place: bool = False
+    """Whether the attempt that follows lives in the same pods."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The next step in a job's life and everything that follows from it, as plain data."""
+
+    step: Step
+    reason: str = ""
+    message: str = ""
+    changes: Changes = field(default_factory=Changes)
+    order: Order | None = None
+    """For the agent of index 0."""
+    kueue: ForKueue = field(default_factory=ForKueue)
+    status: ForStatus = field(default_factory=ForStatus)
+    next_look: float | None = None
+    """Seconds until the plan may differ without any event."""
+
+
+def soonest(*looks: float | None) -> float | None:
+    """Return the first of several times to look again, if there is any."""
+    return min((look for look in looks if look is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The operator's settings that plans depend on."""
+
+    agent_image: str = "ftjob-agent:dev"
+    agent_image_pull_policy: str = "IfNotPresent"
+    default_storage_class_name: str | None = None
+    default_claim_size: str = "10Gi"
+    start_timeout_seconds: int = 600
+    contact_timeout_seconds: int = 30
+    agent_key: bytes = b""
+    """Key of this installation; a job's bearer token is derived from it and the job's UID."""

@@ -43,7 +43,6 @@ def cluster_layout(job: Job, attempt: int) -> Layout:
 
     Hosts are ``<pod>.<service>.<namespace>.svc``; the cluster's domain is left to the resolver's search list.
     """
-    assert job.spec is not None
     port = agent_port(job.uid)
     processes = processes_per_worker(job.spec)
     places = [(role, index) for role, count in roles_of(job.spec).items() for index in range(count)]
@@ -73,7 +72,6 @@ def cluster_layout(job: Job, attempt: int) -> Layout:
 
 def local_port_count(job: Job) -> int:
     """Return how many free ports `local_layout` needs."""
-    assert job.spec is not None
     return 2 * sum(roles_of(job.spec).values()) + 2
 
 

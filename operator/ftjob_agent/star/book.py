@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ftjob_agent.exit import stopped
 from ftjob_protocol.failures import Failure, FailureClass, FailureType, first
-from ftjob_protocol.leader_report import LeaderReport
+from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class Book:
         """Return the slots that an elastic job wants of an agent; others start what their plan says."""
         return []
 
-    def job_report(self) -> LeaderReport:
+    def leader_state(self) -> LeaderState:
         """Return what the operator is told."""
         states = [state for member in self.members.values() for state in member.ranks.values()]
         counts = {name.lower(): states.count(name) for name in (State.RUNNING, State.SUCCEEDED, State.FAILED)}
@@ -230,7 +230,7 @@ class Book:
         expected = sum(len(member.profiled) for member in self.members.values())
         lowest = min(steps, key=lambda step: int(step.get("rank", 0)), default=None)
         notes = dict.fromkeys(note for member in self.members.values() for note in member.notes)
-        return LeaderReport(
+        return LeaderState(
             version=self.version,
             attempt=self.attempt,
             state=self._state(),

@@ -18,7 +18,7 @@ from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
     from ftjob_protocol.agent_config import AgentConfig, InPlace
-    from ftjob_protocol.leader_report import LeaderReport
+    from ftjob_protocol.leader_state import LeaderState
 
 
 class InPlaceBook(Book):
@@ -95,9 +95,9 @@ class InPlaceBook(Book):
             looks += [when for when in (self._start_at, self._give_up_at) if when is not None and when > now]
         return min(looks)
 
-    def job_report(self) -> LeaderReport:
+    def leader_state(self) -> LeaderState:
         """Return what the operator is told."""
-        return replace(super().job_report(), ordered=self._ordered)
+        return replace(super().leader_state(), ordered=self._ordered)
 
     def _state(self) -> str:
         if self.command == Command.HALT:

@@ -214,7 +214,7 @@ class Leader:
         except RefusedError as error:
             raise HttpError(409, str(error)) from None
         self._release()
-        request.reply(self.book.job_report().as_json())
+        request.reply(self.book.leader_state().as_json())
 
     def _agent(self, request: Request, key: Key) -> None:
         data = request.document()
@@ -251,7 +251,7 @@ class Leader:
     def _watch(self, request: Request) -> None:
         wait = min(_number(request.query.get("wait", "0")), LONGEST_WAIT)
         if wait <= 0 or request.query.get("version") != str(self.book.version):
-            request.reply(self.book.job_report().as_json())
+            request.reply(self.book.leader_state().as_json())
             return
         held = _Held(request, Timer(lambda: None))
         held.timer = self._loop.call_at(time.monotonic() + wait, lambda: self._answer_watcher(held))
@@ -260,7 +260,7 @@ class Leader:
     def _answer_watcher(self, held: _Held) -> None:
         self._watchers.remove(held)
         held.timer.cancel()
-        held.request.reply(self.book.job_report().as_json())
+        held.request.reply(self.book.leader_state().as_json())
 
     def _release(self) -> None:
         """Answer all who wait for what has changed."""

@@ -7,6 +7,7 @@ from functools import partial
 
 from ftjob.api.defaults import TRAITS, Processes, processes_per_worker, world_size_of
 from ftjob.api.rules.rule import Rule
+from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.manifest import gpus_of
 from ftjob.models.spec import JobSpec, ProfilingMode, StrategyName, SuccessPolicy, WhenDeleted, trainer_of
 
@@ -71,8 +72,7 @@ def _profiles_ranks_that_are_not(spec: JobSpec) -> bool:
     if not spec.profiling.ranks[0].isdigit():
         return False
     world = world_size_of(spec)
-    ranges = ([int(end) for end in part.split("-")] for part in spec.profiling.ranks.split(","))
-    return any(ends[0] > ends[-1] or ends[-1] >= world for ends in ranges)
+    return any(not ranks or ranks[-1] >= world for ranks in parse_ranges(spec.profiling.ranks))
 
 
 COMBINATIONS: tuple[Rule, ...] = (

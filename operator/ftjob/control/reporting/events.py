@@ -10,6 +10,7 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ftjob.api.job import Job
 from ftjob.kube.errors import ApiError, NotFoundError
 from ftjob.kube.port import EVENT
 from ftjob.models.names import API_VERSION, CONTROLLER, KIND
@@ -19,7 +20,7 @@ from ftjob_protocol.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ftjob.api.job import Job
+    from ftjob.api.job import AnyJob
     from ftjob.kube.port import Kube, Manifest
     from ftjob.models.status import JobStatus
     from ftjob.plan.decision import Plan
@@ -67,7 +68,7 @@ class Events:
         self._backlog: asyncio.Queue[Manifest] = asyncio.Queue(BACKLOG)
         self._said: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
-    def status_written(self, job: Job, status: JobStatus, decision: Plan) -> None:
+    def status_written(self, job: AnyJob, status: JobStatus, decision: Plan) -> None:
         """Tell of a change of phase or of the reason to wait."""
         old, phase = job.status, status.phase
         wanted = _CONDITION_OF_PHASE.get(phase) if phase else None
@@ -83,7 +84,7 @@ class Events:
         if old.start_time is None and status.start_time is not None and _forgets_checkpoints(job):
             self._say(job, WARNING, Reason.NO_OUTPUTS, NO_OUTPUTS)
 
-    def warn(self, job: Job, reason: str, note: str) -> None:
+    def warn(self, job: AnyJob, reason: str, note: str) -> None:
         """Tell of trouble."""
         self._say(job, WARNING, reason, note)
 
@@ -98,7 +99,7 @@ class Events:
             except ApiError as error:
                 logger.warning("Event not posted: %s", error)
 
-    def _say(self, job: Job, kind: str, reason: str, note: str) -> None:
+    def _say(self, job: AnyJob, kind: str, reason: str, note: str) -> None:
         said = (job.uid, reason, note)
         now = self._clock()
         if now - self._said.pop(said, float("-inf")) < REPEAT_SECONDS or self._backlog.full():
@@ -108,7 +109,7 @@ class Events:
             self._said.popitem(last=False)
         self._backlog.put_nowait(self._event(job, kind, reason, note))
 
-    def _event(self, job: Job, kind: str, reason: str, note: str) -> Manifest:
+    def _event(self, job: AnyJob, kind: str, reason: str, note: str) -> Manifest:
         return {
             "apiVersion": EVENT.api_version,
             "kind": EVENT.kind,
@@ -130,8 +131,8 @@ class Events:
         }
 
 
-def _forgets_checkpoints(job: Job) -> bool:
-    return job.spec is not None and job.spec.restart.limit > 0 and job.spec.outputs is None
+def _forgets_checkpoints(job: AnyJob) -> bool:
+    return isinstance(job, Job) and job.spec.restart.limit > 0 and job.spec.outputs is None
 
 
 def _not_yet_in(old: JobStatus, decision: Plan) -> bool:

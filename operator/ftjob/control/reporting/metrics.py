@@ -22,7 +22,7 @@ from ftjob.models.status import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ftjob.api.job import Job
+    from ftjob.api.job import AnyJob
     from ftjob.control.queue import Queue
     from ftjob.control.watching.cache import Cache
     from ftjob.models.status import JobStatus
@@ -91,13 +91,13 @@ class Metrics:
         """Count a request."""
         self.requests.labels(verb, resource, str(code)).inc()
 
-    def pods_accepted(self, job: Job, count: int, now: float) -> None:
+    def pods_accepted(self, job: AnyJob, count: int, now: float) -> None:
         """Count new pods; a job's first ones end the time that its user waited for us."""
         self.pods_created.inc(count)
         if job.status.start_time is None:
             self.created_to_pods.observe(max(0.0, now - _unix(job.created, now)))
 
-    def status_written(self, job: Job, status: JobStatus, now: float) -> None:
+    def status_written(self, job: AnyJob, status: JobStatus, now: float) -> None:
         """Count what a job's new status says."""
         old = job.status
         if (old.start_time is None and status.start_time) or status.attempt > old.attempt:

@@ -7,23 +7,23 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.job import Job, parse_job
+from ftjob.api.job import AnyJob, parse_job
 from ftjob.kube.port import JOB, POD, Resource
 from ftjob.models.names import LABEL_JOB, LABEL_UID, POD_GROUP
 from ftjob.plan.gangs.arrange import read_group
 from ftjob.plan.observed.kueue_admission import WorkloadState, read_workload
 from ftjob.plan.observed.pod import PodState, read_pod
 from ftjob.plan.observed.state import Answer, GroupState, Lookup, Observed, Refusal
+from ftjob_protocol import variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ftjob.control.queue import Key
-    from ftjob_protocol.leader_report import LeaderReport
+    from ftjob_protocol.leader_state import LeaderState
 
 Manifest = dict[str, Any]
 
-AGENT_CONFIG = "FTJOB_AGENT_CONFIG"
 """The variable that only the trainer has (docs/agent-protocol.md, section 1)."""
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -43,7 +43,7 @@ class _Family:
     refusal: Refusal | None = None
     refused_generation: int = 0
     refused_times: int = 0
-    report: LeaderReport | None = None
+    leader: LeaderState | None = None
     last_ends: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -66,7 +66,7 @@ class Cache:
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._jobs: dict[Key, Job] = {}
+        self._jobs: dict[Key, AnyJob] = {}
         self._families: dict[str, _Family] = {}
         self._uids: dict[Key, set[str]] = {}
         self._versions: dict[str, str] = {}
@@ -196,7 +196,7 @@ class Cache:
         self._tidy(place[3])
         return family.key
 
-    def remember_existing(self, job: Job, kind: str, name: str) -> None:
+    def remember_existing(self, job: AnyJob, kind: str, name: str) -> None:
         """Note an object of the job that is not watched: a Secret or a claim."""
         self._family(job.uid, job.key).objects.add((kind, name))
 
@@ -207,39 +207,39 @@ class Cache:
 
     # -- what was said --------------------------------------------------------------------------------
 
-    def refuse(self, job: Job, refusal: Refusal) -> None:
+    def refuse(self, job: AnyJob, refusal: Refusal) -> None:
         """Remember why an object of the job was not created."""
         family = self._family(job.uid, job.key)
         family.refusal, family.refused_generation = refusal, job.generation
         family.refused_times += 1
 
-    def refused_times(self, job: Job) -> int:
+    def refused_times(self, job: AnyJob) -> int:
         """How many refusals in a row the job has met."""
         return self._family(job.uid, job.key).refused_times
 
-    def clear_refusal(self, job: Job) -> None:
+    def clear_refusal(self, job: AnyJob) -> None:
         """Forget refusals: everything was created, or the spec has changed."""
         family = self._family(job.uid, job.key)
         family.refusal, family.refused_times = None, 0
 
-    def hear(self, job: Job, report: LeaderReport) -> bool:
-        """Remember the leader's report; return whether it differs from the last one."""
+    def hear(self, job: AnyJob, leader: LeaderState) -> bool:
+        """Remember what the leader says; return whether that is news."""
         family = self._family(job.uid, job.key)
-        news = family.report != report
-        family.report = report
+        news = family.leader != leader
+        family.leader = leader
         return news
 
     # -- what is known --------------------------------------------------------------------------------
 
-    def job(self, key: Key) -> Job | None:
+    def job(self, key: Key) -> AnyJob | None:
         """Return the job of this name."""
         return self._jobs.get(key)
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Iterator[AnyJob]:
         """Return all jobs."""
         return iter(list(self._jobs.values()))
 
-    def observe(self, job: Job) -> Observed:
+    def observe(self, job: AnyJob) -> Observed:
         """Return everything that is known of a job beside the job itself."""
         family = self._family(job.uid, job.key)
         self._drop_old_evidence(job, family)
@@ -265,7 +265,7 @@ class Cache:
             },
             served=self.served,
             refusal=family.refusal,
-            report=family.report,
+            leader=family.leader,
             last_ends=dict(family.last_ends),
         )
 
@@ -323,11 +323,11 @@ class Cache:
             self._uids.setdefault(key, set()).add(uid)
         return family
 
-    def _lose_job(self, job: Job) -> None:
+    def _lose_job(self, job: AnyJob) -> None:
         family = self._families.get(job.uid)
         if family is not None:
             family.pods = {uid: pod for uid, pod in family.pods.items() if not pod.gone}
-            family.refusal = family.report = None
+            family.refusal = family.leader = None
             self._tidy(job.uid)
 
     def _tidy(self, uid: str) -> None:
@@ -341,7 +341,7 @@ class Cache:
             if not uids:
                 del self._uids[family.key]
 
-    def _drop_old_evidence(self, job: Job, family: _Family) -> None:
+    def _drop_old_evidence(self, job: AnyJob, family: _Family) -> None:
         """Keep what deleted pods said only as long as their attempt is the job's present one.
 
         The pods of a job without a start time are those of a start that was taken back.
@@ -385,6 +385,6 @@ def trainer_name(pod: Manifest) -> str:
     """
     containers = (pod.get("spec") or {}).get("containers") or []
     for container in containers:
-        if any(variable.get("name") == AGENT_CONFIG for variable in container.get("env") or ()):
+        if any(variable.get("name") == variables.AGENT_CONFIG for variable in container.get("env") or ()):
             return str(container["name"])
     return str(containers[0]["name"]) if containers else ""

@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.defaults import is_possible, success_of
+from ftjob.api.defaults import restarts_in_place, success_of
 from ftjob.api.identity import is_identity
+from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.manifest import grace_seconds
 from ftjob.models.spec import ProfilingMode, SuccessPolicy, template_of, trainer_of
 from ftjob.strategies import STRATEGIES
@@ -68,7 +69,6 @@ def build_worker(
         Where the worker sees the outputs volume.
     """
     spec = job.spec
-    assert spec is not None
     trainer = trainer_of(spec, worker.role)
     strategy = STRATEGIES[spec.strategy]
     ranks = _ranks(job, layout, worker, trainer, outputs)
@@ -96,7 +96,7 @@ def build_worker(
         unless_set=tuple(strategy.unless_set),
         rendezvous=Rendezvous(**rendezvous) if rendezvous is not None else None,
         elastic=Elastic(spec.elastic.min_workers, spec.elastic.max_workers) if spec.elastic else None,
-        in_place=InPlace(ACKNOWLEDGE_SECONDS, PATIENCE_SECONDS) if is_possible(spec) else None,
+        in_place=InPlace(ACKNOWLEDGE_SECONDS, PATIENCE_SECONDS) if restarts_in_place(spec) else None,
         success_ends_job=is_leader and success_of(spec) is not SuccessPolicy.ALL_WORKERS,
         start_timeout=spec.scheduling.timeout_seconds or config.start_timeout_seconds,
         contact_timeout=config.contact_timeout_seconds,
@@ -120,7 +120,6 @@ def _ranks(
     The user's value wins for all but identity, which validation has refused in ``env``.
     """
     spec = job.spec
-    assert spec is not None
     strategy = STRATEGIES[spec.strategy]
     chosen = {item["name"] for item in trainer.get("env") or () if "name" in item}
     same = {
@@ -152,11 +151,8 @@ def profiled_ranks(spec: JobSpec, layout: Layout) -> frozenset[int]:
         return frozenset(rank for worker in workers for rank in worker.ranks)
     if text == "OnePerWorker":
         return frozenset(worker.first_rank for worker in workers)
-    wanted: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        wanted.update(range(int(first), min(int(last or first), layout.world_size - 1) + 1))
-    return frozenset(wanted)
+    chosen = (range(found.start, min(found.stop, layout.world_size)) for found in parse_ranges(text))
+    return frozenset(rank for found in chosen for rank in found)
 
 
 def _profiling(spec: JobSpec, layout: Layout, worker: WorkerPlace) -> Profiling | None:

@@ -14,7 +14,7 @@ from ftjob.models.spec import AccessMode, WhenDeleted
 from ftjob.plan.build.token import bearer_token
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import Job, JobHead
     from ftjob.models.manifest import Manifest
     from ftjob.plan.decision import Config
 
@@ -22,27 +22,27 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "ftjob"}
 TOKEN_KEY = "token"  # noqa: S105  the key's name, not a token
 
 
-def service_name(job: Job) -> str:
+def service_name(job: JobHead) -> str:
     """Return the name of the headless Service, the pods' subdomain."""
     return job.name
 
 
-def secret_name(job: Job) -> str:
+def secret_name(job: JobHead) -> str:
     """Return the name of the Secret with the token; the UID in it keeps an earlier job's out of the way."""
     return f"{job.name}-{job.uid[:8]}-agent"
 
 
-def claim_name(job: Job) -> str:
+def claim_name(job: JobHead) -> str:
     """Return the name of the outputs claim that we make."""
     return f"{job.name}-outputs"
 
 
-def owner_reference(job: Job) -> dict[str, Any]:
+def owner_reference(job: JobHead) -> dict[str, Any]:
     """Return the owner reference of our objects: controller, but never blocking the owner's deletion."""
     return {"apiVersion": API_VERSION, "kind": KIND, "name": job.name, "uid": job.uid, "controller": True}
 
 
-def child_meta(job: Job, name: str) -> dict[str, Any]:
+def child_meta(job: JobHead, name: str) -> dict[str, Any]:
     """Return the metadata of an object that belongs to a job."""
     return {
         "name": name,
@@ -83,7 +83,6 @@ def build_claim(job: Job, config: Config) -> Manifest | None:
 
     With ``whenDeleted: Retain`` it has no owner, so that results outlive the job.
     """
-    assert job.spec is not None
     outputs = job.spec.outputs
     if outputs is None or outputs.claim_name:
         return None

@@ -56,7 +56,6 @@ def bad_nodes(nodes: list[str]) -> list[str]:
 
 def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> Manifest:
     """Return one worker pod: the user's template, with the agent in front of the trainer's command."""
-    assert job.spec is not None
     template = copy.deepcopy(template_of(job.spec, worker.role))
     user_meta = template.get("metadata") or {}
     spec: dict[str, Any] = template.get("spec") or {}
@@ -147,7 +146,6 @@ def _add_agent(spec: dict[str, Any], config: Config) -> None:
 
 
 def _add_volumes(job: Job, spec: dict[str, Any], trainer: dict[str, Any]) -> None:
-    assert job.spec is not None
     outputs = job.spec.outputs
     volumes = spec.setdefault("volumes", [])
     volumes.append({"name": AGENT_NAME, "emptyDir": {}})
@@ -165,7 +163,6 @@ def _add_volumes(job: Job, spec: dict[str, Any], trainer: dict[str, Any]) -> Non
 
 def outputs_path(job: Job) -> str:
     """Return the job's folder in the outputs volume."""
-    assert job.spec is not None
     outputs = job.spec.outputs
     return (outputs.path if outputs else None) or f"{job.namespace}/{job.name}/{job.uid}"
 
@@ -173,7 +170,6 @@ def outputs_path(job: Job) -> str:
 def _wrap_trainer(
     trainer: dict[str, Any], job: Job, layout: Layout, worker: WorkerPlace, config: Config
 ) -> None:
-    assert job.spec is not None
     told = build_worker(job, layout, worker, config)
     trainer["command"] = ["python3", AGENT_PYZ, "--", *(trainer.get("command") or ())]
     env = trainer.setdefault("env", [])

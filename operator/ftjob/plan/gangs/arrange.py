@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.defaults import roles_of
+from ftjob.api.job import Job
 from ftjob.api.problem import Problem
 from ftjob.models.manifest import mapping
 from ftjob.models.names import LABEL_ATTEMPT, POD_GROUP
@@ -20,7 +21,7 @@ from ftjob.plan.gangs import BY_VERSION, GANGS
 from ftjob.plan.observed.state import GroupState
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import AnyJob, JobHead
     from ftjob.models.manifest import Manifest
     from ftjob.models.spec import JobSpec
     from ftjob.plan.decision import Plan
@@ -38,7 +39,7 @@ def gang_problem(spec: JobSpec, served: frozenset[tuple[str, str]]) -> Problem |
     return Problem("spec.scheduling.gang", gang.missing, gang.remedy)
 
 
-def group_name(job: Job) -> str:
+def group_name(job: JobHead) -> str:
     """Return the name of the present attempt's PodGroup."""
     return f"{job.name}-{job.status.pod_attempt}"
 
@@ -48,12 +49,12 @@ def gang_size(spec: JobSpec) -> int:
     return spec.elastic.min_workers if spec.elastic is not None else sum(roles_of(spec).values())
 
 
-def arrange(decision: Plan, job: Job, observed: Observed) -> Plan:
+def arrange(decision: Plan, job: AnyJob, observed: Observed) -> Plan:
     """Add to a decision what it means for the gang: its PodGroup comes before the pods and goes with them."""
     gang = _gang_of(decision, job, observed)
     version = _version(gang, observed.served) if gang is not None else None
-    if gang is None or version is None:
-        return replace(decision, remove=_refs(observed.groups))
+    if gang is None or version is None or not isinstance(job, Job):
+        return replace(decision, changes=replace(decision.changes, remove=_refs(observed.groups)))
     name = group_name(job)
     mine = [
         group
@@ -61,20 +62,24 @@ def arrange(decision: Plan, job: Job, observed: Observed) -> Plan:
         if group.name == name and group.api_version in gang.versions and not group.deleting
     ]
     others = tuple(group for group in observed.groups if group not in mine)
-    pods = tuple(manifest for manifest in decision.create if manifest["kind"] == "Pod")
+    pods = tuple(manifest for manifest in decision.changes.create if manifest["kind"] == "Pod")
     for pod in pods:
         gang.join(pod, name)
-    create = decision.create
+    create = decision.changes.create
     if not mine and (pods or _was_taken_away(decision, job, observed)):
         create = (_build_group(job, gang, version, pods), *create)
-    return replace(decision, gang=gang.mode, create=create, remove=_refs(others))
+    return replace(
+        decision,
+        changes=replace(decision.changes, create=create, remove=_refs(others)),
+        status=replace(decision.status, gang=gang.mode),
+    )
 
 
-def _gang_of(decision: Plan, job: Job, observed: Observed) -> Gang | None:
+def _gang_of(decision: Plan, job: AnyJob, observed: Observed) -> Gang | None:
     """Return who places the pods that should exist now: chosen when an attempt starts, and kept."""
     if decision.step is Step.CONTINUE or _has_pods_that_stay(decision, job, observed):
         return GANGS.get(job.status.gang) if job.status.gang is not None else None
-    if decision.step is not Step.START or job.spec is None:
+    if decision.step is not Step.START or not isinstance(job, Job):
         return None
     mode = job.spec.scheduling.gang
     if mode is not GangMode.AUTO:
@@ -84,12 +89,12 @@ def _gang_of(decision: Plan, job: Job, observed: Observed) -> Gang | None:
     return native if wanted and _version(native, observed.served) is not None else None
 
 
-def _has_pods_that_stay(decision: Plan, job: Job, observed: Observed) -> bool:
+def _has_pods_that_stay(decision: Plan, job: JobHead, observed: Observed) -> bool:
     """Whether pods live on, as they do while their ranks are started again in place."""
     if decision.step in {Step.SUCCEED, Step.FAIL, Step.REST, Step.REFUSE}:
         return False
-    ended = {ref.uid for ref in decision.delete}
-    pods = (pod for pod in observed.pods if pod.attempt == job.status.pod_attempt)
+    ended = {ref.uid for ref in decision.changes.delete}
+    pods = observed.pods_of(job.status.pod_attempt)
     return any(not pod.is_over and not pod.deleting and pod.uid not in ended for pod in pods)
 
 
@@ -101,10 +106,10 @@ def _has_own_scheduler(spec: JobSpec) -> bool:
     )
 
 
-def _was_taken_away(decision: Plan, job: Job, observed: Observed) -> bool:
+def _was_taken_away(decision: Plan, job: JobHead, observed: Observed) -> bool:
     """Whether someone has deleted the group of pods that still wait for being placed together."""
     waits = decision.step is Step.CONTINUE and job.status.running_time is None
-    return waits and not decision.delete and observed.refusal is None
+    return waits and not decision.changes.delete and observed.refusal is None
 
 
 def _version(gang: Gang, served: frozenset[tuple[str, str]]) -> str | None:
@@ -112,7 +117,6 @@ def _version(gang: Gang, served: frozenset[tuple[str, str]]) -> str | None:
 
 
 def _build_group(job: Job, gang: Gang, version: str, pods: tuple[Manifest, ...]) -> Manifest:
-    assert job.spec is not None
     meta = child_meta(job, group_name(job))
     meta["labels"][LABEL_ATTEMPT] = str(job.status.pod_attempt)
     spec = gang.group_spec(job, version, gang_size(job.spec), pods)

@@ -27,7 +27,6 @@ class Coscheduling(Gang):
 
     def group_spec(self, job: Job, version: str, count: int, pods: tuple[Manifest, ...]) -> dict[str, Any]:
         """Return a gang of so many pods, each of which holds its place for as long as the job may start."""
-        assert job.spec is not None
         spec: dict[str, Any] = {"minMember": count}
         if job.spec.scheduling.timeout_seconds is not None:
             spec["scheduleTimeoutSeconds"] = job.spec.scheduling.timeout_seconds

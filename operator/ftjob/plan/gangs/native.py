@@ -33,7 +33,6 @@ class Native(Gang):
 
     def group_spec(self, job: Job, version: str, count: int, pods: tuple[Manifest, ...]) -> dict[str, Any]:
         """Return a gang of so many pods, which is preempted as a whole unless it is elastic."""
-        assert job.spec is not None
         spec: dict[str, Any] = {"schedulingPolicy": {"gang": {"minCount": count}}}
         if version == WITHOUT_PRIORITY:
             return spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ftjob.models.manifest import conditions_of
 from ftjob.models.names import VOLCANO_GANGS
 from ftjob.models.resources import requests_of
 from ftjob.models.spec import GangMode
@@ -28,7 +29,6 @@ class Volcano(Gang):
 
     def group_spec(self, job: Job, version: str, count: int, pods: tuple[Manifest, ...]) -> dict[str, Any]:
         """Return a gang of so many pods in the job's queue, with what they ask for together."""
-        assert job.spec is not None
         spec: dict[str, Any] = {"minMember": count}
         if job.spec.scheduling.queue is not None:
             spec["queue"] = job.spec.scheduling.queue
@@ -47,7 +47,7 @@ class Volcano(Gang):
     def waiting(self, group: dict[str, Any]) -> str | None:
         """Return the words of its condition Unschedulable, or that the queue has not let it in."""
         status = group.get("status") or {}
-        conditions = {c.get("type"): c for c in status.get("conditions") or ()}
+        conditions = conditions_of(status)
         refused, placed = conditions.get(REFUSED, {}), conditions.get(PLACED, {})
         times = [str(c.get("lastTransitionTime", "")) for c in (refused, placed)]
         phase = status.get("phase")

@@ -8,24 +8,27 @@ status is thus not ours to write: what we have to say of such a job becomes an E
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ftjob.api.job import UnreadableJob
+from ftjob.api.problem import summary
 from ftjob.api.validate import validate
 from ftjob.models.names import MULTIKUEUE
 from ftjob.models.status import Phase
 from ftjob.models.times import unix
-from ftjob.plan.decision import Plan, Step
+from ftjob.plan.decision import Changes, ForKueue, Plan, Step
 from ftjob.plan.kueue.queue import is_outdated, make_workload
 from ftjob.plan.kueue.workload import version_of, workload_of, workload_refs
 from ftjob.plan.kueue.workload_status import finish, give_back, is_evicted, say_ready
-from ftjob.plan.life.ending import rest
+from ftjob.plan.life.finished import rest
+from ftjob.plan.observed.state import Observed
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
-    from ftjob.plan.decision import Config, StatusPatch
+    from ftjob.api.job import AnyJob, Job, JobHead
+    from ftjob.plan.decision import Config
     from ftjob.plan.observed.kueue_admission import WorkloadState
-    from ftjob.plan.observed.state import Observed
 
 RUNS = frozenset({Phase.STARTING, Phase.RUNNING, Phase.RESTARTING})
 """Phases of the copy in which it may have pods."""
@@ -33,7 +36,7 @@ PATIENCE_SECONDS = 60.0
 """How long an eviction waits for the copy to say that it has stopped: its cluster may be out of reach."""
 
 
-def send_away(job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
+def send_away(job: AnyJob, observed: Observed, *, now: float, config: Config) -> Plan:
     """Decide what a job needs here that runs in another cluster; a reason is given only for trouble.
 
     Parameters
@@ -50,40 +53,42 @@ def send_away(job: Job, observed: Observed, *, now: float, config: Config) -> Pl
     workload = workload_of(job, observed)
     if job.status.phase is not None and job.status.phase.is_final:
         return _after_the_end(job, workload, now=now)
-    trouble = _trouble(job, observed, now=now)
-    if trouble is not None:
-        return trouble
-    assert job.spec is not None
+    problems = validate(job)
+    if problems or isinstance(job, UnreadableJob):
+        changes = Changes(remove=workload_refs(observed.workloads))
+        return Plan(Step.REFUSE, reason=Reason.INVALID_SPEC, message=summary(problems), changes=changes)
+    return _trouble(observed, now=now) or _offer(job, workload, observed, now=now, config=config)
+
+
+def _offer(
+    job: Job, workload: WorkloadState | None, observed: Observed, *, now: float, config: Config
+) -> Plan:
+    """Keep the Workload as the job is, for MultiKueue to find it a cluster."""
     if job.spec.suspend or (workload is not None and is_outdated(workload, job, config)):
         # MultiKueue deletes the copies when this one goes.
-        return Plan(Step.WAIT, remove=workload_refs(observed.workloads))
+        return Plan(Step.WAIT, changes=Changes(remove=workload_refs(observed.workloads)))
     if workload is None:
         return make_workload(Plan(Step.QUEUE), job, observed, config)
     if is_evicted(workload):
         left = _until_given_back(job, workload, now)
-        report = None if left > 0 else give_back(workload, now=now)
-        return Plan(Step.QUEUE, report=report, next_look=left or None)
-    return Plan(Step.CONTINUE, report=say_ready(workload, job.status.phase is Phase.RUNNING, now=now))
+        say = None if left > 0 else give_back(workload, now=now)
+        return Plan(Step.QUEUE, kueue=ForKueue(say=say), next_look=left or None)
+    say = say_ready(workload, job.status.phase is Phase.RUNNING, now=now)
+    return Plan(Step.CONTINUE, kueue=ForKueue(say=say))
 
 
-def _after_the_end(job: Job, workload: WorkloadState | None, *, now: float) -> Plan:
+def _after_the_end(job: AnyJob, workload: WorkloadState | None, *, now: float) -> Plan:
     """Say that the Workload is over, as MultiKueue does when it comes to it, and delete the job in time."""
-    decision = rest(job, (), now=now)
-    report: StatusPatch | None = None
-    if workload is not None:
-        reason = Reason.SUCCEEDED if job.status.phase is Phase.SUCCEEDED else Reason.FAILED
-        report = finish(workload, reason, "the job has ended in another cluster", now=now)
-    return Plan(decision.step, report=report, delete_job=decision.delete_job, next_look=decision.next_look)
+    decision = rest(job, Observed(), now=now)
+    if workload is None:
+        return decision
+    reason = Reason.SUCCEEDED if job.status.phase is Phase.SUCCEEDED else Reason.FAILED
+    say = finish(workload, reason, "the job has ended in another cluster", now=now)
+    return replace(decision, kueue=ForKueue(say=say))
 
 
-def _trouble(job: Job, observed: Observed, *, now: float) -> Plan | None:
+def _trouble(observed: Observed, *, now: float) -> Plan | None:
     """Return what to do while there can't be a Workload, or None."""
-    problems = validate(job)
-    if problems:
-        message = "; ".join(str(problem) for problem in problems[:5])
-        return Plan(
-            Step.REFUSE, remove=workload_refs(observed.workloads), reason=Reason.INVALID_SPEC, message=message
-        )
     if version_of(observed.served) is None:
         message = f"spec.managedBy is {MULTIKUEUE}, and this cluster does not serve Kueue's Workload"
         return Plan(Step.WAIT, reason=Reason.NO_KUEUE, message=message)
@@ -96,7 +101,7 @@ def _trouble(job: Job, observed: Observed, *, now: float) -> Plan | None:
     return None
 
 
-def _until_given_back(job: Job, workload: WorkloadState, now: float) -> float:
+def _until_given_back(job: JobHead, workload: WorkloadState, now: float) -> float:
     """Return the seconds that an evicted job is given to stop where it runs.
 
     When the admission has been given back, MultiKueue deletes the copy and may start the next in another

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from ftjob.models.manifest import items
 from ftjob.models.names import WORKLOAD
 from ftjob.plan.build.objects import child_meta
-from ftjob.plan.decision import Adoption, Step
+from ftjob.plan.decision import Adoption, Step, soonest
 from ftjob.plan.kueue.workload import version_of, workload_name
 from ftjob.plan.observed.state import Lookup
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import JobHead
     from ftjob.plan.decision import Plan
     from ftjob.plan.observed.state import Observed
 
@@ -29,31 +29,30 @@ LOOK_SECONDS = 10.0
 """How soon to look again for a Workload that is not there, or another's: nobody may tell us when it comes."""
 
 
-def is_awaited(job: Job, observed: Observed) -> bool:
+def is_awaited(job: JobHead, observed: Observed) -> bool:
     """Whether the job's Workload is for somebody else to make, and not yet the job's own."""
     return job.prebuilt_workload is not None and version_of(observed.served) is not None
 
 
-def adopt(decision: Plan, job: Job, observed: Observed) -> Plan:
+def adopt(decision: Plan, job: JobHead, observed: Observed) -> Plan:
     """Look for the Workload that the job names, and make it the job's own."""
     lookup = _lookup(job, observed)
     answer = observed.looked_up.get(lookup)
     if answer is None:
-        return replace(decision, look_up=(*decision.look_up, lookup), next_look=0.0)
+        kueue = replace(decision.kueue, look_up=(*decision.kueue.look_up, lookup))
+        return replace(decision, kueue=kueue, next_look=0.0)
     if answer.body is None or _keeper(job, answer.body):
         if decision.step is not Step.QUEUE:  # a job that has ended does not wait for it
             return decision
-        looks = [LOOK_SECONDS] if decision.next_look is None else [LOOK_SECONDS, decision.next_look]
-        return replace(decision, next_look=min(looks))
+        return replace(decision, next_look=soonest(LOOK_SECONDS, decision.next_look))
     found, ours = answer.body["metadata"], child_meta(job, workload_name(job))
     others = [owner for owner in items(found, "ownerReferences") if owner.get("uid") != job.uid]
     metadata = {"labels": ours["labels"], "ownerReferences": [*others, *ours["ownerReferences"]]}
-    return replace(
-        decision, adopt=Adoption(lookup, str(found.get("resourceVersion")), metadata), next_look=0.0
-    )
+    adoption = Adoption(lookup, str(found.get("resourceVersion")), metadata)
+    return replace(decision, kueue=replace(decision.kueue, adopt=adoption), next_look=0.0)
 
 
-def awaited(job: Job, observed: Observed) -> str:
+def awaited(job: JobHead, observed: Observed) -> str:
     """Return why the Workload is not the job's own yet."""
     answer = observed.looked_up.get(_lookup(job, observed))
     waits = f"waits for Kueue's Workload {workload_name(job)}"
@@ -65,12 +64,12 @@ def awaited(job: Job, observed: Observed) -> str:
     return f"{waits}, which {keeper}" if keeper else waits
 
 
-def _lookup(job: Job, observed: Observed) -> Lookup:
+def _lookup(job: JobHead, observed: Observed) -> Lookup:
     version = version_of(observed.served) or ""
     return Lookup(version, WORKLOAD, workload_name(job), job.namespace, holds_seconds=LOOK_SECONDS)
 
 
-def _keeper(job: Job, body: dict[str, Any]) -> str:
+def _keeper(job: JobHead, body: dict[str, Any]) -> str:
     """Return what keeps a Workload from becoming the job's, or nothing."""
     meta = body["metadata"]
     if "deletionTimestamp" in meta:

@@ -10,16 +10,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ftjob.api.job import Job
+from ftjob.api.problem import Problem
 from ftjob.models.manifest import items, mapping
-from ftjob.models.names import LABEL_ROLE
+from ftjob.models.names import KUEUE_LABEL, KUEUE_PREBUILT, LABEL_ROLE
 from ftjob.models.status import Phase
-from ftjob.plan.decision import Plan, StatusPatch, Step
+from ftjob.plan.decision import Changes, ForKueue, Plan, Step
 from ftjob.plan.gangs.arrange import gang_size
 from ftjob.plan.kueue import prebuilt
 from ftjob.plan.kueue.workload import (
     build_workload,
     difference,
     priority,
+    version_of,
     waits_for_kueue,
     workload_of,
     workload_refs,
@@ -31,9 +34,9 @@ from ftjob.plan.observed.state import Lookup
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import AnyJob
     from ftjob.models.manifest import Manifest
-    from ftjob.plan.decision import Config
+    from ftjob.plan.decision import Config, StatusPatch
     from ftjob.plan.observed.kueue_admission import WorkloadState
     from ftjob.plan.observed.pod import PodState
     from ftjob.plan.observed.state import Observed
@@ -45,10 +48,23 @@ ANSWER_SECONDS = 60.0
 """How long a wait for something that can't be read lasts, before it is tried again."""
 
 
-def as_admitted(job: Job, observed: Observed) -> Job:
+def queue_problem(job: Job, served: frozenset[tuple[str, str]]) -> Problem | None:
+    """Return what keeps a job with Kueue's label from being queued."""
+    if not waits_for_kueue(job) or version_of(served) is not None:
+        return None
+    return Problem(
+        f"metadata.labels[{KUEUE_PREBUILT if job.queue is None else KUEUE_LABEL}]",
+        "this cluster does not serve Kueue's Workload",
+        "install Kueue, or remove it",
+    )
+
+
+def as_admitted(job: AnyJob, observed: Observed) -> AnyJob:
     """Return the job with as many workers as Kueue has let in, if it is elastic and that is fewer."""
     workload = workload_of(job, observed)
-    if job.spec is None or job.spec.elastic is None or job.spec.workers is None or workload is None:
+    if not isinstance(job, Job) or workload is None:
+        return job
+    if job.spec.elastic is None or job.spec.workers is None:
         return job
     counts = [a.get("count") for a in assignments(workload) if a.get("name") == "worker"]
     if not waits_for_kueue(job) or not counts or not isinstance(counts[0], int):
@@ -63,7 +79,8 @@ def wait_in_queue(job: Job, observed: Observed, *, config: Config) -> Plan | Non
         return None
     workload = workload_of(job, observed)
     reason, message = _words(job, workload, observed)
-    waits = Plan(Step.QUEUE, delete=to_replace(observed.pods), reason=reason, message=message)
+    changes = Changes(delete=to_replace(observed.pods))
+    waits = Plan(Step.QUEUE, reason=reason, message=message, changes=changes)
     # Between attempts a job waits for other things, and its new pods wait for what has to be read.
     fresh = job.status.start_time is None or job.status.phase is Phase.QUEUED
     if workload is not None and fresh and job.prebuilt_workload:
@@ -84,14 +101,17 @@ def make_workload(waits: Plan, job: Job, observed: Observed, config: Config) -> 
         return waits
     needed = priority(job, observed)
     unready = _read_first(waits, needed, observed)
-    return unready or replace(waits, create=(build_workload(job, observed, config),))
+    if unready is not None:
+        return unready
+    workload = build_workload(job, observed, config)
+    return replace(waits, changes=replace(waits.changes, create=(workload,)))
 
 
 def _read_first(waits: Plan, needed: tuple[Lookup, ...], observed: Observed) -> Plan | None:
     """Wait until what a decision needs has been read; None if it has."""
     missing = _unknown(needed, observed)
     if missing:
-        return replace(waits, look_up=missing, next_look=0.0)
+        return replace(waits, kueue=ForKueue(look_up=missing), next_look=0.0)
     failed = "; ".join(
         observed.looked_up[lookup].error for lookup in needed if observed.looked_up[lookup].error
     )
@@ -100,31 +120,38 @@ def _read_first(waits: Plan, needed: tuple[Lookup, ...], observed: Observed) -> 
     return None
 
 
-def with_workload(decision: Plan, job: Job, observed: Observed, *, now: float, config: Config) -> Plan:
-    """Add to a decision what it means for the Workload: reports, and where the pods may run."""
+def with_workload(decision: Plan, job: AnyJob, observed: Observed, *, now: float, config: Config) -> Plan:
+    """Add to a decision what it means for the Workload: what its status says, and where the pods may run."""
     mine = workload_of(job, observed)
     others = tuple(w for w in observed.workloads if w is not mine)
     if mine is None and prebuilt.is_awaited(job, observed) and decision.step is not Step.SUSPEND:
         decision = prebuilt.adopt(decision, job, observed)
     if mine is None or not waits_for_kueue(job) or _is_useless(decision, mine, job, observed, config):
-        return replace(decision, remove=(*decision.remove, *workload_refs(observed.workloads)))
-    decision = replace(
-        decision,
-        remove=(*decision.remove, *workload_refs(others)),
-        report=_report(decision, mine, job, observed, now),
-    )
-    if not any(manifest["kind"] == "Pod" for manifest in decision.create):
+        return _without(observed.workloads, decision)
+    say = _say(decision, mine, job, observed, now)
+    decision = _without(others, replace(decision, kueue=replace(decision.kueue, say=say)))
+    if not any(manifest["kind"] == "Pod" for manifest in decision.changes.create):
         return decision
     flavors = _flavors(mine)
     if not _is_known(flavors, observed):
-        create = tuple(m for m in decision.create if m["kind"] != "Pod")
+        create = tuple(m for m in decision.changes.create if m["kind"] != "Pod")
         missing = _unknown(flavors, observed)
-        look = 0.0 if missing else ANSWER_SECONDS
-        return replace(decision, create=create, look_up=missing, next_look=look)
-    for manifest in decision.create:
+        return replace(
+            decision,
+            changes=replace(decision.changes, create=create),
+            kueue=replace(decision.kueue, look_up=missing),
+            next_look=0.0 if missing else ANSWER_SECONDS,
+        )
+    for manifest in decision.changes.create:
         if manifest["kind"] == "Pod":
             _place(manifest, mine, observed)
     return decision
+
+
+def _without(workloads: tuple[WorkloadState, ...], decision: Plan) -> Plan:
+    """Have Workloads deleted."""
+    remove = (*decision.changes.remove, *workload_refs(workloads))
+    return replace(decision, changes=replace(decision.changes, remove=remove))
 
 
 def _alive(observed: Observed) -> tuple[PodState, ...]:
@@ -133,7 +160,7 @@ def _alive(observed: Observed) -> tuple[PodState, ...]:
 
 
 def _is_useless(
-    decision: Plan, workload: WorkloadState, job: Job, observed: Observed, config: Config
+    decision: Plan, workload: WorkloadState, job: AnyJob, observed: Observed, config: Config
 ) -> bool:
     """Whether nobody needs the Workload any more: it frees what it holds when it goes.
 
@@ -145,7 +172,7 @@ def _is_useless(
         return True
     if decision.step is Step.SUSPEND:
         return not _alive(observed)
-    return decision.step is not Step.REST and is_outdated(workload, job, config)
+    return decision.step is not Step.REST and isinstance(job, Job) and is_outdated(workload, job, config)
 
 
 def is_outdated(workload: WorkloadState, job: Job, config: Config) -> bool:
@@ -232,8 +259,8 @@ def _place(pod: Manifest, workload: WorkloadState, observed: Observed) -> None:
         spec["nodeSelector"] = selector
 
 
-def _report(
-    decision: Plan, workload: WorkloadState, job: Job, observed: Observed, now: float
+def _say(
+    decision: Plan, workload: WorkloadState, job: AnyJob, observed: Observed, now: float
 ) -> StatusPatch | None:
     """Return what the Workload's status has to say, if it does not yet: one thing at a time."""
     end = _end(decision, job)
@@ -241,13 +268,14 @@ def _report(
         return finish(workload, end, decision.message or "the job has ended", now=now)
     if is_evicted(workload):
         return None if _alive(observed) else give_back(workload, now=now)
-    pods = [p for p in observed.pods if p.attempt == job.status.pod_attempt]
-    assert job.spec is not None
+    if not isinstance(job, Job):
+        return None
+    pods = observed.pods_of(job.status.pod_attempt)
     ready = sum(p.succeeded or (p.running and not p.is_over) for p in pods) >= gang_size(job.spec)
     return say_ready(workload, ready, now=now)
 
 
-def _end(decision: Plan, job: Job) -> str:
+def _end(decision: Plan, job: AnyJob) -> str:
     """Return the reason for which the Workload is over, or nothing.
 
     MultiKueue takes ``OutOfSync`` for no end of the job: it lets the job be admitted anew

@@ -17,7 +17,7 @@ from ftjob.plan.observed.kueue_admission import read_pod_set
 from ftjob.plan.observed.state import Lookup
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import Job, JobHead
     from ftjob.models.manifest import Manifest
     from ftjob.plan.decision import Config
     from ftjob.plan.observed.kueue_admission import PodSet, WorkloadState
@@ -29,12 +29,12 @@ CLASS_LABEL = "kueue.x-k8s.io/priority-class"
 SCHEDULING, PRIORITY_CLASSES = "scheduling.k8s.io", "scheduling.k8s.io/v1"
 
 
-def waits_for_kueue(job: Job) -> bool:
+def waits_for_kueue(job: JobHead) -> bool:
     """Whether the job runs only where and when Kueue lets it in."""
     return job.queue is not None or job.prebuilt_workload is not None
 
 
-def workload_name(job: Job) -> str:
+def workload_name(job: JobHead) -> str:
     """Return the Workload's name; the UID in that of our own keeps an earlier job's out of the way."""
     return job.prebuilt_workload or f"{job.name}-{job.uid[:8]}"
 
@@ -44,7 +44,7 @@ def version_of(served: frozenset[tuple[str, str]]) -> str | None:
     return next((version for version in KUEUE_VERSIONS if (version, WORKLOAD) in served), None)
 
 
-def workload_of(job: Job, observed: Observed) -> WorkloadState | None:
+def workload_of(job: JobHead, observed: Observed) -> WorkloadState | None:
     """Return the job's Workload."""
     name = workload_name(job)
     return next((w for w in observed.workloads if w.name == name and not w.deleting), None)
@@ -78,7 +78,6 @@ def build_workload(job: Job, observed: Observed, config: Config) -> Manifest:
 
 def priority(job: Job, observed: Observed) -> tuple[Lookup, ...]:
     """Return the class that says how soon the job is let in: Kueue's own, or else that of its pods."""
-    assert job.spec is not None
     own = job.labels.get(CLASS_LABEL)
     if own:
         return (Lookup(version_of(observed.served) or "", WORKLOAD_CLASS, own),)
@@ -90,7 +89,6 @@ def priority(job: Job, observed: Observed) -> tuple[Lookup, ...]:
 
 def pod_sets(job: Job, config: Config) -> list[dict[str, Any]]:
     """Return one pod set a role."""
-    assert job.spec is not None
     layout = cluster_layout(job, job.status.pod_attempt)
     sets = []
     for role, count in roles_of(job.spec).items():
@@ -114,7 +112,6 @@ def difference(job: Job, workload: WorkloadState, config: Config) -> str:
     may put different agents beside the same trainer, and ``minCount`` goes where Kueue's feature gate
     ``PartialAdmission`` is off. An elastic job that is admitted has as many workers as were let in.
     """
-    assert job.spec is not None
     found = {each.name: each for each in workload.pod_sets}
     wanted = {each.name: each for each in map(read_pod_set, pod_sets(job, config))}
     if job.spec.elastic is not None and workload.condition("QuotaReserved"):

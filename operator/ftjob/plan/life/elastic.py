@@ -7,15 +7,15 @@ Either way another pod takes its index, under another name: the old one may hang
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ftjob.plan.decision import Replacements
-from ftjob.plan.layout import cluster_layout
+from ftjob.plan.decision import Changes, ForStatus, Plan, Replacements, Step, soonest
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.first_failure import first_failure, sentence
 from ftjob.plan.life.record import progressed
 from ftjob.plan.life.restart import backoff, judge
+from ftjob.plan.life.starting import build
 from ftjob.plan.observed.state import RefusalKind
 from ftjob_protocol.failures import FailureClass, FailureType
 from ftjob_protocol.reasons import Reason
@@ -23,11 +23,10 @@ from ftjob_protocol.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ftjob.api.job import Job
-    from ftjob.models.layout import Layout, Place
     from ftjob.models.spec import JobSpec
     from ftjob.models.status import Failure, RoleStatus
-    from ftjob.plan.decision import PodRef
+    from ftjob.plan.decision import Config, PodRef
+    from ftjob.plan.life.attempt import Attempt
     from ftjob.plan.observed.pod import PodState
     from ftjob.plan.observed.state import Refusal
 
@@ -35,28 +34,6 @@ OWN_FAILURES = frozenset(
     {FailureClass.EXCEPTION, FailureClass.EXIT, FailureClass.SIGNAL, FailureClass.CONFIG}
 )
 KILLED = 137
-
-
-def counted(job: Job, changes: Replacements | None) -> Job:
-    """Return the job with those counted that are replaced now: their pods have other names."""
-    if changes is None:
-        return job
-    update = {"replaced": dict(changes.counts) or None}
-    return replace(job, status=job.status.model_copy(update=update))
-
-
-def present_pods(job: Job, pods: tuple[PodState, ...]) -> tuple[PodState, ...]:
-    """Return the pods of the present attempt that are wanted: those of an elastic job may be surplus.
-
-    Parameters
-    ----------
-    pods
-        All pods of the present attempt.
-    """
-    if job.spec is None or job.spec.elastic is None:
-        return pods
-    names = {worker.name for worker in cluster_layout(job, job.status.pod_attempt).workers}
-    return tuple(pod for pod in pods if pod.name in names)
 
 
 def enough_run(spec: JobSpec, roles: Iterable[RoleStatus], pods: Iterable[PodState]) -> bool:
@@ -84,59 +61,37 @@ def failed_by_itself(pod: PodState) -> bool:
     return told.kind in OWN_FAILURES
 
 
-def has_succeeded(layout: Layout, pods: tuple[PodState, ...], done: frozenset[Place]) -> bool:
-    """Whether the leader has succeeded, and of the others none still runs and none has failed by itself.
-
-    The leader's agent stays until all others have ended that it knows; who was lost, could not be placed or
-    came too late did not miss anything.
-    """
-    others = [pod for pod in pods if pod.place not in done]
-    ended = all(pod.is_over or pod.is_lost or not pod.running for pod in others)
-    return ended and layout.leader.place in done and not any(_has_spoilt(pod) for pod in others)
-
-
-def _has_spoilt(pod: PodState) -> bool:
+def has_spoilt(pod: PodState) -> bool:
     """Whether a worker failed that had a part in the training."""
     message = pod.terminated.message if pod.terminated is not None else None
     kind = message.failure.type if message is not None and message.failure is not None else ""
     return failed_by_itself(pod) and kind != FailureType.PEERS_ABSENT
 
 
-def latecomers(job: Job, pods: tuple[PodState, ...]) -> tuple[PodRef, ...]:
+def latecomers(attempt: Attempt) -> tuple[PodRef, ...]:
     """Return the pods of an elastic job that would start when all is over, whatever ``cleanPods`` says."""
-    assert job.spec is not None
-    return refs(pod for pod in pods if job.spec.elastic is not None and not pod.is_over and not pod.running)
+    if attempt.spec.elastic is None:
+        return ()
+    return refs(pod for pod in attempt.pods if not pod.is_over and not pod.running)
 
 
-def goes_on_without(job: Job, refusal: Refusal, pods: tuple[PodState, ...]) -> bool:
+def goes_on_without(attempt: Attempt, refusal: Refusal) -> bool:
     """Whether an elastic job does with the workers that it has, when a further one is refused."""
-    assert job.spec is not None
-    if job.spec.elastic is None or refusal.object_kind != "Pod":
+    elastic = attempt.spec.elastic
+    if elastic is None or refusal.object_kind != "Pod":
         return False
-    if refusal.kind not in {RefusalKind.FORBIDDEN, RefusalKind.TERMINATING} and not job.status.running_time:
+    if refusal.kind not in {RefusalKind.FORBIDDEN, RefusalKind.TERMINATING} and not attempt.has_run:
         return False
-    there = [pod for pod in present_pods(job, pods) if not pod.is_over and not pod.deleting]
-    return len(there) >= job.spec.elastic.min_workers and any(pod.index == 0 for pod in there)
+    there = [pod for pod in attempt.pods if not pod.is_over and not pod.deleting]
+    return len(there) >= elastic.min_workers and any(pod.index == 0 for pod in there)
 
 
-def replacements(
-    job: Job, layout: Layout, pods: tuple[PodState, ...], done: frozenset[Place], *, now: float
-) -> Replacements | None:
-    """Decide who is replaced; None if the attempt can't go on so.
-
-    Parameters
-    ----------
-    pods
-        The pods of the present attempt that are wanted.
-    done
-        The workers that have succeeded.
-    """
-    spec, status = job.spec, job.status
-    assert spec is not None
-    elastic = spec.elastic
-    if elastic is None or status.running_time is None:
+def replacements(attempt: Attempt) -> Replacements | None:
+    """Decide who is replaced; None if the attempt can't go on so."""
+    elastic, pods, done = attempt.spec.elastic, attempt.pods, attempt.done
+    if elastic is None or not attempt.has_run:
         return None
-    counts = dict(status.replaced or {})
+    counts = attempt.status.replaced or {}
     lost = [
         pod
         for pod in pods
@@ -144,42 +99,85 @@ def replacements(
     ]
     if not lost:
         return Replacements(counts)
+    leader = attempt.layout.leader.place
     running = sum(pod.running and not pod.is_over and not pod.deleting for pod in pods) + len(done)
-    if any(pod.place == layout.leader.place for pod in lost) or running < elastic.min_workers:
+    if any(pod.place == leader for pod in lost) or running < elastic.min_workers:
         return None
-    if layout.leader.place in done:
-        return None if any(_has_spoilt(pod) for pod in lost) else Replacements(counts)
-    failures: list[Failure] = []
-    said: list[str] = []
-    waits: list[float] = []
+    if leader in done:
+        return None if any(has_spoilt(pod) for pod in lost) else Replacements(counts)
+    tally = _Tally(dict(counts))
     for pod in lost:
-        times = counts.get(str(pod.index), 0)
-        end = first_failure([pod])
-        own = failed_by_itself(pod)
-        if own and end is not None:
-            done_before = status.restarts.model_copy(
-                update={"failures": status.restarts.failures + len(failures)}
-            )
-            verdict = judge(
-                end.failure,
-                spec.restart,
-                done_before,
-                disruption=False,
-                progressed=progressed(status, now),
-                seed=f"{job.uid}/{status.attempt}",
-            )
-            if not verdict.again:
-                return None
-        seen = pod.terminated.seen if pod.terminated is not None else pod.deleting_seen
-        # The first comes at once, and whoever follows it takes its time: something ends it each time.
-        wait = backoff(spec.restart.backoff_seconds, times - 1, f"{job.uid}/{pod.index}") if times else 0.0
-        left = seen + wait - now
-        if left > 0:
-            waits.append(left)
-            continue
-        counts[str(pod.index)] = times + 1
-        if own and end is not None:
-            failures.append(end.failure)
-        why = sentence(end.failure) if end is not None else f"pod {pod.name} is being deleted"
-        said.append(f"worker {pod.index} is replaced: {why}")
-    return Replacements(counts, tuple(failures), "; ".join(said), min(waits, default=None))
+        if not _replace(pod, attempt, tally):
+            return None
+    return Replacements(
+        tally.counts, tuple(tally.failures), "; ".join(tally.said), min(tally.waits, default=None)
+    )
+
+
+@dataclass
+class _Tally:
+    """What has been decided about the workers that were looked at so far."""
+
+    counts: dict[str, int]
+    failures: list[Failure] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+
+
+def _replace(pod: PodState, attempt: Attempt, tally: _Tally) -> bool:
+    """Have a lost worker replaced, now or later; return False if its failure ends the attempt."""
+    spec, status, uid = attempt.spec, attempt.status, attempt.job.uid
+    times = tally.counts.get(str(pod.index), 0)
+    end = first_failure([pod])
+    own = end if failed_by_itself(pod) else None
+    if own is not None:
+        spent = status.restarts.failures + len(tally.failures)
+        restart = judge(
+            own.failure,
+            spec.restart,
+            status.restarts.model_copy(update={"failures": spent}),
+            disruption=False,
+            progressed=progressed(status, attempt.now),
+            seed=f"{uid}/{status.attempt}",
+        )
+        if not restart.again:
+            return False
+    seen = pod.terminated.seen if pod.terminated is not None else pod.deleting_seen
+    # The first comes at once, and whoever follows it takes its time: something ends it each time.
+    wait = backoff(spec.restart.backoff_seconds, times - 1, f"{uid}/{pod.index}") if times else 0.0
+    left = seen + wait - attempt.now
+    if left > 0:
+        tally.waits.append(left)
+        return True
+    tally.counts[str(pod.index)] = times + 1
+    if own is not None:
+        tally.failures.append(own.failure)
+    why = sentence(end.failure) if end is not None else f"pod {pod.name} is being deleted"
+    tally.said.append(f"worker {pod.index} is replaced: {why}")
+    return True
+
+
+def replace_workers(attempt: Attempt, changes: Replacements, config: Config) -> Plan:
+    """Let a running elastic job have the workers that it asks for; what is in the way of that waits."""
+    after = attempt.after(changes)
+    wait = attempt.observed.until_next_try(attempt.now)
+    names = {worker.name for worker in after.layout.workers}
+    present = {pod.name for pod in attempt.pods}
+    absent = [w for w in after.layout.workers if w.name not in present and w.place not in attempt.done]
+    # The leader's end is near when it has succeeded: nobody joins then.
+    wanted = [] if after.layout.leader.place in attempt.done or wait is not None else absent
+    return Plan(
+        Step.CONTINUE,
+        reason=Reason.WORKER_REPLACED if changes.message else "",
+        message=changes.message,
+        changes=Changes(
+            create=build(attempt, after.layout, wanted, config),
+            delete=(
+                *refs(attempt.older_pods),
+                *refs(attempt.surplus),
+                *refs(pod for pod in attempt.pods if pod.name not in names),
+            ),
+        ),
+        status=ForStatus(replacements=changes),
+        next_look=soonest(changes.next_look, wait),
+    )

@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ftjob.api.defaults import is_possible
+from ftjob.api.defaults import restarts_in_place
 from ftjob.models.status import ConditionType, Failure
 from ftjob.models.times import rfc3339, unix
-from ftjob.plan.decision import Plan, Step
-from ftjob.plan.layout import cluster_layout
+from ftjob.plan.decision import Changes, Plan, Step
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.ending import end_of_attempt
 from ftjob.plan.life.first_failure import End, reason_of
@@ -24,10 +23,8 @@ from ftjob_protocol.reasons import Reason
 from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
     from ftjob.models.status import JobStatus
-    from ftjob.plan.observed.pod import PodState
-    from ftjob.plan.observed.state import Observed
+    from ftjob.plan.life.attempt import Attempt
     from ftjob_protocol import failures
 
 
@@ -39,55 +36,44 @@ GIVE_UP_SECONDS = 60.0
 TELL_AGAIN_SECONDS = 2.0
 
 
-def after_halt(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float) -> Plan | None:
-    """Decide what follows when all ranks are dead in pods that live; None if that isn't so.
-
-    Parameters
-    ----------
-    pods
-        Those of the present attempt.
-    """
-    report, status, spec = observed.report, job.status, job.spec
-    assert spec is not None
-    if (
-        report is None
-        or (report.state, report.attempt) != (State.HALTED, status.attempt)
-        or report.failure is None
-    ):
+def after_halt(attempt: Attempt) -> Plan | None:
+    """Decide what follows when all ranks are dead in pods that live; None if that isn't so."""
+    told, status = attempt.observed.leader, attempt.status
+    if told is None or (told.state, told.attempt) != (State.HALTED, status.attempt) or told.failure is None:
         return None
-    leader = cluster_layout(job, status.pod_attempt).leader.place
-    if report.ordered > status.attempt or not any(p.place == leader and p.running for p in pods):
+    leader = attempt.layout.leader.place
+    if told.ordered > status.attempt or not any(p.place == leader and p.running for p in attempt.every_pod):
         return None
-    failure = _failure(job, report.failure, pods)
-    decision = end_of_attempt(job, End(failure, disruption=False), pods, now=now)
+    failure = _failure(attempt, told.failure)
+    decision = end_of_attempt(attempt, End(failure, disruption=False))
     if (
         decision.step is Step.RESTART
-        and is_possible(spec)
-        and _are_well(job, pods)
-        and not _failed_lately(status, failure, now)
+        and restarts_in_place(attempt.spec)
+        and _are_well(attempt)
+        and not _failed_lately(status, failure, attempt.now)
     ):
         message = f"{decision.message.removesuffix(')')}, in the same pods)"
-        return replace(decision, delete=(), in_place=True, message=message)
+        record = replace(decision.status, in_place=True)
+        return replace(decision, changes=Changes(), status=record, message=message)
     # Then it ends as any other failure: with the words of all agents, and by the same rules.
     return Plan(Step.CONTINUE, order=Order(OrderKind.END, status.attempt), next_look=TELL_AGAIN_SECONDS)
 
 
-def go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: float) -> Plan | None:
+def go_on(attempt: Attempt) -> Plan | None:
     """Decide what a restart in place needs now; None when the new attempt has begun."""
-    report, status = observed.report, job.status
-    said = [pod.terminated.message for pod in pods if pod.terminated is not None]
+    told, status, now = attempt.observed.leader, attempt.status, attempt.now
+    said = [pod.terminated.message for pod in attempt.every_pod if pod.terminated is not None]
     heard = [message.attempt for message in said if message is not None]
-    if status.attempt in (*heard, report.attempt if report is not None else None):
+    if status.attempt in (*heard, told.attempt if told is not None else None):
         return None
-    restarting = next((c for c in status.conditions if c.type is ConditionType.RESTARTING), None)
+    restarting = status.condition(ConditionType.RESTARTING)
     since = unix(restarting.last_transition_time) if restarting is not None else now
     when = unix(status.next_restart_time) if status.next_restart_time is not None else since
     left = max(since, when) + GIVE_UP_SECONDS - now
-    if not _are_well(job, pods) or left <= 0:
+    if not _are_well(attempt) or left <= 0:
         why = "the ranks could not be started again in the same pods; new ones are made"
-        return Plan(
-            Step.RECREATE, delete=refs(observed.pods), reason=Reason.NOT_IN_PLACE, message=why, next_look=0.0
-        )
+        changes = Changes(delete=refs(attempt.observed.pods))
+        return Plan(Step.RECREATE, reason=Reason.NOT_IN_PLACE, message=why, changes=changes, next_look=0.0)
     # What status says already, so that waiting is no write.
     hold = Plan(
         Step.HOLD,
@@ -95,7 +81,7 @@ def go_on(job: Job, observed: Observed, pods: tuple[PodState, ...], *, now: floa
         message=restarting.message if restarting is not None else "",
         next_look=left,
     )
-    if report is not None and report.ordered >= status.attempt:
+    if told is not None and told.ordered >= status.attempt:
         return hold
     order = Order(OrderKind.START, status.attempt, max(0.0, when - now))
     return replace(hold, order=order, next_look=min(left, TELL_AGAIN_SECONDS))
@@ -119,21 +105,21 @@ def _failed_lately(status: JobStatus, failure: Failure, now: float) -> bool:
     return stamp is not None and now - unix(stamp) < SAME_RANK_SECONDS
 
 
-def _are_well(job: Job, pods: tuple[PodState, ...]) -> bool:
+def _are_well(attempt: Attempt) -> bool:
     """Whether every worker has a pod whose agent can be told to go on."""
     well = {
         pod.place
-        for pod in pods
+        for pod in attempt.every_pod
         if pod.running and not pod.is_over and not pod.deleting and pod.disruption is None
     }
-    return all(worker.place in well for worker in cluster_layout(job, job.status.pod_attempt).workers)
+    return all(worker.place in well for worker in attempt.layout.workers)
 
 
-def _failure(job: Job, told: failures.Failure, pods: tuple[PodState, ...]) -> Failure:
+def _failure(attempt: Attempt, told: failures.Failure) -> Failure:
     """Return the first failing rank, as the leader names it, with its pod and node."""
-    workers = cluster_layout(job, job.status.pod_attempt).workers
+    workers = attempt.layout.workers
     place = next((worker.place for worker in workers if told.rank in worker.ranks), None)
-    pod = next((pod for pod in pods if pod.place == place), None)
+    pod = next((pod for pod in attempt.every_pod if pod.place == place), None)
     return Failure(
         rank=told.rank,
         role=place[0] if place is not None else None,

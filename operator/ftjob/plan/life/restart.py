@@ -9,8 +9,9 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.spec import RestartAction
-from ftjob.plan.decision import Verdict
+from ftjob.plan.decision import RestartDecision
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
@@ -22,12 +23,11 @@ JITTER = 0.2
 """Share by which a wait may be longer: jobs that one cause has ended don't come back in the same second."""
 FRUITLESS_DISRUPTIONS = 10
 """So many in a row, without a step in between, and the job gives up: something here ends it each time."""
-NODES_REMEMBERED = 20
 
 
 def judge(
     failure: Failure, spec: Restart, done: Restarts, *, disruption: bool, progressed: bool, seed: str
-) -> Verdict:
+) -> RestartDecision:
     """Decide whether another attempt follows.
 
     Parameters
@@ -47,23 +47,23 @@ def judge(
     wait = backoff(spec.backoff_seconds, in_a_row if disruption else done.failures, seed)
     rule = next((rule for rule in spec.rules if rule.on_reason == failure.reason), None)
     if rule is not None and rule.action is RestartAction.FAIL:
-        return Verdict(False, disruption, f"restart.rules ends the job at {failure.reason}")
+        return RestartDecision(False, disruption, f"restart.rules ends the job at {failure.reason}")
     if disruption and not spec.count_disruptions:
         if in_a_row >= FRUITLESS_DISRUPTIONS:
             why = f"{in_a_row + 1} disruptions in a row without a step in between"
-            return Verdict(False, disruption, why)
-        return Verdict(True, disruption, "a disruption, which does not spend restart.limit", wait)
+            return RestartDecision(False, disruption, why)
+        return RestartDecision(True, disruption, "a disruption, which does not spend restart.limit", wait)
     spent = done.failures + (done.disruptions if spec.count_disruptions else 0)
     # A rank that hangs has not exited: what its program thinks of another attempt is not known.
     listed = failure.reason == Reason.HANG or _is_listed(failure.exit_code, spec.retry_exit_codes)
     if rule is None and not disruption and not listed:
         code = "no exit code" if failure.exit_code is None else f"exit code {failure.exit_code}"
-        return Verdict(
+        return RestartDecision(
             False, disruption, f"{code} is not in restart.retryExitCodes ({spec.retry_exit_codes})"
         )
     if spent >= spec.limit:
-        return Verdict(False, disruption, f"restart.limit is {spec.limit}")
-    return Verdict(True, disruption, f"restart {spent + 1} of {spec.limit}", wait)
+        return RestartDecision(False, disruption, f"restart.limit is {spec.limit}")
+    return RestartDecision(True, disruption, f"restart {spent + 1} of {spec.limit}", wait)
 
 
 def backoff(seconds: float, times: int, seed: str) -> float:
@@ -73,10 +73,4 @@ def backoff(seconds: float, times: int, seed: str) -> float:
 
 
 def _is_listed(code: int | None, ranges: str) -> bool:
-    if code is None:
-        return False
-    for part in ranges.replace(" ", "").split(","):
-        first, _, last = part.partition("-")
-        if int(first) <= code <= int(last or first):
-            return True
-    return False
+    return code is not None and any(code in found for found in parse_ranges(ranges))

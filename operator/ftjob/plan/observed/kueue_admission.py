@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftjob.models.manifest import items, mapping
+from ftjob.models.manifest import conditions_of, items, mapping
 from ftjob.models.resources import amounts_of
 from ftjob.models.template import AGENT_NAME
 
@@ -47,7 +47,7 @@ class WorkloadState:
     @property
     def conditions(self) -> dict[str, dict[str, Any]]:
         """Its conditions by type."""
-        return {c["type"]: c for c in self.status.get("conditions") or ()}
+        return conditions_of(self.status)
 
     def condition(self, kind: str) -> bool:
         """Whether a condition is true."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ftjob.models.manifest import conditions_of
 from ftjob.models.names import (
     GROUP,
     KIND,
@@ -115,7 +116,7 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
     meta = raw["metadata"]
     labels = meta.get("labels") or {}
     status = raw.get("status") or {}
-    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    conditions = conditions_of(status)
     container = next((c for c in status.get("containerStatuses") or () if c["name"] == trainer), None)
     state = (container or {}).get("state") or {}
     terminated = None

@@ -1,8 +1,4 @@
-"""What is seen of a job in the cluster, as frozen data; and how it is read from raw objects.
-
-Rule 4 of the substrate: the outcome of a worker is its trainer container's ``terminated`` state, not the
-pod's phase, since a sidecar may live on. The last object of a DELETED event is evidence too (``gone``).
-"""
+"""What is seen of a job in the cluster, as frozen data."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ if TYPE_CHECKING:
 
     from ftjob.plan.observed.kueue_admission import WorkloadState
     from ftjob.plan.observed.pod import PodState
-    from ftjob_protocol.leader_report import LeaderReport
+    from ftjob_protocol.leader_state import LeaderState
 
 
 class RefusalKind(StrEnum):
@@ -78,9 +74,18 @@ class Observed:
     served: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     """(apiVersion, kind) of what the API server serves beside what every one does."""
     refusal: Refusal | None = None
-    report: LeaderReport | None = None
+    leader: LeaderState | None = None
     last_ends: Mapping[int, float] = field(default_factory=dict)
     """By attempt, the Unix time at which the operator saw the last of its pods end."""
+
+    def pods_of(self, attempt: int) -> tuple[PodState, ...]:
+        """Return the pods of one attempt."""
+        return tuple(pod for pod in self.pods if pod.attempt == attempt)
+
+    def until_next_try(self, now: float) -> float | None:
+        """Return the seconds until what was refused may be tried again, if it may not be yet."""
+        left = self.refusal.retry_at - now if self.refusal is not None else 0.0
+        return left if left > 0 else None
 
 
 @dataclass(frozen=True)

@@ -45,20 +45,20 @@ def why_not_running(pods: tuple[PodState, ...], groups: tuple[GroupState, ...] =
 def who_runs(job: Job, observed: Observed) -> tuple[str, str]:
     """Return who runs, and what a watchdog has to say about it."""
     reason, text = Reason.ALL_WORKERS_RUNNING, "all workers run"
-    if job.spec is not None and job.spec.elastic is not None:
+    if job.spec.elastic is not None:
         least, most = job.spec.elastic.min_workers, job.spec.elastic.max_workers
         reason = Reason.ENOUGH_WORKERS_RUNNING
         text = f"workers run, from {least} to {most} as they come and go"
-    report = observed.report
-    if report is None:  # a restarted operator has not been told yet
-        old = next((c for c in job.status.conditions if c.type is ConditionType.RUNNING), None)
+    told = observed.leader
+    if told is None:  # a restarted operator has not been told yet
+        old = job.status.condition(ConditionType.RUNNING)
         return (
             (old.reason, old.message)
             if old is not None and old.reason == Reason.NO_STEPS_SEEN
             else (reason, text)
         )
-    if report.attempt == job.status.attempt and report.watchdog:
-        return Reason.NO_STEPS_SEEN, f"{text}; {report.watchdog}"[:MESSAGE_MAX]
+    if told.attempt == job.status.attempt and told.watchdog:
+        return Reason.NO_STEPS_SEEN, f"{text}; {told.watchdog}"[:MESSAGE_MAX]
     return reason, text
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftjob.models.status import Condition, ConditionType, JobStatus, Phase
-from ftjob.plan.observed.why_waiting import who_runs
+from ftjob.plan.observed.why_waiting import who_runs, why_not_running
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
-    from ftjob.api.job import Job
+    from ftjob.api.job import JobHead
     from ftjob.plan.decision import Plan
-    from ftjob.plan.observed.state import Observed
+    from ftjob.plan.life.attempt import Attempt
 
 ADMITTED: tuple[ConditionType, str, str, str] = (
     ConditionType.ADMITTED,
@@ -21,30 +21,30 @@ ADMITTED: tuple[ConditionType, str, str, str] = (
 )
 
 
-def _conditions(job: Job, stamp: str, *found: tuple[ConditionType, str, str, str]) -> list[Condition]:
-    """Return conditions from (type, status, reason, message).
+Said = tuple[ConditionType, str, str, str]
+"""What a condition says: type, status, reason, message."""
 
-    The transition time of a condition stands still while its status does.
-    """
-    old = {condition.type: condition for condition in job.status.conditions}
-    return [
-        Condition(
-            type=kind,
-            status=value,
-            reason=reason,
-            message=message,
-            last_transition_time=(
-                old[kind].last_transition_time if kind in old and old[kind].status == value else stamp
-            ),
-            observed_generation=job.generation,
+
+def conditions(job: JobHead, stamp: str, *said: Said) -> list[Condition]:
+    """Return conditions; the transition time of one stands still while its status does."""
+    found = []
+    for kind, value, reason, message in said:
+        old = job.status.condition(kind)
+        since = old.last_transition_time if old is not None and old.status == value else stamp
+        found.append(
+            Condition(
+                type=kind,
+                status=value,
+                reason=reason,
+                message=message,
+                last_transition_time=since,
+                observed_generation=job.generation,
+            )
         )
-        for kind, value, reason, message in found
-    ]
+    return found
 
 
-def _life(
-    job: Job, observed: Observed, decision: Plan, phase: Phase, waits: tuple[str, str]
-) -> list[tuple[ConditionType, str, str, str]]:
+def of_attempt(attempt: Attempt, decision: Plan, phase: Phase) -> list[Said]:
     """Return what the conditions of a started job say."""
     ended = (ConditionType.RUNNING, "False", Reason.FINISHED, "the job has ended")
     if phase is Phase.SUCCEEDED:
@@ -62,18 +62,18 @@ def _life(
             (ConditionType.FINISHED, "True", Reason.FAILED, decision.message),
         ]
     if phase is Phase.RUNNING:
-        return [ADMITTED, (ConditionType.RUNNING, "True", *who_runs(job, observed))]
+        return [ADMITTED, (ConditionType.RUNNING, "True", *who_runs(attempt.job, attempt.observed))]
+    waits = why_not_running(attempt.ranked_pods, attempt.observed.groups)
+    said = [ADMITTED, (ConditionType.RUNNING, "False", *waits), *resumed(attempt.status)]
     # A restart is over when all workers run again.
-    old = {condition.type: condition for condition in job.status.conditions}
-    restarting = old.get(ConditionType.RESTARTING)
-    found = [ADMITTED, (ConditionType.RUNNING, "False", *waits), *_resumed(job.status)]
+    restarting = attempt.status.condition(ConditionType.RESTARTING)
     if restarting is not None:
-        found.append((ConditionType.RESTARTING, "True", restarting.reason, restarting.message))
-    return found
+        said.append((ConditionType.RESTARTING, "True", restarting.reason, restarting.message))
+    return said
 
 
-def _resumed(status: JobStatus) -> list[tuple[ConditionType, str, str, str]]:
+def resumed(status: JobStatus) -> list[Said]:
     """Return the condition that takes back an earlier suspension, if there was one."""
-    if all(condition.type is not ConditionType.SUSPENDED for condition in status.conditions):
+    if status.condition(ConditionType.SUSPENDED) is None:
         return []
     return [(ConditionType.SUSPENDED, "False", Reason.RESUMED, "spec.suspend is false")]

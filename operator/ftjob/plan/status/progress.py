@@ -6,29 +6,23 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ftjob.models.status import JobStatus, Progress
+from ftjob.models.status import Progress
 from ftjob.models.times import rfc3339
 from ftjob_protocol.failures import INTEGER_LIMIT
 
 if TYPE_CHECKING:
+    from ftjob.plan.life.attempt import Attempt
     from ftjob.plan.observed.pod import PodState
-    from ftjob.plan.observed.state import Observed
 
 METRICS_MAX = 32
 
 
-def newest_progress(status: JobStatus, observed: Observed, pods: tuple[PodState, ...]) -> Progress | None:
-    """Return the newest progress: the last word of the leader's agent, else what it reports now."""
-    told: dict[str, Any] | None = None
-    for pod in pods:
-        if not pod.is_over:
-            break  # its rank still reports
-        if pod.terminated is not None and pod.terminated.message is not None:
-            told = pod.terminated.message.progress
-            break
-    report = observed.report
-    live = report.progress if report is not None and report.attempt == status.attempt else None
-    merged = {**(live or {}), **{k: v for k, v in (told or {}).items() if v is not None}}
+def newest_progress(attempt: Attempt) -> Progress | None:
+    """Return the newest progress: the last word of the leader's agent, else what it says now."""
+    status, leader = attempt.status, attempt.observed.leader
+    live = leader.progress if leader is not None and leader.attempt == status.attempt else None
+    told = _last_word(attempt.ranked_pods) or {}
+    merged = {**(live or {}), **{key: value for key, value in told.items() if value is not None}}
     if not merged:
         return status.progress
     step, total = _count(merged.get("step")), _count(merged.get("totalSteps"))
@@ -55,6 +49,16 @@ def newest_progress(status: JobStatus, observed: Observed, pods: tuple[PodState,
         metrics=dict(sorted(numbers.items())[:METRICS_MAX]),
         updated_time=rfc3339(time_ns / 1e9) if time_ns else None,
     )
+
+
+def _last_word(pods: tuple[PodState, ...]) -> dict[str, Any] | None:
+    """Return the progress in the first pod's termination message, if its ranks say no more."""
+    for pod in pods:
+        if not pod.is_over:
+            return None
+        if pod.terminated is not None and pod.terminated.message is not None:
+            return pod.terminated.message.progress
+    return None
 
 
 def _count(value: object) -> int | None:

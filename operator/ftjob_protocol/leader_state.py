@@ -10,7 +10,7 @@ from ftjob_protocol.failures import Failure
 
 
 @dataclass(frozen=True)
-class LeaderReport:
+class LeaderState:
     """How a job is, as its leader sees it."""
 
     attempt: int
@@ -46,7 +46,7 @@ class LeaderReport:
         }
 
     @classmethod
-    def read(cls, data: Any) -> LeaderReport:
+    def read(cls, data: Any) -> LeaderState:
         """Read that form.
 
         Raises

@@ -1,0 +1,117 @@
+"""The present attempt, seen once: its workers, their pods, who has succeeded, who is absent.
+
+Every question about an attempt is asked of this value, so that "the pods of this attempt" means the same
+everywhere. What a question does not need is not computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ftjob.models.layout import rank_order
+from ftjob.plan.layout import cluster_layout
+from ftjob.plan.life.record import succeeded_places
+
+if TYPE_CHECKING:
+    from ftjob.api.job import Job
+    from ftjob.models.layout import Layout, Place, WorkerPlace
+    from ftjob.models.spec import JobSpec
+    from ftjob.models.status import JobStatus
+    from ftjob.plan.decision import Replacements
+    from ftjob.plan.observed.pod import PodState
+    from ftjob.plan.observed.state import Observed
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The attempt whose pods ``status.podAttempt`` counts, at one time."""
+
+    job: Job
+    observed: Observed
+    now: float
+    """Unix time in seconds."""
+
+    @property
+    def spec(self) -> JobSpec:
+        """The job's spec."""
+        return self.job.spec
+
+    @property
+    def status(self) -> JobStatus:
+        """The job's last status."""
+        return self.job.status
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The workers that the job asks for."""
+        return cluster_layout(self.job, self.status.pod_attempt)
+
+    @cached_property
+    def every_pod(self) -> tuple[PodState, ...]:
+        """All its pods, also those that an elastic job does not want any more."""
+        return self.observed.pods_of(self.status.pod_attempt)
+
+    @cached_property
+    def pods(self) -> tuple[PodState, ...]:
+        """The pods that are wanted."""
+        if self.spec.elastic is None:
+            return self.every_pod
+        names = {worker.name for worker in self.layout.workers}
+        return tuple(pod for pod in self.every_pod if pod.name in names)
+
+    @cached_property
+    def ranked_pods(self) -> tuple[PodState, ...]:
+        """The pods that are wanted, in rank order."""
+        return tuple(sorted(self.pods, key=lambda pod: rank_order(pod.place)))
+
+    @cached_property
+    def surplus(self) -> tuple[PodState, ...]:
+        """The pods that nobody wants any more."""
+        wanted = {pod.name for pod in self.pods}
+        return tuple(pod for pod in self.every_pod if pod.name not in wanted)
+
+    @cached_property
+    def older_pods(self) -> tuple[PodState, ...]:
+        """The pods of earlier attempts."""
+        return tuple(pod for pod in self.observed.pods if pod.attempt < self.status.pod_attempt)
+
+    @cached_property
+    def done(self) -> frozenset[Place]:
+        """The workers that have succeeded."""
+        return succeeded_places(self.status, self.pods)
+
+    @cached_property
+    def absent(self) -> tuple[WorkerPlace, ...]:
+        """The workers that have no pod and have not succeeded."""
+        present = {pod.name for pod in self.pods}
+        return tuple(w for w in self.layout.workers if w.name not in present and w.place not in self.done)
+
+    @cached_property
+    def missed(self) -> tuple[WorkerPlace, ...]:
+        """Those of the absent that the attempt can't do without."""
+        leader = self.layout.leader
+        return tuple(w for w in self.absent if self.spec.elastic is None or w is leader)
+
+    @cached_property
+    def failed(self) -> tuple[PodState, ...]:
+        """The pods that are lost, or have ended otherwise than by success or by our leave."""
+        return tuple(
+            pod
+            for pod in self.pods
+            if pod.is_lost
+            or (pod.is_over and not pod.succeeded and pod.place not in self.done and not pod.was_released)
+        )
+
+    @property
+    def has_run(self) -> bool:
+        """Whether all its workers have been seen running."""
+        return self.status.running_time is not None
+
+    def after(self, changes: Replacements | None) -> Attempt:
+        """Return the attempt with those counted that are replaced now: their pods have other names."""
+        if changes is None:
+            return self
+        status = self.status.model_copy(update={"replaced": dict(changes.counts) or None})
+        return replace(self, job=replace(self.job, status=status))

@@ -1,0 +1,41 @@
+"""A job that has ended: what is still cleaned up, and when the job itself goes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ftjob.api.job import Job
+from ftjob.models.status import ConditionType
+from ftjob.models.times import unix
+from ftjob.plan.decision import Changes, Plan, Step
+from ftjob.plan.life.deletion import refs, to_clean
+from ftjob_protocol.reasons import Reason
+
+if TYPE_CHECKING:
+    from ftjob.api.job import AnyJob
+    from ftjob.plan.observed.state import Observed
+
+
+def is_at_rest(job: AnyJob) -> bool:
+    """Whether the job is finished; an invalid spec that was edited since gets another chance."""
+    if job.status.phase is None or not job.status.phase.is_final:
+        return False
+    failed = job.status.condition(ConditionType.FAILED)
+    invalid = failed is not None and failed.status == "True" and failed.reason == Reason.INVALID_SPEC
+    return not (invalid and job.generation > (job.status.observed_generation or 0))
+
+
+def rest(job: AnyJob, observed: Observed, *, now: float) -> Plan:
+    """Clean up after a job that has ended, and at last the job itself."""
+    older = refs(pod for pod in observed.pods if pod.attempt != job.status.pod_attempt)
+    last = to_clean(job, observed.pods_of(job.status.pod_attempt))
+    decision = Plan(Step.REST, changes=Changes(delete=(*older, *last)))
+    ttl = job.spec.ttl_seconds_after_finished if isinstance(job, Job) else None
+    # A copy that went before its end was seen would run again: MultiKueue takes it for lost.
+    if ttl is None or job.status.completion_time is None or job.is_copy:
+        return decision
+    left = unix(job.status.completion_time) + ttl - now
+    if left > 0:
+        return replace(decision, next_look=left)
+    return replace(decision, changes=replace(decision.changes, delete_job=True))
