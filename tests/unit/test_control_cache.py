@@ -9,7 +9,8 @@ from ftjob.control.cache.cache import Cache
 from ftjob.control.cache.pods import trainer_name
 from ftjob.control.cache.versions import is_newer
 from ftjob.kube.resources import JOB, POD, SERVICE
-from ftjob.plan.observed.state import LeaderState, Refusal, RefusalKind
+from ftjob.plan.observed.state import Refusal, RefusalKind
+from ftjob_protocol.leader_state import LeaderState
 
 KEY = ("default", "digits")
 RUNNING: dict[str, Any] = {"running": {}}

@@ -17,9 +17,9 @@ from ftjob.control.context import Context
 from ftjob.control.follow_agents import ask, follow_jobs
 from ftjob.kube.resources import JOB, POD
 from ftjob.plan.build.token import bearer_token
-from ftjob.plan.decision import Order, Plan, Step
-from ftjob.plan.observed.leader_state import read_leader_state
-from ftjob.plan.observed.state import LeaderState
+from ftjob.plan.decision import Plan, Step
+from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.orders import Order, OrderKind
 
 ANSWER = {
     "version": 1,
@@ -109,7 +109,7 @@ async def test_whatever_a_pod_answers_nothing_happens(monkeypatch: pytest.Monkey
 
 
 async def test_numbers_that_json_has_no_word_for_are_left_out() -> None:
-    leader = read_leader_state(
+    leader = LeaderState.read(
         {"attempt": 1, "progress": {"step": 1, "metrics": {"loss": float("nan"), "lr": 0.1}}}
     )
     assert leader.progress == {"step": 1, "metrics": {"lr": 0.1}}
@@ -148,8 +148,8 @@ async def test_an_order_reaches_the_agent_and_its_answer_is_heard(monkeypatch: p
         return web.json_response({**ANSWER, "state": "Halted", "ordered": 1})
 
     async with operator_and_agent(monkeypatch, handle) as ctx:
-        await apply(job_of(ctx), Plan(Step.HOLD, order=Order("start", 1, 2.5)), ctx)
-        await apply(job_of(ctx), Plan(Step.CONTINUE, order=Order("end", 0)), ctx)
+        await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1, 2.5)), ctx)
+        await apply(job_of(ctx), Plan(Step.CONTINUE, order=Order(OrderKind.END, 0)), ctx)
         leader = ctx.cache.observe(job_of(ctx)).leader
     assert seen == [
         ("POST", "/v1/start", {"attempt": 1, "waitSeconds": 2.5}),
@@ -164,9 +164,9 @@ async def test_an_order_that_nobody_hears_is_no_mistake(monkeypatch: pytest.Monk
         return web.json_response({"error": "its ranks run"}, status=409)
 
     async with operator_and_agent(monkeypatch, handle) as ctx:
-        await apply(job_of(ctx), Plan(Step.HOLD, order=Order("start", 1)), ctx)
+        await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)
         assert ctx.cache.observe(job_of(ctx)).leader is None
         ctx.cache.update(
             POD, pod_body(0, state={"terminated": {"exitCode": 1}}, podIP="127.0.0.1", version="11")
         )
-        await apply(job_of(ctx), Plan(Step.HOLD, order=Order("start", 1)), ctx)
+        await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)

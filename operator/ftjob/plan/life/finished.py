@@ -13,13 +13,12 @@ from ftjob.models.times import unix
 from ftjob.plan.decision import Changes, Plan, Step
 from ftjob.plan.life.deletion import refs, to_clean
 from ftjob.plan.life.elastic import has_spoilt, latecomers
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.plan.life.attempt import Attempt
     from ftjob.plan.observed.state import Observed
-
-INVALID_SPEC = "InvalidSpec"
 
 
 def is_at_rest(job: AnyJob) -> bool:
@@ -27,7 +26,7 @@ def is_at_rest(job: AnyJob) -> bool:
     if job.status.phase is None or not job.status.phase.is_final:
         return False
     failed = job.status.condition(ConditionType.FAILED)
-    invalid = failed is not None and failed.status == "True" and failed.reason == INVALID_SPEC
+    invalid = failed is not None and failed.status == "True" and failed.reason == Reason.INVALID_SPEC
     return not (invalid and job.generation > (job.status.observed_generation or 0))
 
 

@@ -16,11 +16,13 @@ from ftjob.models.names import (
     LABEL_UID,
     VERSION,
 )
-from ftjob.plan.observed.termination_message import TerminationMessage, last_lines, parse_termination_message
+from ftjob_protocol.failures import FailureType, last_lines
+from ftjob_protocol.reasons import Reason
+from ftjob_protocol.termination import TerminationMessage, parse_termination_message
 
 TRAINER = "trainer"
 
-NODE_LOST = "DeletionByTaintManager"
+TAINTED = "DeletionByTaintManager"
 """Reason of DisruptionTarget once a NoExecute taint has ended the pod: that of a node that went away."""
 
 BENIGN = frozenset({"ContainerCreating", "PodInitializing"})
@@ -79,7 +81,7 @@ class PodState:
     @property
     def is_lost(self) -> bool:
         """Whether its node has been given up: the pod stays until the node is back or deleted."""
-        return self.deleting and not self.is_over and self.disruption == NODE_LOST
+        return self.deleting and not self.is_over and self.disruption == TAINTED
 
     @property
     def succeeded(self) -> bool:
@@ -90,7 +92,11 @@ class PodState:
     def was_released(self) -> bool:
         """Whether its agent was told to stop because another's success is the job's."""
         message = self.terminated.message if self.terminated is not None else None
-        return message is not None and message.failure is not None and message.failure.type == "JobSucceeded"
+        return (
+            message is not None
+            and message.failure is not None
+            and message.failure.type == FailureType.JOB_SUCCEEDED
+        )
 
 
 def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = False) -> PodState:
@@ -135,7 +141,7 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
         ),
         deleting=deleting,
         deleting_seen=seen if deleting else 0.0,
-        lost_seen=seen if deleting and disruption == NODE_LOST else 0.0,
+        lost_seen=seen if deleting and disruption == TAINTED else 0.0,
         gone=gone,
         disruption=disruption,
         waiting=None if terminated else _gated(raw) or _waiting(status, conditions, state),
@@ -176,7 +182,7 @@ def _gated(raw: dict[str, Any]) -> str | None:
     if all(gate.get("name") != KUEUE_GATE for gate in gates):
         return None
     return (
-        f"GatedByKueue: Kueue's webhook for pods holds it back; add {KIND}.{VERSION}.{GROUP} to "
+        f"{Reason.GATED_BY_KUEUE}: Kueue's webhook for pods holds it back; add {KIND}.{VERSION}.{GROUP} to "
         "integrations.externalFrameworks in Kueue's configuration"
     )
 

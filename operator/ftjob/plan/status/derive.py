@@ -18,6 +18,7 @@ from ftjob.plan.status.display import display, restarts_shown
 from ftjob.plan.status.progress import newest_progress
 from ftjob.plan.status.restarts import count_lost_time, count_replacements, count_restart, succeeded
 from ftjob.plan.status.roles import fresh_roles, role_statuses
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob, JobHead
@@ -144,7 +145,7 @@ def _suspended(attempt: Attempt, decision: Plan) -> dict[str, Any]:
     if ended:
         restarts = restarts.model_copy(update={"succeeded": succeeded(attempt)})
     why = (decision.reason, decision.message)
-    said: list[Said] = [(ConditionType.SUSPENDED, "True", "Suspended", "spec.suspend is true")]
+    said: list[Said] = [(ConditionType.SUSPENDED, "True", Reason.SUSPENDED, "spec.suspend is true")]
     if queued:
         said = [
             (ConditionType.ADMITTED, "False", *why),
@@ -152,7 +153,7 @@ def _suspended(attempt: Attempt, decision: Plan) -> dict[str, Any]:
             *resumed(status),
         ]
     elif status.start_time is not None:
-        said[:0] = [ADMITTED, (ConditionType.RUNNING, "False", "Suspended", "spec.suspend is true")]
+        said[:0] = [ADMITTED, (ConditionType.RUNNING, "False", Reason.SUSPENDED, "spec.suspend is true")]
     return {
         "phase": Phase.QUEUED if queued else Phase.SUSPENDED,
         "conditions": conditions(job, rfc3339(attempt.now), *said),
