@@ -1,0 +1,70 @@
+"""Full lists: a filled cache before any decision, and what the watches have missed."""
+
+from support.control_fake import FakeKube, job_body, pod_body
+
+from ftjob.control.cache.cache import Cache
+from ftjob.control.queue import Queue
+from ftjob.control.watching.full_lists import Sweeper, fill
+
+KEY = ("default", "digits")
+
+
+async def filled() -> tuple[FakeKube, Cache, Queue]:
+    kube, cache, queue = FakeKube(), Cache(), Queue()
+    kube.put(job_body(status={"startTime": "2026-01-01T00:00:00Z"}))
+    for index in range(2):
+        kube.put(pod_body(index))
+    await fill(kube, cache, queue, None)
+    assert await queue.get() == KEY
+    queue.done(KEY)
+    return kube, cache, queue
+
+
+def names(cache: Cache, *, gone: bool = False) -> list[str]:
+    job = cache.job(KEY)
+    assert job is not None
+    return [pod.name for pod in cache.observe(job).pods if pod.gone is gone]
+
+
+async def test_everything_is_read_before_the_first_decision() -> None:
+    _, cache, queue = await filled()
+    assert names(cache) == ["digits-worker-0-0", "digits-worker-0-1"]
+    assert queue.depth == 0
+
+
+async def test_a_sweep_of_what_is_known_reads_metadata_only_and_changes_nothing() -> None:
+    kube, cache, queue = await filled()
+    kube.calls.clear()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
+    assert {verb for verb, _, _ in kube.calls} == {"list"}
+    assert queue.depth == 0
+
+
+async def test_a_sweep_finds_what_vanished_unseen() -> None:
+    kube, cache, queue = await filled()
+    del kube.objects["Pod", "default", "digits-worker-0-1"]
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
+    assert names(cache) == ["digits-worker-0-0"]
+    assert names(cache, gone=True) == ["digits-worker-0-1"]
+    assert await queue.get() == KEY
+
+
+async def test_a_sweep_finds_what_came_changed_or_was_replaced_unseen() -> None:
+    kube, cache, queue = await filled()
+    kube.put(pod_body(0, state={"running": {}}))
+    kube.put(pod_body(1, uid="another"))
+    kube.put(pod_body(2))
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
+    assert names(cache) == ["digits-worker-0-0", "digits-worker-0-1", "digits-worker-0-2"]
+    assert names(cache, gone=True) == ["digits-worker-0-1"]
+    job = cache.job(KEY)
+    assert job is not None
+    assert cache.observe(job).pods[0].running
+
+
+async def test_a_sweep_finds_jobs_that_vanished() -> None:
+    kube, cache, queue = await filled()
+    kube.objects.clear()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
+    assert cache.job(KEY) is None
+    assert cache._dependents == {}
