@@ -17,7 +17,7 @@ from ftjob.control.reporting.pace import Pace
 from ftjob.control.watching.cache import Cache
 from ftjob.control.watching.discovery import Discovery
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
-from ftjob.kube.port import JOB, Resource, resource_of
+from ftjob.kube.resources import JOB, Resource, resource_of
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_ROLE, LABEL_UID
 from ftjob.plan.decision import Config
 
@@ -80,10 +80,6 @@ class FakeKube:
         if _key(manifest) in self.objects:
             raise ConflictError(409, "AlreadyExists", "it is there")
         return self.put(manifest)
-
-    async def apply(self, manifest: Manifest) -> Manifest:
-        self.calls.append(("apply", manifest["kind"], manifest["metadata"]["name"]))
-        return self.put({**self.objects.get(_key(manifest), {}), **manifest})
 
     async def replace(self, manifest: Manifest) -> Manifest:
         self.calls.append(("replace", manifest["kind"], manifest["metadata"]["name"]))

@@ -14,7 +14,7 @@ from support.builders import CONFIG, NOW, UID, agent_message, job, success_messa
 from support.star_fake import FakeStar
 
 from ftjob.control.watching.cache import Cache
-from ftjob.kube.port import POD_GROUPS
+from ftjob.kube.resources import POD_GROUPS
 from ftjob.models.index_ranges import parse_indexes
 from ftjob.models.names import API_VERSION, KIND
 from ftjob.plan.decide import plan

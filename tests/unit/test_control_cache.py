@@ -6,7 +6,7 @@ import pytest
 from support.control_fake import Clock, job_body, pod_body
 
 from ftjob.control.watching.cache import Cache, is_newer, trainer_name
-from ftjob.kube.port import SERVICE
+from ftjob.kube.resources import SERVICE
 from ftjob.plan.observed.state import LeaderState, Refusal, RefusalKind
 
 KEY = ("default", "digits")

@@ -10,7 +10,7 @@ from ftjob.control.watching.cache import Cache
 from ftjob.control.watching.discovery import Discovery
 from ftjob.control.watching.watch import take_in, watched
 from ftjob.kube.errors import UnavailableError
-from ftjob.kube.port import POD_GROUPS
+from ftjob.kube.resources import POD_GROUPS
 
 BETA = ("scheduling.k8s.io/v1beta1", "PodGroup")
 ALPHA = ("scheduling.k8s.io/v1alpha3", "PodGroup")

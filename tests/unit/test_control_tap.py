@@ -11,7 +11,7 @@ import kopf
 from aiohttp import web
 
 from ftjob.control.watching.kopf_tap import tapped_session
-from ftjob.kube.port import POD, Resource
+from ftjob.kube.resources import POD, Resource
 
 LIST: dict[str, Any] = {"kind": "PodList", "metadata": {"resourceVersion": "9"}}
 Taken = list[tuple[str, str | None, str]]

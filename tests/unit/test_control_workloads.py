@@ -10,7 +10,7 @@ from ftjob.control.context import Context
 from ftjob.control.reconcile import reconcile
 from ftjob.control.watching.watch import take_in
 from ftjob.kube.errors import ConflictError
-from ftjob.kube.port import WORKLOADS
+from ftjob.kube.resources import WORKLOADS
 from ftjob.models.names import KUEUE_LABEL, KUEUE_PREBUILT, MULTIKUEUE, WORKLOAD
 
 KEY = ("default", "digits")

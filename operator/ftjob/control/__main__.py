@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import kopf
 import uvloop
 
+from ftjob.control.process.credentials import connection_info
 from ftjob.control.process.logs import set_up_logs
 from ftjob.control.run import Options, run
-from ftjob.kube.credentials import connection_info
 from ftjob.plan.decision import Config
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from ftjob.control.agent_client import AgentError
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from ftjob.kube.port import CLAIM, JOB, POD, RESOURCES, SECRET, SERVICE, in_use, resource_of
+from ftjob.kube.resources import CLAIM, JOB, POD, RESOURCES, SECRET, SERVICE, in_use, resource_of
 from ftjob.models.names import LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
 from ftjob.plan.observed.state import Answer, Refusal, RefusalKind
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
-    from ftjob.kube.port import Manifest, Resource
+    from ftjob.kube.resources import Manifest, Resource
     from ftjob.plan.decision import Adoption, ObjectRef, Order, Plan, PodRef
 
 AT_ONCE = 16

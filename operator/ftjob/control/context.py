@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ftjob.control.reporting.pace import Pace
     from ftjob.control.watching.cache import Cache
     from ftjob.control.watching.discovery import Discovery
-    from ftjob.kube.port import Kube
+    from ftjob.kube.client import Kube
     from ftjob.plan.decision import Config
 
 

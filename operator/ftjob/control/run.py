@@ -14,6 +14,7 @@ from ftjob.control.follow_agents import follow_jobs
 from ftjob.control.process import health
 from ftjob.control.process.agent_key import agent_key
 from ftjob.control.process.clock import steady_clock
+from ftjob.control.process.credentials import connection_info
 from ftjob.control.process.lease import Leader
 from ftjob.control.queue import Queue
 from ftjob.control.queue_workers import work
@@ -67,7 +68,7 @@ async def run(options: Options) -> None:
     state = health.Health(queue, metrics)
     web = await health.serve(health.app(state), {options.health_port, options.metrics_port})
     try:
-        async with HttpKube(on_request=metrics.request) as kube:
+        async with HttpKube(read_credentials=connection_info, on_request=metrics.request) as kube:
             leader = None
             if options.leader_election:
                 identity = f"{options.pod_name}_{uuid.uuid4().hex[:8]}"

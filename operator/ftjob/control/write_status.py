@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ftjob.control.reporting.pace import urgency_of
-from ftjob.kube.port import JOB
+from ftjob.kube.resources import JOB
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob

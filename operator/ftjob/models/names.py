@@ -44,6 +44,8 @@ ANNOTATION_CAPTURE = f"{GROUP}/capture"
 JOB_NAME_MAX = 40
 """Leaves room for ``-<role>-<attempt>-<index>`` within the 63 characters of a DNS label (RFC 1035)."""
 
+
 WORKER = "worker"
+
 ROLES = ("chief", WORKER, "ps", "evaluator")
 """All roles, in rank order."""

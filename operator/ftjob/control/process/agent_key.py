@@ -7,10 +7,10 @@ import secrets
 from typing import TYPE_CHECKING
 
 from ftjob.kube.errors import ConflictError, NotFoundError
-from ftjob.kube.port import SECRET
+from ftjob.kube.resources import SECRET
 
 if TYPE_CHECKING:
-    from ftjob.kube.port import Kube
+    from ftjob.kube.client import Kube
 
 NAME = "ftjob-agent-key"
 FIELD = "key"

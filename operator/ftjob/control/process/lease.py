@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.control.process.clock import boot_time
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
-from ftjob.kube.port import LEASE
+from ftjob.kube.resources import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ftjob.kube.port import Kube, Manifest
+    from ftjob.kube.client import Kube
+    from ftjob.kube.resources import Manifest
 
 NAME = "ftjob-operator"
 LEASE_SECONDS = 15.0

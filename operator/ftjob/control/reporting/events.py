@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ftjob.api.job import Job
 from ftjob.kube.errors import ApiError, NotFoundError
-from ftjob.kube.port import EVENT
+from ftjob.kube.resources import EVENT
 from ftjob.models.names import API_VERSION, CONTROLLER, KIND
 from ftjob.models.status import ConditionType, Phase
 from ftjob.plan.observed.why_waiting import NO_STEPS
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ftjob.api.job import AnyJob
-    from ftjob.kube.port import Kube, Manifest
+    from ftjob.kube.client import Kube
+    from ftjob.kube.resources import Manifest
     from ftjob.models.status import JobStatus
     from ftjob.plan.decision import Plan
 

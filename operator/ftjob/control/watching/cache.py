@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.job import AnyJob, parse_job
-from ftjob.kube.port import JOB, POD, Resource
+from ftjob.kube.resources import JOB, POD, Resource
 from ftjob.models.names import LABEL_JOB, LABEL_UID, POD_GROUP
 from ftjob.plan.gangs.arrange import read_group
 from ftjob.plan.observed.kueue_admission import WorkloadState, read_workload

@@ -11,10 +11,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from ftjob.kube.errors import ApiError
-from ftjob.kube.port import OPTIONAL
+from ftjob.kube.resources import OPTIONAL
 
 if TYPE_CHECKING:
-    from ftjob.kube.port import Kube
+    from ftjob.kube.client import Kube
 
     Served = frozenset[tuple[str, str]]
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from ftjob.control.watching.cache import is_newer
 from ftjob.control.watching.watch import take_in, watched
 from ftjob.kube.errors import ApiError, NotFoundError
-from ftjob.kube.port import JOB
+from ftjob.kube.resources import JOB
 
 if TYPE_CHECKING:
     from ftjob.control.queue import Queue
     from ftjob.control.watching.cache import Cache
-    from ftjob.kube.port import Kube, Resource
+    from ftjob.kube.client import Kube
+    from ftjob.kube.resources import Resource
 
 EVERY_SECONDS = 600.0
 SETTLE_SECONDS = 5.0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import kopf
     from aiohttp.connector import Connection
 
-    from ftjob.kube.port import Resource
+    from ftjob.kube.resources import Resource
 
     Take = Callable[[Resource, str | None, Any], None]
     """Takes an event: the resource, its type (None for an item of a list), and the object."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import kopf
 
+from ftjob.control.process.credentials import connection_info
 from ftjob.control.watching.kopf_tap import tapped_session
-from ftjob.kube.credentials import connection_info
-from ftjob.kube.port import JOB, POD, SERVICE, Resource, in_use
+from ftjob.kube.resources import JOB, POD, SERVICE, Resource, in_use
 from ftjob.models.names import LABEL_UID, POD_GROUP, WORKLOAD
 
 if TYPE_CHECKING:
