@@ -9,12 +9,12 @@ from typing import Any
 
 from ftjob.api.job import Job
 from ftjob.control.agent_client import Agents
+from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
 from ftjob.control.queue import Queue
 from ftjob.control.reporting.events import Events
 from ftjob.control.reporting.metrics import Metrics
 from ftjob.control.reporting.pace import Pace
-from ftjob.control.watching.cache import Cache
 from ftjob.control.watching.discovery import Discovery
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
 from ftjob.kube.resources import JOB, Resource, resource_of
@@ -219,7 +219,7 @@ def context_of(
 def context(body: Manifest | None = None) -> tuple[Context, FakeKube, Job]:
     """Return an operator that has seen one job, the API server in memory, and the job."""
     kube, cache = FakeKube(), Cache()
-    key = cache.see_job(kube.put(body or job_body()))
+    key = cache.update(JOB, kube.put(body or job_body()))
     job = cache.job(key) if key is not None else None
     assert isinstance(job, Job)
     return context_of(kube, cache, key=b"key", clock=lambda: 1000.0), kube, job

@@ -12,9 +12,10 @@ from support.control_fake import FakeKube, context_of, job_body, pod_body
 from ftjob.api.job import Job
 from ftjob.control import agent_client as module
 from ftjob.control.apply import apply
+from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
 from ftjob.control.follow_agents import ask, follow_jobs
-from ftjob.control.watching.cache import Cache
+from ftjob.kube.resources import JOB, POD
 from ftjob.plan.build.token import bearer_token
 from ftjob.plan.decision import Order, Plan, Step
 from ftjob.plan.observed.leader_state import read_leader_state
@@ -48,9 +49,9 @@ async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -
     port = runner.addresses[0][1]
     monkeypatch.setattr(module, "agent_port", lambda _uid: port)
     kube, cache = FakeKube(), Cache()
-    cache.see_job(job_body(status={"phase": "Running"}))
-    cache.see_pod(pod_body(0, state={"running": {}}, podIP="127.0.0.1"))
-    cache.see_pod(pod_body(1, state={"running": {}}, podIP="127.0.0.2"))
+    cache.update(JOB, job_body(status={"phase": "Running"}))
+    cache.update(POD, pod_body(0, state={"running": {}}, podIP="127.0.0.1"))
+    cache.update(POD, pod_body(1, state={"running": {}}, podIP="127.0.0.2"))
     ctx = context_of(kube, cache, key=SECRET)
     try:
         yield ctx
@@ -165,5 +166,7 @@ async def test_an_order_that_nobody_hears_is_no_mistake(monkeypatch: pytest.Monk
     async with operator_and_agent(monkeypatch, handle) as ctx:
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order("start", 1)), ctx)
         assert ctx.cache.observe(job_of(ctx)).leader is None
-        ctx.cache.see_pod(pod_body(0, state={"terminated": {"exitCode": 1}}, podIP="127.0.0.1", version="11"))
+        ctx.cache.update(
+            POD, pod_body(0, state={"terminated": {"exitCode": 1}}, podIP="127.0.0.1", version="11")
+        )
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order("start", 1)), ctx)

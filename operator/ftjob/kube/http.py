@@ -82,9 +82,9 @@ class HttpKube:
     read_credentials
         Called at the start, every minute where the token is rotated, and after a 401.
     before_write
-        Called before each write; may end the process (a leader that is not sure any more).
+        Called before each write; may end the process (of an operator that may have lost its Lease).
     on_request
-        Told verb, resource and HTTP code of every answered request; code 0 means no answer.
+        Called with verb, resource and HTTP code after every request; code 0 means no answer.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class HttpKube:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
 

@@ -1,4 +1,4 @@
-"""How the API server is reached: a service account in a pod, a kubeconfig elsewhere.
+"""Address and credentials of the API server: a service account in a pod, a kubeconfig elsewhere.
 
 kopf's own public readers are used, so that its watches and our requests agree by construction.
 """
