@@ -6,26 +6,29 @@ import os
 import signal
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
-from ftjob_agent import environment, failure, message
-from ftjob_agent.account import Account
-from ftjob_agent.config import Config, ConfigError, RankSpec
+from ftjob_agent import termination_log
+from ftjob_agent.config import ConfigError
+from ftjob_agent.exit import FAREWELL_SECONDS, Exit, Facts
 from ftjob_agent.loop import Loop
-from ftjob_agent.pump import RankLog
-from ftjob_agent.star import STOP, WAITING
-from ftjob_agent.supervise import Supervisor
-from ftjob_agent.verdict import FAREWELL_SECONDS, Facts, Verdict
+from ftjob_agent.ranks import environment
+from ftjob_agent.ranks.pump import RankLog
+from ftjob_agent.ranks.supervise import Supervisor
+from ftjob_agent.watching.account import Account
+from ftjob_protocol import files, variables
+from ftjob_protocol.failures import Failure, FailureClass, first
+from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
-    from ftjob_agent.client import Client
-    from ftjob_agent.failure import Failure
-    from ftjob_agent.leader import Leader
-    from ftjob_agent.rendezvous import Rendezvous
-    from ftjob_agent.sampler import Sampler
-    from ftjob_agent.slots import Slots
-    from ftjob_agent.supervise import Rank
-    from ftjob_agent.watch import Watch
+    from ftjob_agent.ranks.slots import Slots
+    from ftjob_agent.ranks.supervise import Rank
+    from ftjob_agent.rendezvous.child import Rendezvous
+    from ftjob_agent.star.contact import Contact
+    from ftjob_agent.star.leader import Leader
+    from ftjob_agent.watching.hang_watch import Watch
+    from ftjob_agent.watching.sampler import Sampler
+    from ftjob_protocol.agent_config import AgentConfig, RankSpec
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FORWARDED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -41,27 +44,29 @@ class Agent:
         self.supervisor = Supervisor()
         self.loop.on_signals(FORWARDED, self.supervisor.forward)
         self.loop.on_signals((signal.SIGCHLD,), lambda _number: self.supervisor.reap())
-        self._config: Optional[Config] = None
-        self._contact: Union[Leader, Client, None] = None
+        self._config: Optional[AgentConfig] = None
+        self._contact: Optional[Contact] = None
+        self.leader: Optional[Leader] = None
+        """What only the leader's agent can do: the same object as `contact`, or None."""
         self.rendezvous: Optional[Rendezvous] = None
-        self.slots: Optional[Slots] = None
+        self._slots: Optional[Slots] = None
         self.account = Account()
         self._sampler: Optional[Sampler] = None
         self._watch: Optional[Watch] = None
         self.facts = Facts()
-        self.state = WAITING
-        self.is_examined = False
+        self._state: str = State.WAITING
+        self._is_examined = False
         """Whether it is time to say which rank has failed: one that has raised may still run its atexit."""
         self._told: object = None
 
     @property
-    def config(self) -> Config:
+    def config(self) -> AgentConfig:
         """What the plan says."""
         assert self._config is not None
         return self._config
 
     @property
-    def contact(self) -> Union[Leader, Client]:
+    def contact(self) -> Contact:
         """The star, as this agent sees it."""
         assert self._contact is not None
         return self._contact
@@ -73,18 +78,20 @@ class Agent:
 
     # What it does.
 
-    def get_in_touch(self, config: Config) -> None:
+    def get_in_touch(self, config: AgentConfig) -> None:
         """Become the agent of this plan: the leader, or one of those that report to it."""
         self._config = config
-        token = self.environ.get("FTJOB_TOKEN", "")
+        token = self.environ.get(variables.TOKEN, "")
         if not token:
-            raise ConfigError("FTJOB_TOKEN is not set; the job's Secret must hold it, see the pod's events")
+            raise ConfigError(
+                f"{variables.TOKEN} is not set; the job's Secret must hold it, see the pod's events"
+            )
         if config.is_leader:
-            from ftjob_agent.leader import Leader
+            from ftjob_agent.star.leader import Leader
 
-            self._contact = Leader(self.loop, config, token)
+            self._contact = self.leader = Leader(self.loop, config, token)
         else:
-            from ftjob_agent.client import Client
+            from ftjob_agent.star.client import Client
 
             self._contact = Client(self.loop, config, token)
 
@@ -92,7 +99,7 @@ class Agent:
         """Become what a new agent would be in this attempt."""
         self._config = self.config.of_attempt(attempt)
         self.facts = Facts()
-        self.is_examined = False
+        self._is_examined = False
         self.supervisor.forget()
         self.account.begin_anew()
         self.start_watch()
@@ -102,32 +109,52 @@ class Agent:
         """Start one rank."""
         config = self.config
         env = environment.of_rank(config, spec, self.environ, self.contact.place())
-        path = os.path.join(config.outputs, "logs", f"{spec.label}.log") if config.keep_logs else None
+        path = os.path.join(config.outputs, files.log(spec.rank)) if config.keep_logs else None
         log = RankLog(path, f"ftjob: attempt {config.attempt}")
-        return self.supervisor.start(spec, env["FTJOB_RANK_DIR"], self._command, env, log)
+        return self.supervisor.start(spec, env[variables.RANK_DIR], self._command, env, log)
 
-    def start_rendezvous(self) -> Rendezvous:
+    def enter(self, state: State) -> None:
+        """Be in this state from now on, as far as others are told."""
+        self._state = state
+
+    def examine(self) -> None:
+        """Say from now on which rank has failed."""
+        self._is_examined = True
+
+    def serve_slots(self) -> Slots:
+        """Run what is ordered instead of what the plan says."""
+        from ftjob_agent.ranks.slots import Slots
+
+        self._slots = Slots(self.config, self.supervisor, self.environ, self.start)
+        return self._slots
+
+    def start_rendezvous(self) -> None:
         """Serve what the ranks need to find each other; none of them starts before it is up."""
-        from ftjob_agent.rendezvous import Rendezvous
+        from ftjob_agent.rendezvous.child import Rendezvous
 
-        contact = self.contact
-        contact.set_ready(False)
+        leader = self.leader
+        assert leader is not None  # no other's plan has a rendezvous
+        leader.set_ready(False)
         self.rendezvous = Rendezvous(
             self.loop,
             self.supervisor,
             self.config,
             command=self._command,
             env=environment.of_container(self.environ),
-            on_ready=lambda: contact.set_ready(True),
-            on_word=contact.hear,
+            on_ready=lambda: leader.set_ready(True),
+            on_word=leader.hear,
         )
-        return self.rendezvous
+        leader.conduct(self.rendezvous.say)
+
+    def forget_rendezvous(self) -> None:
+        """Forget the child that served it, which ends with the ranks."""
+        self.rendezvous = None
 
     def start_sampler(self) -> None:
         """Sample the ranks that are profiled, if there are any."""
         config = self.config
         if config.outputs and config.profiled() and self._sampler is None:
-            from ftjob_agent.sampler import Sampler
+            from ftjob_agent.watching.sampler import Sampler
 
             self._sampler = Sampler(config, lambda: self.supervisor.pids, self._on_captures)
             self._sampler.start()
@@ -136,7 +163,7 @@ class Agent:
         """Watch whether the ranks make steps, if the job has a watchdog."""
         self._watch = None
         if self.config.watchdog is not None:
-            from ftjob_agent.watch import Watch
+            from ftjob_agent.watching.hang_watch import Watch
 
             self._watch = Watch(
                 self.config,
@@ -164,7 +191,7 @@ class Agent:
         if self._watch is not None:
             self._watch.follow(contact.stacks)
         if facts.reason is None:
-            trouble = contact.trouble(now) if contact.command != STOP else None
+            trouble = contact.trouble(now) if contact.command != Command.STOP else None
             facts.hear(contact.command, contact.reason, trouble)
         return facts.reason is not None
 
@@ -180,18 +207,24 @@ class Agent:
 
     def first_local(self) -> Optional[Failure]:
         """Return the first failure of this agent's ranks."""
-        return failure.first(rank.failure() for rank in self.supervisor.ranks)
+        return first(rank.failure() for rank in self.supervisor.ranks)
 
     def _own_hang(self) -> Optional[Failure]:
         reason = self.facts.reason
-        if reason is None or reason.kind != failure.HANG:
+        if reason is None or reason.kind != FailureClass.HANG:
             return None
         own = next((rank for rank in self.supervisor.ranks if rank.spec.rank == reason.rank), None)
         return replace(reason, log_tail=own.log_tail(known=reason.message)) if own is not None else None
 
-    def verdict(self) -> Verdict:
+    def exit(self) -> Exit:
         """Say how it ends, as things stand."""
-        return self.facts.verdict(self.found(), have_succeeded=self.supervisor.have_succeeded)
+        return self.facts.exit(self.found(), have_succeeded=self.supervisor.have_succeeded)
+
+    def conclude(self) -> Exit:
+        """Say how it has ended, and stay with it."""
+        end = self.exit()
+        self._state, self.facts.failure = end.state, end.failure
+        return end
 
     # What is said to others.
 
@@ -200,8 +233,8 @@ class Agent:
         self.account.look(self.supervisor.ranks)
         if self._watch is not None:
             self._watch.look()
-        if self._sampler is not None and self.config.is_leader:
-            self._sampler.request(self.contact.requests())
+        if self._sampler is not None and self.leader is not None:
+            self._sampler.request(self.leader.requests())
         self.tell()
 
     def look_for_the_last_time(self) -> None:
@@ -224,23 +257,23 @@ class Agent:
         if self._contact is None:
             return
         self._told = self._news()
-        found = self.found() if self.is_examined else self.facts.failure
-        report = self.account.report(self.config, self.state, found, self.supervisor.ranks)
-        if self.slots is not None:
-            report |= self.slots.report()
+        found = self.found() if self._is_examined else self.facts.failure
+        report = self.account.report(self.config, self._state, found, self.supervisor.ranks)
+        if self._slots is not None:
+            report |= self._slots.report()
         if self._watch is not None:
             report |= self._watch.report()
         self._contact.report(report)
 
-    def write_message(self) -> Verdict:
-        """Write the termination message; return the verdict that it holds."""
-        verdict = self.verdict()
-        path = self.environ.get("FTJOB_TERMINATION_LOG", "/dev/termination-log")
-        message.write(path, self.account.message(self._config, verdict.state, verdict.failure))
-        return verdict
+    def write_message(self) -> Exit:
+        """Write the termination message; return the exit that it tells of."""
+        end = self.exit()
+        path = self.environ.get(variables.TERMINATION_LOG, "/dev/termination-log")
+        termination_log.write(path, self.account.message(self._config, end.state, end.failure))
+        return end
 
     def _news(self) -> object:
-        return len(self.supervisor.running) if self.slots is None else self.slots.report()
+        return len(self.supervisor.running) if self._slots is None else self._slots.report()
 
     # What comes in.
 

@@ -13,23 +13,24 @@ import time
 import traceback
 from typing import Callable, Mapping, Optional, Sequence
 
-from ftjob_agent import environment, failure, outputs
+from ftjob_agent import outputs
 from ftjob_agent.agent import Agent
-from ftjob_agent.config import ConfigError, check_identity, parse
-from ftjob_agent.failure import Failure
-from ftjob_agent.star import FAILED, HALT, HALTED, RUNNING, START, STOP, STOPPED, SUCCEEDED
-from ftjob_agent.verdict import FAREWELL_SECONDS, stopped_by_signal, stopped_by_success
+from ftjob_agent.config import ConfigError, check_identity, read
+from ftjob_agent.exit import FAREWELL_SECONDS, stopped_by_signal, stopped_by_success
+from ftjob_agent.ranks import environment
+from ftjob_protocol.failures import Failure, FailureClass, FailureType
+from ftjob_protocol.states import Command, State
 
 TICK = 1.0
 EVIDENCE_SECONDS = 1.0
 
-State = Callable[[Agent], "Optional[State]"]
+Step = Callable[[Agent], "Optional[Step]"]
 
 
 def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Live one attempt; return the exit code."""
     agent = Agent(command, environ)
-    state: Optional[State] = preparing
+    state: Optional[Step] = preparing
     while state is not None:
         try:
             state = state(agent)
@@ -38,52 +39,52 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
         except Exception as error:  # a defect of ours must not leave ranks or their peers behind
             traceback.print_exc()
             text = f"the agent failed: {type(error).__name__}: {error}"
-            state = fail(agent, text, 70, "AgentError")
+            state = fail(agent, text, 70, FailureType.AGENT_ERROR)
     return agent.end()
 
 
-def fail(agent: Agent, text: str, exit_code: int, kind: str) -> Optional[State]:
+def fail(agent: Agent, text: str, exit_code: int, kind: str) -> Optional[Step]:
     """Note why the agent can't go on; return the state that follows."""
     sys.stderr.write(f"ftjob: {text}\n")
     known = agent.facts.failure
-    if known is not None and known.type == "AgentError":
+    if known is not None and known.type == FailureType.AGENT_ERROR:
         return None  # once is enough
-    agent.facts.failure = Failure(
-        failure.CONFIG, text, time_ns=time.time_ns(), type=kind, exit_code=exit_code
+    agent.facts.fail(
+        Failure(FailureClass.CONFIG, text, time_ns=time.time_ns(), type=kind, exit_code=exit_code)
     )
     return stopping
 
 
-def preparing(agent: Agent) -> Optional[State]:
+def preparing(agent: Agent) -> Optional[Step]:
     """Read the plan, get in touch, and see that ranks could run."""
-    config = parse(agent.environ.get("FTJOB_AGENT_CONFIG", ""))
+    config = read(agent.environ)
     agent.get_in_touch(config)
     check_identity(config, agent.environ)
     outputs.make_folders(config, agent.environ)
     environment.make_run_dir(config, agent.environ)
     if config.rendezvous is not None:
-        agent.contact.conduct(agent.start_rendezvous().say)
+        agent.start_rendezvous()
     agent.start_watch()
     agent.tell()
     return gathering
 
 
-def gathering(agent: Agent) -> Optional[State]:
-    """Wait for whom the ranks need."""
+def gathering(agent: Agent) -> Optional[Step]:
+    """Wait until all agents that the ranks need are there."""
     while True:
         now = time.monotonic()
         if agent.is_told_to_stop(now):
             return stopping
         if agent.rendezvous is not None and agent.rendezvous.error:
             raise ConfigError(agent.rendezvous.error)
-        if agent.contact.command == START:
+        if agent.contact.command == Command.START:
             return starting if agent.config.elastic is None else attending
         agent.loop.wait(agent.contact.next_look(now))
 
 
-def starting(agent: Agent) -> Optional[State]:
+def starting(agent: Agent) -> Optional[Step]:
     """Start the ranks."""
-    agent.state = RUNNING
+    agent.enter(State.RUNNING)
     for spec in agent.config.ranks:
         agent.start(spec)
     agent.start_sampler()
@@ -91,13 +92,13 @@ def starting(agent: Agent) -> Optional[State]:
     return running
 
 
-def running(agent: Agent) -> Optional[State]:
+def running(agent: Agent) -> Optional[Step]:
     """Watch the ranks."""
     contact, supervisor = agent.contact, agent.supervisor
     next_tick = 0.0
     while True:
         now = time.monotonic()
-        if contact.command in {STOP, HALT} and not agent.facts.signals:
+        if contact.command in {Command.STOP, Command.HALT} and not agent.facts.signals:
             return examining
         if agent.is_told_to_stop(now):
             return stopping
@@ -109,13 +110,10 @@ def running(agent: Agent) -> Optional[State]:
         agent.loop.wait(min(next_tick, contact.next_look(now)))
 
 
-def attending(agent: Agent) -> Optional[State]:
+def attending(agent: Agent) -> Optional[Step]:
     """Run what the leader of an elastic job orders."""
-    from ftjob_agent.slots import Slots
-
-    contact = agent.contact
-    slots = agent.slots = Slots(agent.config, agent.supervisor, agent.environ, agent.start)
-    agent.state = RUNNING
+    contact, slots = agent.contact, agent.serve_slots()
+    agent.enter(State.RUNNING)
     agent.start_sampler()
     next_tick = 0.0
     while True:
@@ -141,7 +139,7 @@ def _look_or_tell(agent: Agent, now: float, next_tick: float) -> float:
     return now + TICK
 
 
-def examining(agent: Agent) -> Optional[State]:
+def examining(agent: Agent) -> Optional[Step]:
     """Find the rank that failed first, before those that it takes along are killed.
 
     A victim often ends before the culprit does: it sees a connection closed while the culprit still runs
@@ -149,12 +147,12 @@ def examining(agent: Agent) -> Optional[State]:
     """
     contact = agent.contact
     limit = time.monotonic() + EVIDENCE_SECONDS
-    agent.is_examined = True
+    agent.examine()
     agent.tell()
     while time.monotonic() < limit and not agent.facts.signals and agent.supervisor.running:
         local = agent.first_local()
-        known = contact.reason if contact.command in {STOP, HALT} else None
-        if (local and local.is_primary) or (known and known.kind != failure.PEER_LOST):
+        known = contact.reason if contact.command in {Command.STOP, Command.HALT} else None
+        if (local and local.is_primary) or (known and known.kind != FailureClass.PEER_LOST):
             break
         # A record appears as a file, which wakes nobody.
         agent.loop.wait(min(limit, time.monotonic() + 0.05))
@@ -162,15 +160,15 @@ def examining(agent: Agent) -> Optional[State]:
     return stopping
 
 
-def stopping(agent: Agent) -> Optional[State]:
+def stopping(agent: Agent) -> Optional[Step]:
     """End the ranks that still run."""
     supervisor, facts = agent.supervisor, agent.facts
     if not supervisor.running:
         return _ended(agent)
-    agent.is_examined = True
+    agent.examine()
     supervisor.signal_ranks(signal.SIGTERM)
     if not agent.may_resume():
-        agent.state = FAILED if facts.failure or agent.first_local() else STOPPED
+        agent.enter(State.FAILED if facts.failure or agent.first_local() else State.STOPPED)
     agent.tell()
     if facts.signals:
         agent.write_message()  # the kubelet may kill us before the ranks have ended
@@ -192,58 +190,60 @@ def stopping(agent: Agent) -> Optional[State]:
     return _ended(agent)
 
 
-def _ended(agent: Agent) -> State:
+def _ended(agent: Agent) -> Step:
     return halting if agent.may_resume() else reporting
 
 
-def halting(agent: Agent) -> Optional[State]:
+def halting(agent: Agent) -> Optional[Step]:
     """Say that the ranks are dead, and wait for the word that starts them again, or ends the agent."""
-    contact, agent.rendezvous = agent.contact, None
+    contact, leader = agent.contact, agent.leader
+    agent.forget_rendezvous()
     if not agent.supervisor.kill_leftovers():
         return reporting
-    agent.is_examined, agent.state = True, HALTED
+    agent.examine()
+    agent.enter(State.HALTED)
     agent.look()
     while True:
         now = time.monotonic()
-        if contact.trouble(now) or contact.command == STOP or agent.facts.signals:
+        if contact.trouble(now) or contact.command == Command.STOP or agent.facts.signals:
             return reporting
-        if contact.command == START and contact.attempt > agent.config.attempt:
+        if contact.command == Command.START and contact.attempt > agent.config.attempt:
             return resuming
-        if contact.is_halted and agent.rendezvous is None and agent.config.rendezvous is not None:
-            agent.start_rendezvous()  # a fresh one, and not before no rank is left that could speak to it
-        if agent.rendezvous is not None and agent.rendezvous.error:
-            contact.give_up(agent.rendezvous.error)
-        else:
-            agent.loop.wait(contact.next_look(now))
+        if leader is not None:
+            if leader.is_halted and agent.rendezvous is None and agent.config.rendezvous is not None:
+                agent.start_rendezvous()  # a fresh one, and not before no rank is left that could speak to it
+            if agent.rendezvous is not None and agent.rendezvous.error:
+                leader.give_up(agent.rendezvous.error)
+                continue
+        agent.loop.wait(contact.next_look(now))
 
 
-def resuming(agent: Agent) -> Optional[State]:
+def resuming(agent: Agent) -> Optional[Step]:
     """Become what a new agent would be in the attempt that follows."""
     agent.begin_anew(agent.contact.attempt)
     return starting
 
 
-def reporting(agent: Agent) -> Optional[State]:
+def reporting(agent: Agent) -> Optional[Step]:
     """Say how it ended; the leader stays until all others have said so."""
     agent.look_for_the_last_time()
-    facts, verdict = agent.facts, agent.verdict()
-    agent.state, facts.failure = verdict.state, verdict.failure
+    facts, end = agent.facts, agent.conclude()
     if not agent.is_in_touch:
         return None
-    contact, config = agent.contact, agent.config
+    contact, leader, config = agent.contact, agent.leader, agent.config
     agent.tell()
-    if verdict.state == STOPPED and verdict.failure is not None:
-        contact.stop(verdict.failure)
-    if verdict.state == SUCCEEDED and config.success_ends_job:
-        contact.stop(stopped_by_success(config))
-    patience = facts.patience(verdict.state, config)
+    if leader is not None and end.state == State.STOPPED and end.failure is not None:
+        leader.stop(end.failure)
+    if leader is not None and end.state == State.SUCCEEDED and config.success_ends_job:
+        leader.stop(stopped_by_success(config))
+    patience = facts.patience(end.state, config)
     limit = None if patience is None else time.monotonic() + patience
     while not contact.is_done():
         now = time.monotonic()
-        if limit is None and (facts.signals or contact.trouble(now) or contact.command == STOP):
+        if limit is None and (facts.signals or contact.trouble(now) or contact.command == Command.STOP):
             limit = now + FAREWELL_SECONDS
-            if facts.signals:
-                contact.stop(stopped_by_signal())
+            if facts.signals and leader is not None:
+                leader.stop(stopped_by_signal())
         if limit is not None and now >= limit:
             break
         agent.loop.wait(limit if limit is not None else contact.next_look(now))

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Iterable, Mapping
+from typing import TYPE_CHECKING, Iterable, Mapping
 
-from ftjob_agent.config import Config, ConfigError, RankSpec
+from ftjob_agent.config import ConfigError
+from ftjob_protocol import files
+from ftjob_protocol.captures import request
+
+if TYPE_CHECKING:
+    from ftjob_protocol.agent_config import AgentConfig, RankSpec
 
 FOLDER_MODE = 0o2777
 """The volume is the job's own, and the collector merges a root trainer's files as another user."""
 
 
-def make_folders(config: Config, environ: Mapping[str, str]) -> None:
+def make_folders(config: AgentConfig, environ: Mapping[str, str]) -> None:
     """Create the folders that ranks and agent write to; ConfigError when that can't be."""
     if not config.outputs:
         return
     folders = [config.outputs]
-    folders += [os.path.join(config.outputs, name) for name in ("checkpoints", "captures", "system")]
-    folders += [os.path.join(config.outputs, "plugins"), os.path.join(config.outputs, "plugins", "profile")]
-    folders += [os.path.join(config.outputs, "logs")] if config.keep_logs else []
+    names = [files.CHECKPOINTS, files.CAPTURES, files.SYSTEM, files.PLUGINS, files.XPLANES]
+    names += [files.LOGS] if config.keep_logs else []
+    folders += [os.path.join(config.outputs, name) for name in names]
     path = config.outputs
     try:
         for path in folders:
@@ -49,47 +54,18 @@ def make_folder(path: str) -> None:
             pass  # it is someone else's; whether we may write is tried next
 
 
-def profile_request(config: Config) -> str:
-    """Return what ``FTJOB_PROFILE`` says to the hooks of a rank that takes part."""
-    assert config.profiling is not None
-    return json.dumps(
-        {
-            "id": "s0",
-            "captureDir": os.path.join(config.outputs, "captures"),
-            "pluginsDir": os.path.join(config.outputs, "plugins", "profile"),
-            "schedule": dict(config.profiling.schedule),
-            "tools": list(config.profiling.tools),
-            "options": dict(config.profiling.options),
-        }
-    )
-
-
-def write_request(config: Config, capture: str, ranks: Iterable[int]) -> None:
+def write_request(config: AgentConfig, capture: str, ranks: Iterable[int]) -> None:
     """Write down what was asked for, unless it is there."""
     assert config.profiling is not None
-    folder = os.path.join(config.outputs, "captures", capture)
-    path = os.path.join(folder, "request.json")
+    profiling, folder = config.profiling, os.path.join(config.outputs, files.capture(capture))
+    path = os.path.join(folder, files.REQUEST)
     if os.path.exists(path):
         return
     make_folder(folder)
-    write_json(
-        path,
-        {
-            "version": 1,
-            "id": capture,
-            "attempt": config.attempt,
-            "mode": config.profiling.mode,
-            "schedule": dict(config.profiling.schedule),
-            "tools": list(config.profiling.tools),
-            "options": dict(config.profiling.options),
-            "ranks": sorted(ranks),
-        },
+    asked = request(
+        capture, attempt=config.attempt, mode=profiling.mode, wanted=profiling.wanted, ranks=list(ranks)
     )
-
-
-def write_json(path: str, data: Any) -> None:
-    """Write a document so that nobody sees half of it."""
-    write_text(path, json.dumps(data))
+    write_text(path, json.dumps(asked))
 
 
 def write_text(path: str, text: str) -> None:
@@ -104,10 +80,10 @@ def write_text(path: str, text: str) -> None:
     os.replace(temporary, path)
 
 
-def captures_done(config: Config, specs: Iterable[RankSpec]) -> dict[str, list[int]]:
+def captures_done(config: AgentConfig, specs: Iterable[RankSpec]) -> dict[str, list[int]]:
     """Return, for each capture, which of these ranks have finished it."""
     found: dict[str, list[int]] = {}
-    captures = os.path.join(config.outputs, "captures")
+    captures = os.path.join(config.outputs, files.CAPTURES)
     chosen = list(specs)
     try:
         names = sorted(os.listdir(captures)) if chosen else []
@@ -117,7 +93,7 @@ def captures_done(config: Config, specs: Iterable[RankSpec]) -> dict[str, list[i
         done = [
             spec.rank
             for spec in chosen
-            if os.path.exists(os.path.join(captures, name, "raw", spec.label, "done.json"))
+            if os.path.exists(os.path.join(config.outputs, files.raw(name, spec.rank), files.DONE))
         ]
         if done:
             found[name] = done

@@ -5,7 +5,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "ftjob_agent"
+OPERATOR = Path(__file__).parents[1]
+PACKAGES = ("ftjob_agent", "ftjob_protocol")
 MAIN = "import sys\nfrom ftjob_agent.main import main\nsys.exit(main())\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -27,9 +28,9 @@ def build(output: Path) -> None:
         file.write(b"#!/usr/bin/env python3\n")
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr(entry("__main__.py"), MAIN)
-            sources = (p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-            for source in sorted(sources):
-                archive.writestr(entry(source.relative_to(PACKAGE.parent).as_posix()), source.read_bytes())
+            for package in PACKAGES:
+                for source in sorted((OPERATOR / package).rglob("*.py")):
+                    archive.writestr(entry(source.relative_to(OPERATOR).as_posix()), source.read_bytes())
     partial.chmod(0o755)
     partial.replace(output)
 

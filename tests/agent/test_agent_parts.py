@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 from support.agent_runs import plan
-from support.agent_zipapp import SOURCE
+from support.agent_zipapp import OPERATOR, SOURCES
 
-from ftjob_agent import environment, failure, message, outputs, procfs
-from ftjob_agent.config import check_identity, parse
-from ftjob_agent.failure import Failure
-from ftjob_agent.progress import Reader
-from ftjob_agent.star import RefusedError, Star
+from ftjob_agent import linux, outputs, termination_log
+from ftjob_agent.config import check_identity
+from ftjob_agent.ranks import diagnosis, environment
+from ftjob_agent.star.book import Book, RefusedError
+from ftjob_agent.watching.rank_folder import Reader
+from ftjob_protocol.agent_config import parse
+from ftjob_protocol.failures import Failure, first
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ from ftjob_agent.star import RefusedError, Star
     ],
 )
 def test_words_of_a_lost_peer_are_known(words: str) -> None:
-    assert failure.tells_of_lost_peer(words)
+    assert diagnosis.tells_of_lost_peer(words)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_words_of_a_lost_peer_are_known(words: str) -> None:
     ["ValueError: bad label", "CUDA out of memory", "FileNotFoundError: /data/x.csv", "KeyError: 'peer'"],
 )
 def test_words_of_own_failures_are_not(words: str) -> None:
-    assert not failure.tells_of_lost_peer(words)
+    assert not diagnosis.tells_of_lost_peer(words)
 
 
 def test_an_exception_raised_from_a_lost_peers_is_a_victims() -> None:
@@ -54,23 +56,23 @@ def test_an_exception_raised_from_a_lost_peers_is_a_victims() -> None:
         "Traceback (most recent call last):\nRuntimeError: training failed"
     )
     record = {"type": "RuntimeError", "message": "training failed", "traceback": traceback}
-    assert failure.of_rank(0, code=1, ended_ns=1, tail="", record=record).kind == "PeerLost"
+    assert diagnosis.of_rank(0, code=1, ended_ns=1, tail="", record=record).kind == "PeerLost"
 
 
 def test_source_lines_of_a_traceback_do_not_make_a_victim() -> None:
     head = "Traceback (most recent call last):\n"
     traceback = head + '  File "t.py", line 3\n    except HorovodInternalError:\nValueError: mine'
     record = {"type": "ValueError", "message": "mine", "traceback": traceback}
-    assert failure.of_rank(0, code=1, ended_ns=1, tail="", record=record).kind == "Exception"
+    assert diagnosis.of_rank(0, code=1, ended_ns=1, tail="", record=record).kind == "Exception"
 
 
 def test_earlier_noise_about_connections_does_not_excuse_a_killed_rank() -> None:
-    found = failure.of_rank(2, code=-9, ended_ns=1, tail="Connection reset by peer", record=None)
+    found = diagnosis.of_rank(2, code=-9, ended_ns=1, tail="Connection reset by peer", record=None)
     assert (found.kind, found.exit_code, found.type) == ("Signal", 137, "SIGKILL")
 
 
 def test_a_rank_killed_for_memory_says_so() -> None:
-    found = failure.of_rank(2, code=-9, ended_ns=1, tail="", record=None, oom=True)
+    found = diagnosis.of_rank(2, code=-9, ended_ns=1, tail="", record=None, oom=True)
     assert found.type == "OOMKilled"
     assert "memory limit" in found.message
 
@@ -86,7 +88,7 @@ def test_a_rank_killed_for_memory_says_so() -> None:
 )
 def test_the_first_failure_is_chosen_by_kind_then_time(kinds: list[tuple[str, int]], chosen: int) -> None:
     failures = [Failure(kind, "", rank=rank, time_ns=when) for rank, (kind, when) in enumerate(kinds)]
-    found = failure.first(failures)
+    found = first(failures)
     assert found is not None
     assert found.rank == chosen
 
@@ -95,8 +97,8 @@ def test_torchelastics_record_is_read_when_the_hooks_left_none(tmp_path: Path) -
     extra = {"py_callstack": "Traceback…\nValueError: x", "timestamp": "17"}
     error = {"message": {"message": "ValueError: x", "extraInfo": extra}}
     (tmp_path / "torchelastic_error.json").write_text(json.dumps(error))
-    record = failure.read_record(str(tmp_path))
-    found = failure.of_rank(0, code=1, ended_ns=1, tail="", record=record)
+    record = diagnosis.read_record(str(tmp_path))
+    found = diagnosis.of_rank(0, code=1, ended_ns=1, tail="", record=record)
     assert (found.kind, found.type, found.time_ns) == ("Exception", "ValueError", 17 * 10**9)
 
 
@@ -147,7 +149,7 @@ def test_steps_that_are_not_whole_are_no_progress(tmp_path: Path, content: bytes
 
 
 def test_a_message_too_large_in_every_part_still_fits() -> None:
-    data = message.encode(
+    data = termination_log.encode(
         {
             "version": 1,
             "state": "Failed",
@@ -175,54 +177,54 @@ def report(state: str = "Waiting", **more: Any) -> dict[str, Any]:
 
 
 def test_an_agent_that_vanished_while_waiting_does_not_let_the_others_start() -> None:
-    star = Star(parse(json.dumps(plan(agents=3, contactTimeoutSeconds=30))), now=0)
-    star.report(("worker", 0), report(), 0)
-    star.report(("worker", 1), report(), 0)
-    star.report(("worker", 0), report(sequence=2), 40)
-    star.report(("worker", 2), report(), 40)
-    assert star.command == "Wait"
-    star.report(("worker", 1), report(life="its replacement"), 41)
-    assert star.command == "Start"
+    book = Book(parse(json.dumps(plan(agents=3, contactTimeoutSeconds=30))), now=0)
+    book.report(("worker", 0), report(), 0)
+    book.report(("worker", 1), report(), 0)
+    book.report(("worker", 0), report(sequence=2), 40)
+    book.report(("worker", 2), report(), 40)
+    assert book.command == "Wait"
+    book.report(("worker", 1), report(life="its replacement"), 41)
+    assert book.command == "Start"
 
 
 def test_a_replaced_agent_cannot_join_ranks_that_run() -> None:
-    star = Star(parse(json.dumps(plan(agents=1))), now=0)
-    star.report(("worker", 0), report(), 0)
-    star.report(("worker", 0), report(life="b"), 1)
-    assert star.command == "Stop"
+    book = Book(parse(json.dumps(plan(agents=1))), now=0)
+    book.report(("worker", 0), report(), 0)
+    book.report(("worker", 0), report(life="b"), 1)
+    assert book.command == "Stop"
 
 
 def test_an_overtaken_report_changes_nothing() -> None:
-    star = Star(parse(json.dumps(plan(agents=2))), now=0)
-    star.report(("worker", 1), report("Running", sequence=5), 0)
-    assert not star.report(("worker", 1), report("Waiting", sequence=4), 0)
-    assert star.members["worker", 1].state == "Running"
+    book = Book(parse(json.dumps(plan(agents=2))), now=0)
+    book.report(("worker", 1), report("Running", sequence=5), 0)
+    assert not book.report(("worker", 1), report("Waiting", sequence=4), 0)
+    assert book.members["worker", 1].state == "Running"
 
 
 def test_steps_wake_nobody_and_states_do() -> None:
-    star = Star(parse(json.dumps(plan(agents=2))), now=0)
-    star.report(("worker", 1), report("Running"), 0)
-    version, order = star.version, star.order
-    star.report(("worker", 1), report("Running", sequence=2, progress={"rank": 1, "step": 9}), 1)
-    assert (star.version, star.order) == (version, order)
-    star.report(("worker", 1), report("Succeeded", sequence=3), 1)
-    assert (star.version > version, star.order) == (True, order)
+    book = Book(parse(json.dumps(plan(agents=2))), now=0)
+    book.report(("worker", 1), report("Running"), 0)
+    version, order = book.version, book.order
+    book.report(("worker", 1), report("Running", sequence=2, progress={"rank": 1, "step": 9}), 1)
+    assert (book.version, book.order) == (version, order)
+    book.report(("worker", 1), report("Succeeded", sequence=3), 1)
+    assert (book.version > version, book.order) == (True, order)
 
 
 def test_a_better_reason_replaces_a_victims() -> None:
-    star = Star(parse(json.dumps(plan(agents=2))), now=0)
+    book = Book(parse(json.dumps(plan(agents=2))), now=0)
     victim, culprit = Failure("PeerLost", "", rank=0, time_ns=1), Failure("Exit", "", rank=1, time_ns=2)
-    star.report(("worker", 0), report("Failed", failure=victim.as_json()), 0)
-    star.report(("worker", 1), report("Failed", failure=culprit.as_json()), 0)
-    star.report(("worker", 0), report("Failed", sequence=2, failure=victim.as_json()), 0)
-    assert star.progress()["failure"]["rank"] == 1
+    book.report(("worker", 0), report("Failed", failure=victim.as_json()), 0)
+    book.report(("worker", 1), report("Failed", failure=culprit.as_json()), 0)
+    book.report(("worker", 0), report("Failed", sequence=2, failure=victim.as_json()), 0)
+    assert book.leader_state().failure == culprit
 
 
 def test_more_agents_than_planned_are_refused() -> None:
-    star = Star(parse(json.dumps(plan(agents=1))), now=0)
-    star.report(("worker", 0), report(), 0)
+    book = Book(parse(json.dumps(plan(agents=1))), now=0)
+    book.report(("worker", 0), report(), 0)
     with pytest.raises(RefusedError, match="worker-7"):
-        star.report(("worker", 7), report(), 0)
+        book.report(("worker", 7), report(), 0)
 
 
 def test_control_groups_of_both_versions_are_read(tmp_path: Path) -> None:
@@ -238,22 +240,22 @@ def test_control_groups_of_both_versions_are_read(tmp_path: Path) -> None:
     (two / "memory.events").write_text("oom 4\noom_kill 2\n")
     (tmp_path / "m1").write_text("4:memory:/pod\n2:cpu,cpuacct:/not/mounted\n")
     (tmp_path / "m2").write_text("0::/\n")
-    first = procfs.Cgroup(str(one), str(tmp_path / "m1"))
+    first = linux.Cgroup(str(one), str(tmp_path / "m1"))
     assert (first.sample(), first.oom_kills()) == ({"cpuSeconds": 2.5, "memoryBytes": 4096}, 3)
-    second = procfs.Cgroup(str(two), str(tmp_path / "m2"))
+    second = linux.Cgroup(str(two), str(tmp_path / "m2"))
     assert (second.sample(), second.oom_kills()) == ({"cpuSeconds": 1.5, "memoryBytes": 8192}, 2)
-    assert procfs.Cgroup(str(tmp_path / "none"), str(tmp_path / "none")).sample() == {}
+    assert linux.Cgroup(str(tmp_path / "none"), str(tmp_path / "none")).sample() == {}
 
 
 def test_usage_counts_this_process() -> None:
-    used = procfs.usage(procfs.descendants(os.getpid(), procfs.children()))
+    used = linux.usage(linux.descendants(os.getpid(), linux.children()))
     assert used.cpu_seconds > 0
     assert used.rss_bytes > 1 << 20
     assert used.threads >= 1
 
 
 def test_the_loopback_is_lo() -> None:
-    assert procfs.interface_of("127.0.0.1", "127.0.0.1") == "lo"
+    assert linux.interface_of("127.0.0.1", "127.0.0.1") == "lo"
 
 
 def test_a_folder_of_someone_else_is_left_as_it_is_when_it_may_be_used(tmp_path: Path) -> None:
@@ -262,7 +264,7 @@ def test_a_folder_of_someone_else_is_left_as_it_is_when_it_may_be_used(tmp_path:
     assert (tmp_path / "a" / "b").stat().st_mode & 0o7777 == 0o2777
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(OPERATOR)))
 def test_the_sources_are_python_3_9(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 9))
     called = {
@@ -278,14 +280,14 @@ def test_the_sources_are_python_3_9(path: Path) -> None:
 
 
 def test_the_sources_import_only_the_standard_library() -> None:
-    for path in SOURCE.glob("*.py"):
+    for path in (path for path in SOURCES if "hooks" not in path.parts):
         for node in ast.walk(ast.parse(Path(path).read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             tops = {name.split(".")[0] for name in names}
             # Horovod is imported by the children alone, which run in the trainer's Python.
-            child = path.name in {"horovod_rendezvous.py", "horovod_elastic.py"}
-            allowed = {"ftjob_agent", "horovod"} if child else {"ftjob_agent"}
+            child = path.name in {"horovod_store.py", "horovod_elastic_driver.py"}
+            allowed = {"ftjob_agent", "ftjob_protocol"} | ({"horovod"} if child else set())
             assert tops <= set(sys.stdlib_module_names) | allowed, path
 
 
@@ -363,9 +365,9 @@ def test_a_rank_has_a_name_of_its_user(
 def test_absent_peers_are_named_by_role() -> None:
     roles = {"chief": 1, "worker": 2, "ps": 1}
     config = parse(json.dumps(plan(agents=4, roles=roles, role="chief", startTimeoutSeconds=10)))
-    star = Star(config, now=0)
+    book = Book(config, now=0)
     for role in ("chief", "ps"):
-        star.report((role, 0), {"attempt": 0, "life": role, "sequence": 0, "state": "Waiting"}, now=9)
-    found = star.lost(now=10)
+        book.report((role, 0), {"attempt": 0, "life": role, "sequence": 0, "state": "Waiting"}, now=9)
+    found = book.lost(now=10)
     assert found is not None
     assert found.message.startswith("peers absent: worker-0, worker-1; ")

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from ftjob_agent.hooks.ftjob_hooks.schedule import ACTIVE, WAIT, WARM, Schedule
+from ftjob_agent.hooks.ftjob_hooks.captures.schedule import ACTIVE, WAIT, WARM, Schedule
 
 CASES = list(itertools.product([0, 1, 3], [0, 2], [0, 1], [1, 3], [1, 2]))
 

@@ -6,7 +6,7 @@ import ctypes
 from ctypes import CFUNCTYPE, POINTER, c_int, c_uint, c_ulonglong, c_void_p
 from typing import TYPE_CHECKING, Any
 
-from ftjob_agent.nvml import Gpus
+from ftjob_agent.watching.nvml import Gpus
 
 if TYPE_CHECKING:
     import pytest

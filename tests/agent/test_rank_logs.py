@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.agent_runs import plan, wait_for
 
-from ftjob_agent import message
-from ftjob_agent.logtail import BYTES, LINES, last_lines
-from ftjob_agent.pump import Pump, RankLog
+from ftjob_agent import termination_log
+from ftjob_agent.ranks.logtail import last_lines
+from ftjob_agent.ranks.pump import Pump, RankLog
+from ftjob_protocol import termination
+from ftjob_protocol.failures import LOG_BYTES, LOG_LINES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,16 +42,18 @@ def test_last_lines_leave_out_what_is_known_and_a_first_line_without_its_beginni
 @pytest.mark.parametrize("line", ["x", "é" * 290, "漢" * 4000, "\N{PILE OF POO}" * 299])
 def test_last_lines_are_bounded_and_whole(line: str) -> None:
     found = last_lines("".join(f"{number} {line}\n" for number in range(100)).encode())
-    assert len(found.encode()) <= BYTES
-    assert len(found.split("\n")) <= LINES
+    assert len(found.encode()) <= LOG_BYTES
+    assert len(found.split("\n")) <= LOG_LINES
     assert found.split("\n")[-1].startswith("99 ")
 
 
 def test_the_termination_message_has_room_for_traceback_and_log() -> None:
     failure = {"rank": 0, "message": '\\"é\n' * 4000 + "THE END", "logTail": "\n".join(["ß" * 50] * 20)}
     captures = {f"s{number}": list(range(50)) for number in range(50)}
-    data = message.encode({"version": 1, "failure": failure, "captures": captures, "notes": ["x" * 500] * 8})
-    assert len(data) <= message.LIMIT
+    data = termination_log.encode(
+        {"version": 1, "failure": failure, "captures": captures, "notes": ["x" * 500] * 8}
+    )
+    assert len(data) <= termination.LIMIT
     found = json.loads(data)["failure"]
     assert found["message"].endswith("THE END")
     assert len(found["message"]) >= 1024

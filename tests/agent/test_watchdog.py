@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.agent_runs import OPERATOR, plan, star_plans, wait_for
 
-from ftjob_agent import stacks
+from ftjob_agent.ranks.environment import STACKS_SIGNAL
+from ftjob_agent.watching import stacks
+from ftjob_protocol import files, variables
 
 if TYPE_CHECKING:
     from support.agent_runs import AgentRun, Agents
@@ -138,7 +140,7 @@ def test_a_stopped_process_is_named_by_its_state(agents: Agents, tmp_path: Path)
 def test_the_agents_own_child_may_be_waited_for_by_another_of_its_threads() -> None:
     program = """
 import os, subprocess
-from ftjob_agent.supervise import Supervisor
+from ftjob_agent.ranks.supervise import Supervisor
 
 def waitid(*args):
     found = os_waitid(*args)
@@ -234,11 +236,11 @@ def test_torch_ranks_wait_in_an_all_reduce_for_one_that_loads_data(agents: Agent
 
 
 def test_a_process_without_our_handler_is_never_sent_the_signal(tmp_path: Path) -> None:
-    (tmp_path / stacks.FILE).touch()
+    (tmp_path / files.STACKS).touch()
     child = os.fork()
     if not child:
-        os.open(tmp_path / stacks.FILE, os.O_WRONLY)
-        signal.signal(stacks.SIGNAL, signal.SIG_DFL)
+        os.open(tmp_path / files.STACKS, os.O_WRONLY)
+        signal.signal(STACKS_SIGNAL, signal.SIG_DFL)
         signal.pause()
         os._exit(1)
     try:
@@ -256,7 +258,7 @@ def test_a_program_that_has_closed_the_file_is_not_asked_to_write_into_another(t
     env = {
         "FTJOB_RANK_DIR": str(tmp_path),
         "FTJOB_RANK": "0",
-        stacks.VARIABLE: str(stacks.SIGNAL),
+        variables.STACKS_SIGNAL: str(STACKS_SIGNAL),
         "PYTHONPATH": str(OPERATOR / "ftjob_agent" / "hooks"),
     }
     command = [sys.executable, "-c", script]
@@ -266,7 +268,7 @@ def test_a_program_that_has_closed_the_file_is_not_asked_to_write_into_another(t
         assert os.read(read, 3) == b"up\n"
         [found] = stacks.collect(str(tmp_path), child, None)
         assert found.frames == ()
-        assert (tmp_path / stacks.FILE).read_bytes() == b""
+        assert (tmp_path / files.STACKS).read_bytes() == b""
     finally:
         os.close(read)
         os.kill(child, signal.SIGKILL)

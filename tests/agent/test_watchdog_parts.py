@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from support.agent_runs import plan
 
-from ftjob_agent import message, stacks
-from ftjob_agent.config import parse
-from ftjob_agent.progress import Progress
-from ftjob_agent.stacks import Frame, Process
-from ftjob_agent.star import START, STOP, Star
-from ftjob_agent.watchdog import ANSWER_SECONDS, FIRST_STEP_SECONDS, MESSAGE_BYTES, Clock, Watchdog, blame
+from ftjob_agent import termination_log
+from ftjob_agent.star.book import Book
+from ftjob_agent.star.hang_judge import ANSWER_SECONDS, FIRST_STEP_SECONDS, MESSAGE_BYTES, Watchdog, blame
+from ftjob_agent.watching import stacks
+from ftjob_agent.watching.hang_watch import Clock
+from ftjob_agent.watching.rank_folder import RankProgress
+from ftjob_agent.watching.stacks import Frame, Process
+from ftjob_protocol.agent_config import parse
+from ftjob_protocol.states import Command
 
 SITE = "/usr/lib/python3.11/site-packages"
 REDUCE = Frame(f"{SITE}/torch/distributed/distributed_c10d.py", "2501", "all_reduce")
@@ -149,7 +152,7 @@ def test_a_thousand_ranks_at_different_places_fit_into_the_message() -> None:
     rank, text = blame(entries, "no step for 60 s")
     assert len(text.encode()) <= MESSAGE_BYTES
     failure = {"rank": rank, "message": text, "logTail": "x" * 99}
-    assert b"no step for 60 s" in message.encode({"failure": failure})
+    assert b"no step for 60 s" in termination_log.encode({"failure": failure})
 
 
 @dataclass
@@ -175,10 +178,10 @@ class FakeRank:
 class Look:
     clock: Clock = field(default_factory=Clock)
 
-    def __call__(self, now: float, *ranks: FakeRank, **steps: Progress) -> dict[str, Any] | None:
+    def __call__(self, now: float, *ranks: FakeRank, **steps: RankProgress) -> dict[str, Any] | None:
         progress = {int(name[1:]): found for name, found in steps.items()}
         self.clock.look(ranks, progress, now)  # type: ignore[arg-type]
-        return self.clock.report(now, hooked=False)
+        return self.clock.idle(now, hooked=False)
 
 
 def rank(number: int, pid: int | None = None, code: int | None = None) -> FakeRank:
@@ -194,15 +197,15 @@ def test_a_clock_counts_from_the_start_and_from_each_word_of_progress() -> None:
     assert look(0) is None
     assert look(1, rank(0)) == told(0, stepped=False)
     assert look(5, rank(0)) == told(4, stepped=False)
-    assert look(6, rank(0), r0=Progress(step=1, time_ns=10)) == told(0, stepped=True)
-    assert look(9, rank(0), r0=Progress(step=1, time_ns=10)) == told(3, stepped=True)
+    assert look(6, rank(0), r0=RankProgress(step=1, time_ns=10)) == told(0, stepped=True)
+    assert look(9, rank(0), r0=RankProgress(step=1, time_ns=10)) == told(3, stepped=True)
     # The wall clock was set back by a year.
-    assert look(10, rank(0), r0=Progress(step=2, time_ns=5)) == told(0, stepped=True)
-    assert look(11, rank(0), r0=Progress(step=2, epoch=0.5, time_ns=5)) == told(0, stepped=True)
+    assert look(10, rank(0), r0=RankProgress(step=2, time_ns=5)) == told(0, stepped=True)
+    assert look(11, rank(0), r0=RankProgress(step=2, epoch=0.5, time_ns=5)) == told(0, stepped=True)
 
 
 def test_any_rank_that_moves_keeps_a_clock_young_and_ended_ones_do_not_count() -> None:
-    look, one, two = Look(), Progress(step=1), Progress(step=2)
+    look, one, two = Look(), RankProgress(step=1), RankProgress(step=2)
     look(0, rank(0), rank(1), r0=one, r1=one)
     assert look(5, rank(0), rank(1), r0=one, r1=two) == told(0, stepped=True)
     assert look(9, rank(0), rank(1, code=0), r0=one, r1=two) == told(4, stepped=True)
@@ -210,7 +213,7 @@ def test_any_rank_that_moves_keeps_a_clock_young_and_ended_ones_do_not_count() -
 
 
 def test_a_rank_that_is_started_anew_has_its_first_step_before_it() -> None:
-    look, one = Look(), Progress(step=7)
+    look, one = Look(), RankProgress(step=7)
     look(0, rank(0), r0=one)
     assert look(60, rank(0, pid=999)) == told(0, stepped=False)
     assert look(70, rank(0, pid=999)) == told(10, stepped=False)
@@ -221,8 +224,8 @@ class Job:
 
     def __init__(self, agents: int = 2, hang: float = 10.0) -> None:
         ranks = [{"rank": 0, "localRank": 0, "env": {}}]
-        self.star = Star(parse(json.dumps(plan(agents=agents, worldSize=agents, ranks=ranks))), 0)
-        self.watchdog = Watchdog(self.star, hang)
+        self.book = Book(parse(json.dumps(plan(agents=agents, worldSize=agents, ranks=ranks))), 0)
+        self.watchdog = Watchdog(self.book, hang)
         self._sequence = 0
 
     def report(self, now: float, *ages: dict[str, Any]) -> None:
@@ -234,7 +237,7 @@ class Job:
     def answer(self, now: float, *entries: dict[str, Any]) -> None:
         """Let agents tell where their ranks are, too."""
         for index, found in enumerate(entries):
-            answer = {"asked": self.star.stacks_asked, "ranks": [found], "folder": "captures/hang-0"}
+            answer = {"asked": self.book.stacks_asked, "ranks": [found], "folder": "captures/hang-0"}
             self._tell(now, index, idle=told(12, stepped=True), stacks=answer)
         self.watchdog.look(now)
 
@@ -242,24 +245,24 @@ class Job:
         self._sequence += 1
         report = {"attempt": 0, "life": f"life {index}", "sequence": self._sequence, "state": "Running"}
         ranks = [{"rank": index, "state": "Running"}]
-        self.star.report(("worker", index), {**report, "ranks": ranks, **more}, now)
+        self.book.report(("worker", index), {**report, "ranks": ranks, **more}, now)
 
 
 def test_stacks_are_asked_for_when_nobody_steps_and_the_culprit_is_named() -> None:
     job = Job()
     job.report(0, told(0, stepped=False), told(0, stepped=False))
-    assert job.star.command == START
+    assert job.book.command == Command.START
     job.report(11, told(10, stepped=True), told(9.9, stepped=True))
-    assert not job.star.stacks_asked
-    order = job.star.order
+    assert not job.book.stacks_asked
+    order = job.book.order
     job.report(12, told(11, stepped=True), told(10.9, stepped=True))
-    assert job.star.stacks_asked == job.star.order > order
-    assert job.star.answer(("worker", 1))["stacks"] == job.star.stacks_asked
+    assert job.book.stacks_asked == job.book.order > order
+    assert job.book.answer(("worker", 1))["stacks"] == job.book.stacks_asked
     job.answer(13, entry(0, WAITS))
-    assert job.star.command == START
+    assert job.book.command == Command.START
     job.answer(14, entry(0, WAITS), entry(1, LOADS))
-    assert job.star.command == STOP
-    found = job.star.failure
+    assert job.book.command == Command.STOP
+    found = job.book.failure
     assert found is not None
     assert (found.kind, found.rank, found.exit_code) == ("Hang", 1, None)
     assert found.message.splitlines()[-2:][0] == "all stacks: captures/hang-0"
@@ -270,11 +273,11 @@ def test_a_step_that_comes_after_all_calls_it_off() -> None:
     job = Job()
     job.report(0, told(0, stepped=False), told(0, stepped=False))
     job.report(12, told(11, stepped=True), told(11, stepped=True))
-    assert job.star.stacks_asked
+    assert job.book.stacks_asked
     job.report(13, told(0, stepped=True), told(12, stepped=True))
-    assert (job.star.stacks_asked, job.star.command) == (0, START)
+    assert (job.book.stacks_asked, job.book.command) == (0, Command.START)
     job.watchdog.look(13 + ANSWER_SECONDS)
-    assert job.star.command == START
+    assert job.book.command == Command.START
 
 
 def test_an_agent_that_does_not_answer_is_not_waited_for_for_ever() -> None:
@@ -283,26 +286,26 @@ def test_an_agent_that_does_not_answer_is_not_waited_for_for_ever() -> None:
     job.report(12, told(11, stepped=True), told(11, stepped=True))
     job.answer(13, entry(0, WAITS))
     job.watchdog.look(12 + ANSWER_SECONDS - 1)
-    assert job.star.command == START
+    assert job.book.command == Command.START
     job.watchdog.look(12 + ANSWER_SECONDS)
-    assert job.star.failure is not None
-    assert job.star.failure.message.endswith("; no stacks came from rank 1")
+    assert job.book.failure is not None
+    assert job.book.failure.message.endswith("; no stacks came from rank 1")
 
 
 def test_a_late_report_makes_no_hang() -> None:
     job = Job()
     job.report(0, told(0, stepped=True), told(0, stepped=True))
     job.watchdog.look(25)  # nothing was heard for 25 s, which says nothing of steps
-    assert not job.star.stacks_asked
+    assert not job.book.stacks_asked
 
 
 def test_those_who_never_step_do_not_count() -> None:
     job = Job()
     job.report(0, told(0, stepped=False), told(0, stepped=False))
     job.report(20, told(1, stepped=True), told(20, stepped=False))
-    assert not job.star.stacks_asked
+    assert not job.book.stacks_asked
     job.report(40, told(11, stepped=True), told(40, stepped=False))
-    assert job.star.stacks_asked
+    assert job.book.stacks_asked
 
 
 def test_before_the_first_step_there_is_more_time_and_without_any_no_end() -> None:
@@ -310,20 +313,20 @@ def test_before_the_first_step_there_is_more_time_and_without_any_no_end() -> No
     hooked = {"stepped": False, "hooked": True}
     job.report(0, told(0, stepped=False), told(0, stepped=False))
     job.report(5, told(5, stepped=False), told(5, stepped=False))
-    assert job.star.progress()["watchdog"] == ""
+    assert job.book.leader_state().watchdog == ""
     job.report(9999, told(9999, stepped=False), told(9999, stepped=False))
-    assert not job.star.stacks_asked
-    assert "$FTJOB_PROGRESS_FILE" in job.star.progress()["watchdog"]
-    before = job.star.version
+    assert not job.book.stacks_asked
+    assert "$FTJOB_PROGRESS_FILE" in job.book.leader_state().watchdog
+    before = job.book.version
     late = FIRST_STEP_SECONDS - 1
     job.report(9999, {"seconds": late, **hooked}, {"seconds": late, **hooked})
-    assert not job.star.stacks_asked
-    assert "300 s after the start" in job.star.progress()["watchdog"]
-    assert job.star.version > before
+    assert not job.book.stacks_asked
+    assert "300 s after the start" in job.book.leader_state().watchdog
+    assert job.book.version > before
     job.report(9999, *[{"seconds": FIRST_STEP_SECONDS, **hooked}] * 2)
-    assert job.star.stacks_asked
+    assert job.book.stacks_asked
     job.answer(9999, entry(0, WAITS, step=None), entry(1, LOADS, step=None))
-    assert job.star.failure is not None
+    assert job.book.failure is not None
 
 
 def test_the_next_attempt_of_the_same_agents_begins_anew() -> None:
@@ -331,6 +334,6 @@ def test_the_next_attempt_of_the_same_agents_begins_anew() -> None:
     job.report(0, told(0, stepped=True), told(0, stepped=True))
     job.report(12, told(11, stepped=True), told(11, stepped=True))
     job.answer(13, entry(0, WAITS), entry(1, LOADS))
-    job.star.command, job.star.failure = START, None
+    job.book.command, job.book.failure = Command.START, None
     job.watchdog.look(14)
-    assert (job.star.command, job.star.stacks_asked) == (START, 0)
+    assert (job.book.command, job.book.stacks_asked) == (Command.START, 0)

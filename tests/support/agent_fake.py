@@ -6,13 +6,14 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from support.star_fake import FakeStar
 
-from ftjob.plan.decision import Order
 from ftjob.plan.layout import agent_port
+from ftjob_protocol.orders import Order, OrderKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,32 +39,15 @@ class FakeAgent:
         self.on_order()
         with self.lock:
             self.orders.append((command, attempt))
-            self.star.take(Order("start" if command == "start" else "end", attempt), time.time())
+            self.star.take(Order(OrderKind(command), attempt), time.time())
             self.star.go_on(time.time())
 
     def answer(self) -> bytes:
         """Return what the operator is told."""
         with self.lock:
             report = self.star.report()
-        told = report.failure
-        failure = told and {
-            "rank": told.rank,
-            "timeNs": told.time_ns,
-            "class": told.kind,
-            "type": told.type,
-            "exitCode": told.exit_code,
-            "message": told.message,
-        }
-        version = 2 * report.attempt + (told is not None)
-        return json.dumps(
-            {
-                "version": version,
-                "attempt": report.attempt,
-                "ordered": report.ordered,
-                "state": report.state,
-                "failure": failure,
-            }
-        ).encode()
+        version = 2 * report.attempt + (report.failure is not None)
+        return json.dumps(replace(report, version=version).as_json()).encode()
 
 
 @contextmanager

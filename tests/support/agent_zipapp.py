@@ -1,27 +1,19 @@
-"""Builds the agent's zipapp as the release does."""
+"""The agent's sources, and its zipapp as the release builds it."""
 
 from __future__ import annotations
 
-import zipfile
+import subprocess
+import sys
 from pathlib import Path
 
-import ftjob_agent
-
-SOURCE = Path(ftjob_agent.__file__).parent
-MAIN = "from ftjob_agent.main import main\nmain()\n"
+OPERATOR = Path(__file__).parents[2] / "operator"
+SOURCES = tuple(
+    path for name in ("ftjob_agent", "ftjob_protocol") for path in sorted((OPERATOR / name).rglob("*.py"))
+)
+"""All that is in the zipapp, the hooks too."""
 
 
 def build_agent(target: Path) -> Path:
-    """Write the zipapp; the same sources give the same bytes."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(_entry("__main__.py"), MAIN)
-        for path in sorted(SOURCE.rglob("*.py")):
-            archive.writestr(_entry(f"ftjob_agent/{path.relative_to(SOURCE).as_posix()}"), path.read_bytes())
+    """Write the zipapp."""
+    subprocess.run([sys.executable, OPERATOR / "images/build-agent.py", target], check=True)
     return target
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.external_attr = 0o644 << 16
-    return entry

@@ -17,15 +17,16 @@ from ftjob.models.status import JobStatus, Phase
 from ftjob.plan.decide import plan
 from ftjob.plan.decision import Config, Plan
 from ftjob.plan.observed.pod import PodState, Terminated
-from ftjob.plan.observed.state import Answer, GroupState, LeaderState, Lookup, Observed, Refusal, RefusalKind
-from ftjob.plan.observed.termination_message import parse_termination_message
+from ftjob.plan.observed.state import Answer, GroupState, Lookup, Observed, Refusal, RefusalKind
 from ftjob.plan.status.derive import derive_status
+from ftjob_protocol.termination import parse_termination_message
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ftjob.api.job import AnyJob
     from ftjob.plan.observed.kueue_admission import WorkloadState
+    from ftjob_protocol.leader_state import LeaderState
 
 NOW = 1_800_000_000.0
 """The time at which tests decide, unless they say otherwise."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ftjob.plan.observed.state import LeaderState
-from ftjob.plan.observed.termination_message import RankFailure
+from ftjob_protocol.failures import Failure, FailureClass
+from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.orders import OrderKind
+from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
-    from ftjob.plan.decision import Order
+    from ftjob_protocol.orders import Order
 
 
 @dataclass
@@ -20,7 +22,7 @@ class FakeStar:
     ordered: int = 0
     lives: int = 1
     start_at: float | None = None
-    failure: RankFailure | None = None
+    failure: Failure | None = None
 
     def __post_init__(self) -> None:
         self.ordered = self.attempt
@@ -33,13 +35,13 @@ class FakeStar:
     def halt(self, rank: int, now: float) -> None:
         """Have a rank fail."""
         if not self.is_halted:
-            self.failure = RankFailure(
-                rank, int(now * 1e9), "Signal", "SIGKILL", 137, f"rank {rank} was killed"
+            self.failure = Failure(
+                FailureClass.SIGNAL, f"rank {rank} was killed", rank, int(now * 1e9), "SIGKILL", 137
             )
 
     def take(self, order: Order, now: float) -> bool:
         """Take an order; return whether the agents end."""
-        if order.command == "end":
+        if order.command == OrderKind.END:
             return self.is_halted and order.attempt == self.attempt == self.ordered
         if order.attempt == self.attempt + 1 == self.ordered + 1 and self.is_halted:
             self.ordered, self.start_at = order.attempt, now + order.wait_seconds
@@ -55,5 +57,5 @@ class FakeStar:
 
     def report(self) -> LeaderState:
         """Return what the operator is told."""
-        state = "Halted" if self.is_halted else "Running"
+        state = State.HALTED if self.is_halted else State.RUNNING
         return LeaderState(self.attempt, state, None, failure=self.failure, ordered=self.ordered)

@@ -9,7 +9,8 @@ from ftjob.control.cache.cache import Cache
 from ftjob.control.cache.pods import trainer_name
 from ftjob.control.cache.versions import is_newer
 from ftjob.kube.resources import JOB, POD, SERVICE
-from ftjob.plan.observed.state import LeaderState, Refusal, RefusalKind
+from ftjob.plan.observed.state import Refusal, RefusalKind
+from ftjob_protocol.leader_state import LeaderState
 
 KEY = ("default", "digits")
 RUNNING: dict[str, Any] = {"running": {}}
@@ -189,7 +190,7 @@ def test_a_refusal_is_remembered_until_it_is_cleared_or_the_spec_changes() -> No
     assert cache.refusals.times(job) == 0
 
 
-def test_a_report_is_news_only_if_it_differs() -> None:
+def test_the_leader_s_state_is_news_only_if_it_differs() -> None:
     cache, _ = cache_with_job()
     job = cache.job(KEY)
     assert job is not None

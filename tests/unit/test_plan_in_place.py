@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import (
@@ -22,10 +22,14 @@ from support.builders import (
 
 from ftjob.models.status import ConditionType, JobStatus, Phase
 from ftjob.plan.build.agent_config import build_worker
-from ftjob.plan.decision import Order, Plan, Step
+from ftjob.plan.decision import Plan, Step
 from ftjob.plan.layout import cluster_layout
-from ftjob.plan.observed.state import LeaderState, Observed
-from ftjob.plan.observed.termination_message import RankFailure
+from ftjob_protocol.failures import Failure
+from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.orders import Order, OrderKind
+
+if TYPE_CHECKING:
+    from ftjob.plan.observed.state import Observed
 
 
 def retrying(**restart: Any) -> JobBuilder:
@@ -39,7 +43,7 @@ def running(count: int = 2, attempt: int = 0) -> list[PodBuilder]:
 
 def halted(attempt: int = 0, *, rank: int | None = 3, code: int | None = 137, **more: Any) -> LeaderState:
     kind, type_ = more.pop("kind", "Signal"), more.pop("type", "SIGKILL")
-    failure = RankFailure(rank, int(NOW * 1e9), kind, type_, code, "the last line")
+    failure = Failure(kind, "the last line", rank, int(NOW * 1e9), type_, code)
     return LeaderState(attempt, "Halted", None, failure=failure, **{"ordered": attempt, **more})
 
 
@@ -109,9 +113,9 @@ def test_an_operator_that_comes_after_the_write_tells_them_again() -> None:
     life = Life(retrying(backoffSeconds=0))
     life.see(running(), halted())
     first = life.see(running(), None)
-    assert first.order == Order("start", 1, 0.0)
+    assert first.order == Order(OrderKind.START, 1, 0.0)
     again = life.see(running(), halted(), after=first.next_look or 0)
-    assert again.order == Order("start", 1, 0.0)
+    assert again.order == Order(OrderKind.START, 1, 0.0)
     assert life.status.restarts.failures == 1
 
 
@@ -150,7 +154,7 @@ def test_agents_that_are_not_to_start_again_are_told_to_end(
 ) -> None:
     life = Life(retrying(**restart))
     decision = life.see(running(), report)
-    assert (decision.step, decision.order) == (Step.CONTINUE, Order("end", 0))
+    assert (decision.step, decision.order) == (Step.CONTINUE, Order(OrderKind.END, 0))
     assert life.status.phase is Phase.RUNNING
     assert life.status.restarts.failures == 0, "their pods' end is counted when it is seen"
 
@@ -169,7 +173,7 @@ def test_agents_that_are_not_to_start_again_are_told_to_end(
 def test_all_pods_have_to_be_well(other: PodBuilder) -> None:
     decision = Life(retrying()).see([pod(0).running(), other], halted())
     assert not decision.status.in_place
-    assert decision.order == Order("end", 0) or decision.step is Step.CONTINUE
+    assert decision.order == Order(OrderKind.END, 0) or decision.step is Step.CONTINUE
 
 
 def test_the_words_of_an_earlier_attempt_mean_nothing() -> None:
@@ -182,7 +186,7 @@ def test_a_rank_that_fails_again_within_ten_minutes_gets_new_pods() -> None:
     life = Life(retrying(backoffSeconds=0))
     assert life.fail(rank=3).status.in_place
     assert life.fail(rank=1, after=100).status.in_place
-    assert life.fail(rank=3, after=300).order == Order("end", 2)
+    assert life.fail(rank=3, after=300).order == Order(OrderKind.END, 2)
     assert life.status.restarts.failed_ranks is not None
     assert sorted(life.status.restarts.failed_ranks) == ["1", "3"]
 
@@ -197,7 +201,7 @@ def test_restarts_in_place_spend_the_same_limit() -> None:
     life = Life(retrying(limit=2, backoffSeconds=0))
     assert life.fail(rank=0).status.in_place
     assert life.fail(rank=1).status.in_place
-    assert life.fail(rank=2).order == Order("end", 2)
+    assert life.fail(rank=2).order == Order(OrderKind.END, 2)
     ended = [pod(i).running().failed(137, kind="Signal") for i in range(2)]
     assert life.see(ended).step is Step.FAIL
     assert life.status.restarts.failures == 2
@@ -297,5 +301,5 @@ def test_only_agents_that_may_start_again_wait_for_a_word(
 ) -> None:
     wanted = job().with_spec(restart=restart, **more).build()
     layout = cluster_layout(wanted, 0)
-    told = build_worker(wanted, layout, layout.leader, CONFIG).config
+    told = build_worker(wanted, layout, layout.leader, CONFIG).config.as_json()
     assert ("inPlace" in told) is expected

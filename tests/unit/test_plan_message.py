@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import NOW, agent_message
 
-from ftjob.plan.observed.termination_message import parse_termination_message
+from ftjob_protocol.termination import parse_termination_message
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=8),

@@ -10,7 +10,7 @@ from support.builders import NOW, PodBuilder, agent_message, pod
 
 from ftjob.models.index_ranges import format_indexes, parse_indexes
 from ftjob.plan.life.first_failure import first_failure, sentence
-from ftjob.plan.observed.termination_message import parse_termination_message
+from ftjob_protocol.termination import parse_termination_message
 
 
 @pytest.mark.parametrize(

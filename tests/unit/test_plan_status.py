@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from support.builders import NOW, JobBuilder, decide, job, observed, pod, refusal, stamp
 
 from ftjob.models.status import ConditionType, Display, JobStatus, Phase, Progress
-from ftjob.plan.observed.state import LeaderState, Observed, RefusalKind
+from ftjob.plan.observed.state import Observed, RefusalKind
 from ftjob.plan.status.derive import derive_status
+from ftjob_protocol.leader_state import LeaderState
 
 TWO = job().workers(2)
 

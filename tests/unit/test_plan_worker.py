@@ -20,7 +20,7 @@ def told(wanted: JobBuilder, index: int = 0, **where: str) -> WorkerCommand:
 
 
 def env(wanted: JobBuilder, index: int = 0, local_rank: int = 0) -> dict[str, str]:
-    found: dict[str, str] = told(wanted, index).config["ranks"][local_rank]["env"]
+    found: dict[str, str] = told(wanted, index).config.as_json()["ranks"][local_rank]["env"]
     return found
 
 
@@ -34,8 +34,8 @@ def test_ranks_know_who_they_are() -> None:
 
 
 def test_only_the_leader_serves_the_rendezvous() -> None:
-    assert told(FOUR, 0).config["rendezvous"]["hosts"] == "digits-worker-0-0:2,digits-worker-0-1:2"
-    assert told(FOUR, 1).config["rendezvous"] is None
+    assert told(FOUR, 0).config.as_json()["rendezvous"]["hosts"] == "digits-worker-0-0:2,digits-worker-0-1:2"
+    assert told(FOUR, 1).config.as_json()["rendezvous"] is None
 
 
 def test_the_users_value_wins_where_it_is_not_identity() -> None:
@@ -46,7 +46,7 @@ def test_the_users_value_wins_where_it_is_not_identity() -> None:
 
 
 def test_the_agent_keeps_identity_from_the_users_env_from() -> None:
-    identity = told(FOUR).config["identity"]
+    identity = told(FOUR).config.as_json()["identity"]
     assert {"HOROVOD_RANK", "HOROVOD_SIZE", "FTJOB_RANK"} <= set(identity)
     assert "NCCL_SOCKET_IFNAME" not in identity
     assert identity == sorted(identity)
@@ -68,14 +68,14 @@ def test_a_users_number_of_threads_wins() -> None:
 
 
 def test_outputs_are_where_the_worker_sees_them() -> None:
-    found = told(FOUR, outputs="/tmp/elsewhere").config
+    found = told(FOUR, outputs="/tmp/elsewhere").config.as_json()
     assert found["outputs"] == "/tmp/elsewhere"
     assert found["ranks"][0]["env"]["FTJOB_CHECKPOINT_DIR"] == "/tmp/elsewhere/checkpoints"
 
 
 @pytest.mark.parametrize(("outputs", "keeps"), [({"size": "1Gi"}, True), (None, False)])
 def test_logs_are_kept_where_they_outlive_the_pod(outputs: Any, keeps: bool) -> None:
-    assert told(FOUR.with_spec(outputs=outputs)).config["keepLogs"] is keeps
+    assert told(FOUR.with_spec(outputs=outputs)).config.as_json()["keepLogs"] is keeps
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_profiled_ranks(text: str, ranks: set[int]) -> None:
 
 def test_a_worker_hears_of_its_own_profiled_ranks_as_local_ones() -> None:
     wanted = FOUR.with_spec(profiling={"mode": "Scheduled", "ranks": "1-2"}, outputs={"size": "1Gi"})
-    assert [told(wanted, i).config["profiling"]["ranks"] for i in (0, 1)] == [[1], [0]]
-    assert told(FOUR.with_spec(profiling={"mode": "Off"})).config["profiling"] is None
+    assert [told(wanted, i).config.as_json()["profiling"]["ranks"] for i in (0, 1)] == [[1], [0]]
+    assert told(FOUR.with_spec(profiling={"mode": "Off"})).config.as_json()["profiling"] is None
 
 
 def test_checkpoints_lie_where_every_attempt_finds_them() -> None:
@@ -102,18 +102,18 @@ def test_checkpoints_lie_where_every_attempt_finds_them() -> None:
         rank["env"]["FTJOB_CHECKPOINT_DIR"]
         for layout in layouts
         for worker in layout.workers
-        for rank in build_worker(wanted, layout, worker, CONFIG).config["ranks"]
+        for rank in build_worker(wanted, layout, worker, CONFIG).config.as_json()["ranks"]
     }
     assert found == {"/ftjob/outputs/checkpoints"}
 
 
 def test_agents_hear_of_the_watchdog_and_whether_their_ranks_make_steps() -> None:
-    assert "watchdog" not in told(FOUR).config
+    assert "watchdog" not in told(FOUR).config.as_json()
     watched = {"watchdog": {"hangSeconds": 60}}
-    assert [told(FOUR.with_spec(**watched), i).config["watchdog"] for i in (0, 1)] == [
+    assert [told(FOUR.with_spec(**watched), i).config.as_json()["watchdog"] for i in (0, 1)] == [
         {"hangSeconds": 60, "counts": True}
     ] * 2
-    counts = [told(SERVERS.with_spec(**watched), i).config["watchdog"]["counts"] for i in range(4)]
+    counts = [told(SERVERS.with_spec(**watched), i).config.as_json()["watchdog"]["counts"] for i in range(4)]
     assert counts == [True, False, False, False]  # the chief, two workers, a parameter server
 
 
@@ -137,7 +137,7 @@ def test_only_who_makes_steps_is_profiled_unless_named(ranks: str, profiled: set
     ],
 )
 def test_who_ends_the_job_by_its_success(wanted: JobBuilder, ends: list[bool]) -> None:
-    assert [told(wanted, i).config["successEndsJob"] for i in range(len(ends))] == ends
+    assert [told(wanted, i).config.as_json()["successEndsJob"] for i in range(len(ends))] == ends
 
 
 def test_roles_have_templates_of_their_own() -> None:
@@ -147,9 +147,12 @@ def test_roles_have_templates_of_their_own() -> None:
     wanted = SERVERS.roles(ps={"template": template})
     chief, server = told(wanted, 0), told(wanted, 3)
     assert (chief.command, server.command) == (("python3", "-m", "train"), ("serve",))
-    assert (chief.config["stopGraceSeconds"], server.config["stopGraceSeconds"]) == (28, 98)
-    assert (server.config["role"], server.config["index"]) == ("ps", 0)
-    assert server.config["roles"] == {"chief": 1, "worker": 2, "ps": 1}
+    assert (chief.config.as_json()["stopGraceSeconds"], server.config.as_json()["stopGraceSeconds"]) == (
+        28,
+        98,
+    )
+    assert (server.config.as_json()["role"], server.config.as_json()["index"]) == ("ps", 0)
+    assert server.config.as_json()["roles"] == {"chief": 1, "worker": 2, "ps": 1}
 
 
 def test_command_and_args_are_the_users() -> None:
@@ -160,4 +163,4 @@ def test_command_and_args_are_the_users() -> None:
 def test_the_configuration_is_json_in_a_fixed_order() -> None:
     first, second = told(FOUR).config_json, told(FOUR).config_json
     assert first == second
-    assert json.loads(first) == told(FOUR).config
+    assert json.loads(first) == told(FOUR).config.as_json()

@@ -14,10 +14,12 @@ from ftjob.cli.source import Found, SourceError, read
 from ftjob.cli.view import choose_view
 from ftjob.cli.words import duration, failure_text, profiles, reason, shorten
 from ftjob.local.errors import CannotRun
-from ftjob.local.outputs import JOB_FILE, OutputsFolder
+from ftjob.local.outputs import OutputsFolder
 from ftjob.local.runner import Runner, Settings
 from ftjob.models.names import KIND
 from ftjob.models.status import Phase
+from ftjob_protocol import files
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     import argparse
@@ -50,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
         return INVALID
     if status.phase is Phase.SUCCEEDED:
         return SUCCEEDED
-    return INTERRUPTED if ending is not None and ending.reason == "Interrupted" else FAILED
+    return INTERRUPTED if ending is not None and ending.reason == Reason.INTERRUPTED else FAILED
 
 
 def _one_job(file: str) -> tuple[Found, tuple[str, ...]]:
@@ -83,8 +85,8 @@ def _summary(stream: TextIO, found: Found, status: JobStatus, outputs: OutputsFo
         lines.append(failure_text(status.failure))
     elif reason(status):
         lines.append(reason(status))
-    lines.append(f"outputs:  {shorten(outputs.path, here)} ({JOB_FILE}, logs/)")
+    lines.append(f"outputs:  {shorten(outputs.path, here)} ({files.JOB}, {files.LOGS}/)")
     lines += [f"profile:  {shorten(path, here)}" for path in profiles(outputs.path)]
-    if any((outputs.path / "plugins" / "profile").glob("*/*.xplane.pb")):
+    if any((outputs.path / files.XPLANES).glob("*/*.xplane.pb")):
         lines.append(f"          tensorboard --logdir {shorten(outputs.path, here)}")
     print("\n".join(lines), file=stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftjob.models.status import ConditionType
+from ftjob_protocol import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,9 @@ def reason(status: JobStatus) -> str:
 
 def profiles(outputs: Path) -> list[Path]:
     """Return the captures that at least one rank has finished."""
-    return sorted({path.parents[2] for path in (outputs / "captures").glob("*/raw/rank-*/done.json")})
+    return sorted(
+        {path.parents[2] for path in (outputs / files.CAPTURES).glob(f"*/{files.RAW}/rank-*/{files.DONE}")}
+    )
 
 
 def shorten(path: Path, folder: Path) -> str:

@@ -10,13 +10,13 @@ import orjson
 from ftjob.models.layout import rank_order
 from ftjob.plan.build.token import bearer_token
 from ftjob.plan.layout import agent_port
-from ftjob.plan.observed.leader_state import read_leader_state
+from ftjob_protocol import orders
+from ftjob_protocol.leader_state import LeaderState
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
-    from ftjob.plan.decision import Order
     from ftjob.plan.observed.pod import PodState
-    from ftjob.plan.observed.state import LeaderState
+    from ftjob_protocol.orders import Order
 
 TIMEOUT_SECONDS = 3.0
 """For the connection, and for an answer beyond the time that it was asked to wait."""
@@ -61,7 +61,7 @@ class Agents:
         ------
         AgentError
         """
-        return await self._send(job, pods, "GET", f"progress?version={version}&wait={wait:g}", wait=wait)
+        return await self._send(job, pods, "GET", orders.progress_query(version, wait), wait=wait)
 
     async def order(self, job: AnyJob, pods: tuple[PodState, ...], order: Order) -> LeaderState:
         """Tell the leader what becomes of dead ranks; to repeat an order changes nothing.
@@ -70,8 +70,7 @@ class Agents:
         ------
         AgentError
         """
-        body = {"attempt": order.attempt, "waitSeconds": order.wait_seconds}
-        return await self._send(job, pods, "POST", order.command, body=body)
+        return await self._send(job, pods, "POST", order.path, body=order.as_json())
 
     async def _send(
         self,
@@ -91,13 +90,13 @@ class Agents:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), read_bufsize=1 << 14
             )
-        headers = {"Authorization": f"Bearer {bearer_token(self._key, job.uid)}"}
+        headers = orders.bearer(bearer_token(self._key, job.uid))
         timeout = aiohttp.ClientTimeout(total=wait + TIMEOUT_SECONDS, sock_connect=TIMEOUT_SECONDS)
         try:
             # A pod may say anything: no redirects, no more than a megabyte.
             async with self._session.request(
                 method,
-                f"http://{host}:{agent_port(job.uid)}/v1/{path}",
+                f"http://{host}:{agent_port(job.uid)}{path}",
                 data=None if body is None else orjson.dumps(body),
                 headers=headers,
                 allow_redirects=False,
@@ -110,7 +109,7 @@ class Agents:
                         raise AgentError("too long an answer")
                 if answer.status != 200:
                     raise AgentError(f"HTTP {answer.status}: {raw[:200].decode('utf-8', 'replace')}")
-                return read_leader_state(orjson.loads(raw))
+                return LeaderState.read(orjson.loads(raw))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise AgentError(repr(error)) from error
 

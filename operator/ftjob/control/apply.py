@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
     from ftjob.kube.resources import Manifest, Resource
-    from ftjob.plan.decision import Adoption, ObjectRef, Order, Plan, PodRef
+    from ftjob.plan.decision import Adoption, ObjectRef, Plan, PodRef
+    from ftjob_protocol.orders import Order
 
 AT_ONCE = 16
 """Requests in flight for one job; more only makes other jobs wait."""

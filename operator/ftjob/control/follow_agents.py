@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ftjob.control.agent_client import AgentError
 from ftjob.models.status import Phase
-from ftjob.plan.life.record import is_waited_for
+from ftjob.plan.life.attempt import is_waited_for
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ftjob.control.process.logs import about
 from ftjob.control.reconcile import reconcile
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.control.context import Context
@@ -48,7 +49,7 @@ async def look_at(key: Key, ctx: Context) -> None:
         logger.exception("a mistake in ftjob; next try in %.1f s", seconds, extra=extra)
         ctx.metrics.errors.inc()
         if job is not None:
-            ctx.events.warn(job, "InternalError", f"ftjob made a mistake with this job: {error!r}")
+            ctx.events.warn(job, Reason.INTERNAL_ERROR, f"ftjob made a mistake with this job: {error!r}")
     else:
         ctx.queue.forget_failures(key)
         if next_look is not None:

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import struct
 import subprocess
 import time
 import uuid
@@ -14,20 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ftjob.local.start_agent
-from ftjob.plan.observed.leader_state import read_leader_state
 from ftjob.plan.observed.pod import PodState, Terminated
-from ftjob.plan.observed.termination_message import TerminationMessage, parse_termination_message
+from ftjob_protocol import files, orders, steps, variables
+from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.termination import TerminationMessage, parse_termination_message
 
 if TYPE_CHECKING:
     from ftjob.local.environment import Trainer
     from ftjob.models.layout import WorkerPlace
     from ftjob.plan.build.agent_config import WorkerCommand
-    from ftjob.plan.decision import Order
-    from ftjob.plan.observed.state import LeaderState
+    from ftjob_protocol.orders import Order
 
 TAIL = 4096
-_STEPS = struct.Struct("<8sQQ")
-"""Magic, step and total steps: the head of ``steps.bin``."""
 
 
 class Agent:
@@ -58,10 +55,10 @@ class Agent:
         run = self._folder / "run"
         run.mkdir(parents=True)
         env = trainer.env | {
-            "FTJOB_AGENT_CONFIG": worker.config_json,
-            "FTJOB_TOKEN": token,
-            "FTJOB_RUN_DIR": str(run),
-            "FTJOB_TERMINATION_LOG": str(self._folder / "termination-log"),
+            variables.AGENT_CONFIG: worker.config_json,
+            variables.TOKEN: token,
+            variables.RUN_DIR: str(run),
+            variables.TERMINATION_LOG: str(self._folder / "termination-log"),
         }
         # A script beside this module, not `-m`: that interpreter need not have ftjob.
         script = Path(ftjob.local.start_agent.__file__)
@@ -129,24 +126,23 @@ class Agent:
 
     def steps(self, rank: int) -> tuple[int | None, int | None]:
         """Return step and total steps of a rank: as its script says, else as its hooks count them."""
-        folder = self._folder / "run" / f"rank-{rank:05d}"
-        return _told_steps(folder / "progress.jsonl") or _counted_steps(folder / "steps.bin") or (None, None)
+        folder = self._folder / "run" / files.rank_name(rank)
+        return _told_steps(folder / files.PROGRESS) or _counted_steps(folder / files.STEPS) or (None, None)
 
     def report(self, token: str) -> LeaderState | None:
         """Ask the leader what it knows of the whole job; None while it does not answer."""
-        return self._ask("GET", "progress", token)
+        return self._ask("GET", orders.PROGRESS, token)
 
     def order(self, order: Order, token: str) -> LeaderState | None:
         """Tell the leader what becomes of dead ranks; None if it does not answer, or can't do it."""
-        body = {"attempt": order.attempt, "waitSeconds": order.wait_seconds}
-        return self._ask("POST", order.command, token, json.dumps(body))
+        return self._ask("POST", order.path, token, json.dumps(order.as_json()))
 
     def _ask(self, method: str, path: str, token: str, body: str | None = None) -> LeaderState | None:
         connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=1)
         try:
-            connection.request(method, f"/v1/{path}", body, {"Authorization": f"Bearer {token}"})
+            connection.request(method, path, body, orders.bearer(token))
             response = connection.getresponse()
-            return read_leader_state(json.loads(response.read())) if response.status == 200 else None
+            return LeaderState.read(json.loads(response.read())) if response.status == 200 else None
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:
@@ -154,12 +150,8 @@ class Agent:
 
 
 def _counted_steps(path: Path) -> tuple[int, int | None] | None:
-    try:
-        with path.open("rb") as file:
-            magic, step, total = _STEPS.unpack(file.read(_STEPS.size))
-    except (OSError, struct.error):
-        return None
-    return (step, total or None) if magic == b"FTJSTEP1" else None
+    found = steps.read(str(path))
+    return (found.step, found.total) if found is not None else None
 
 
 def _told_steps(path: Path) -> tuple[int, int | None] | None:

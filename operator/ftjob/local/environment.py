@@ -17,6 +17,7 @@ from ftjob.local.errors import CannotRun
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX
 from ftjob.models.resources import MILLI, milli
 from ftjob.plan.build.agent_config import OUTPUTS_DIR
+from ftjob_protocol import files, variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,12 +166,12 @@ def build_trainer(
     builder = _Builder(pod, node, container, caller)
     labels = meta["labels"]
     builder.variables |= {
-        "FTJOB_NODE_NAME": node,
-        "FTJOB_POD_NAME": meta["name"],
-        "FTJOB_INDEX": labels[LABEL_INDEX],
-        "FTJOB_ATTEMPT": labels[LABEL_ATTEMPT],
-        "FTJOB_OUTPUTS": outputs,
-        "FTJOB_CHECKPOINT_DIR": f"{outputs}/checkpoints",
+        variables.NODE_NAME: node,
+        variables.POD_NAME: meta["name"],
+        variables.INDEX: labels[LABEL_INDEX],
+        variables.ATTEMPT: labels[LABEL_ATTEMPT],
+        variables.OUTPUTS: outputs,
+        variables.CHECKPOINT_DIR: f"{outputs}/{files.CHECKPOINTS}",
     }
     for source in container.get("envFrom") or ():
         reference = source.get("configMapRef") or source.get("secretRef") or {}

@@ -10,16 +10,16 @@ import yaml
 
 from ftjob.local.errors import CannotRun
 from ftjob.models.names import KIND
+from ftjob_protocol import files
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
-JOB_FILE = "job.yaml"
 LOCK_FILE = ".ftjob-lock"
 EARLIER = "earlier"
-OF_ONE_RUN = (JOB_FILE, "captures", "logs", "plugins", "system")
+OF_ONE_RUN = (files.JOB, files.CAPTURES, files.LOGS, files.PLUGINS, files.SYSTEM)
 """What a run leaves beside the script's own files. In the cluster each job has a folder of its own; here the
 same folder is used again, so that a script finds its checkpoints, and these move out of the way."""
 
@@ -65,7 +65,7 @@ class OutputsFolder:
 
     def make_room(self) -> Path | None:
         """Move what an earlier run left into a folder of its own, and return that."""
-        previous = self.path / JOB_FILE
+        previous = self.path / files.JOB
         try:
             body = yaml.safe_load(previous.read_text(encoding="utf-8"))
             if body["kind"] != KIND:
@@ -83,15 +83,15 @@ class OutputsFolder:
 
     def log(self, rank: int) -> Path:
         """Return where a rank's output is."""
-        return self.path / "logs" / f"rank-{rank:05d}.log"
+        return self.path / files.log(rank)
 
     def write_job(self, body: dict[str, Any]) -> None:
         """Write the job with its status, if it has changed, so that nobody reads half of it."""
         if body == self._written:
             return
-        temporary = self.path / f".{JOB_FILE}.tmp"
+        temporary = self.path / f".{files.JOB}.tmp"
         temporary.write_text(to_yaml(body), encoding="utf-8")
-        temporary.replace(self.path / JOB_FILE)
+        temporary.replace(self.path / files.JOB)
         self._written = body
 
 

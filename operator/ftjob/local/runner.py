@@ -34,8 +34,12 @@ from ftjob.plan.build.token import bearer_token
 from ftjob.plan.decide import plan
 from ftjob.plan.decision import Config, Plan
 from ftjob.plan.layout import local_layout, local_port_count
-from ftjob.plan.observed.state import LeaderState, Observed
+from ftjob.plan.observed.state import Observed
 from ftjob.plan.status.derive import derive_status
+from ftjob_protocol.failures import FailureClass
+from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.reasons import Reason
+from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -148,11 +152,11 @@ class Runner:
                 self._end_all()
                 return self._finish(self._step()), None
             if self._signals:
-                ending = Ending("Interrupted", "ftjob run was told to stop")
+                ending = Ending(Reason.INTERRUPTED, "ftjob run was told to stop")
                 self._view.note("stopping the ranks; once more kills them at once")
             elif deadline is not None and time.monotonic() > deadline:
                 ending = Ending(
-                    "TimedOut", f"the job ran longer than --timeout {self._settings.timeout:g} seconds"
+                    Reason.TIMED_OUT, f"the job ran longer than --timeout {self._settings.timeout:g} seconds"
                 )
             else:
                 self._wait()
@@ -235,11 +239,11 @@ class Runner:
         trainer = self._trainer(place, attempt)
         worker = build_worker(self._job, layout, place, self._config, outputs=str(self._outputs.path))
         # Logs are kept always: they are where the terminal's lines come from.
-        told = replace(
-            worker, config=worker.config | {"keepLogs": True, "stopGraceSeconds": GRACE_SECONDS - 2}
-        )
+        config = replace(worker.config, keep_logs=True, stop_grace=GRACE_SECONDS - 2)
         agent = Agent(place, attempt, self._job.uid, self._folder / name)
-        agent.start(told, trainer, self._token, self._settings.python, self._outputs.lock)
+        agent.start(
+            replace(worker, config=config), trainer, self._token, self._settings.python, self._outputs.lock
+        )
         self._agents[name] = agent
         for rank in place.ranks:
             self._logs.setdefault(rank, LogTail(self._outputs.log(rank)))
@@ -317,13 +321,13 @@ class Runner:
 
 def _state(agent: Agent, rank: int) -> str:
     if agent.pid is not None:
-        return "Running"
+        return State.RUNNING
     message = agent.message
     if message is None:
-        return "Failed"
+        return State.FAILED
     if message.failure is not None and message.failure.rank == rank:
-        return "Stopped" if message.failure.kind == "Stopped" else "Failed"
-    return "Succeeded" if message.state == "Succeeded" else "Stopped"
+        return State.STOPPED if message.failure.kind == FailureClass.STOPPED else State.FAILED
+    return State.SUCCEEDED if message.state == State.SUCCEEDED else State.STOPPED
 
 
 def _on_one_machine(job: AnyJob) -> Job:

@@ -11,24 +11,21 @@ from ftjob.api.validate import validate
 from ftjob.plan.decision import Changes, Plan, Step, soonest
 from ftjob.plan.gangs.arrange import arrange, gang_problem
 from ftjob.plan.kueue.queue import queue_problem, wait_in_queue, with_workload
-from ftjob.plan.life.attempt import Attempt
+from ftjob.plan.life.attempt import Attempt, active_seconds
 from ftjob.plan.life.deletion import to_replace
 from ftjob.plan.life.elastic import replace_workers, replacements
 from ftjob.plan.life.ending import after_failures, after_vanishing, give_up
-from ftjob.plan.life.finished import INVALID_SPEC, is_at_rest, rest
+from ftjob.plan.life.finished import has_succeeded, is_at_rest, rest, succeed
 from ftjob.plan.life.in_place import after_halt
-from ftjob.plan.life.record import active_seconds
 from ftjob.plan.life.refusal import after_refusal
 from ftjob.plan.life.starting import complete, start_timeout, wait_for_predecessors, wait_to_begin
-from ftjob.plan.life.success import has_succeeded, succeed
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.api.problem import Problem
     from ftjob.plan.decision import Config
     from ftjob.plan.observed.state import Observed
-
-DEADLINE = "DeadlineExceeded"
 
 
 def plan(job: AnyJob, observed: Observed, *, now: float, config: Config) -> Plan:
@@ -56,7 +53,7 @@ def _next_step(job: AnyJob, observed: Observed, *, now: float, config: Config) -
         return rest(job, observed, now=now)
     problems = _problems(job, observed)
     if problems or isinstance(job, UnreadableJob):
-        return Plan(Step.REFUSE, reason=INVALID_SPEC, message=summary(problems))
+        return Plan(Step.REFUSE, reason=Reason.INVALID_SPEC, message=summary(problems))
     if job.spec.suspend:
         return Plan(Step.SUSPEND, changes=Changes(delete=to_replace(observed.pods)))
     attempt = Attempt(job, observed, now)
@@ -103,7 +100,9 @@ def _deadline_passed(attempt: Attempt) -> Plan | None:
     deadline = attempt.spec.active_deadline_seconds
     if deadline is None or active_seconds(attempt.status, attempt.now) < deadline:
         return None
-    return give_up(attempt, DEADLINE, f"the job was active for activeDeadlineSeconds ({deadline} s)")
+    return give_up(
+        attempt, Reason.DEADLINE_EXCEEDED, f"the job was active for activeDeadlineSeconds ({deadline} s)"
+    )
 
 
 def _with_limits(decision: Plan, attempt: Attempt) -> Plan:

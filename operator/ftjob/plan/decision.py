@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ftjob.models.spec import GangMode
     from ftjob.models.status import Failure
     from ftjob.plan.observed.state import Lookup
+    from ftjob_protocol.orders import Order
 
 
 class Step(StrEnum):
@@ -71,15 +72,6 @@ class Changes:
     """What went with the pods."""
     delete_job: bool = False
     """Its time to live is over; its objects follow by their owner references."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """For the agent of index 0: what becomes of ranks that are dead; to say it again changes nothing."""
-
-    command: Literal["start", "end"]
-    attempt: int
-    wait_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -161,6 +153,7 @@ class Plan:
     message: str = ""
     changes: Changes = field(default_factory=Changes)
     order: Order | None = None
+    """For the agent of index 0."""
     kueue: ForKueue = field(default_factory=ForKueue)
     status: ForStatus = field(default_factory=ForStatus)
     next_look: float | None = None

@@ -15,7 +15,7 @@ from ftjob.kube.errors import ApiError, NotFoundError
 from ftjob.kube.resources import EVENT
 from ftjob.models.names import API_VERSION, CONTROLLER, KIND
 from ftjob.models.status import ConditionType, Phase
-from ftjob.plan.observed.why_waiting import NO_STEPS
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,12 +78,12 @@ class Events:
         note = (condition.message if condition else "") or decision.message
         if phase != old.phase and phase is not None:
             self._say(job, WARNING if phase in _TROUBLE else NORMAL, reason, note or phase.value)
-        elif reason == NO_STEPS and all(c.reason != NO_STEPS for c in old.conditions):
+        elif reason == Reason.NO_STEPS_SEEN and all(c.reason != Reason.NO_STEPS_SEEN for c in old.conditions):
             self._say(job, WARNING, reason, note)
         elif decision.reason and decision.message and _not_yet_in(old, decision):
             self._say(job, WARNING, decision.reason, decision.message)
         if old.start_time is None and status.start_time is not None and _forgets_checkpoints(job):
-            self._say(job, WARNING, "NoOutputs", NO_OUTPUTS)
+            self._say(job, WARNING, Reason.NO_OUTPUTS, NO_OUTPUTS)
 
     def warn(self, job: AnyJob, reason: str, note: str) -> None:
         """Post a warning."""

@@ -13,6 +13,19 @@ from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.manifest import grace_seconds
 from ftjob.models.spec import ProfilingMode, SuccessPolicy, template_of, trainer_of
 from ftjob.strategies import STRATEGIES
+from ftjob_protocol import files, variables
+from ftjob_protocol.agent_config import (
+    ACKNOWLEDGE_SECONDS,
+    PATIENCE_SECONDS,
+    Address,
+    AgentConfig,
+    Elastic,
+    InPlace,
+    Profiling,
+    RankSpec,
+    Rendezvous,
+    Watchdog,
+)
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
@@ -26,11 +39,6 @@ OUTPUTS_DIR = "/ftjob/outputs"
 
 LAST_WORDS_SECONDS = 2
 
-ACKNOWLEDGE_SECONDS = 5
-"""By then all ranks have to be dead that are to be started again in place."""
-PATIENCE_SECONDS = 30
-"""How long dead ranks wait for our word, so that a job never holds its GPUs for an operator that is away. A
-little more than a new leader takes when the old one was killed."""
 
 CPU_UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
 CPU_QUANTITY = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?)([numk]?)")
@@ -41,13 +49,13 @@ CPU_QUANTITY = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?)([numk]?)")
 class WorkerCommand:
     """How a worker is started: the agent's configuration and the trainer's own command."""
 
-    config: dict[str, Any]
+    config: AgentConfig
     command: tuple[str, ...]
 
     @property
     def config_json(self) -> str:
         """The value of ``FTJOB_AGENT_CONFIG``."""
-        return json.dumps(self.config, separators=(",", ":"), sort_keys=True)
+        return json.dumps(self.config.as_json(), separators=(",", ":"), sort_keys=True)
 
 
 def build_worker(
@@ -63,72 +71,75 @@ def build_worker(
     spec = job.spec
     trainer = trainer_of(spec, worker.role)
     strategy = STRATEGIES[spec.strategy]
-    chosen = {item["name"] for item in trainer.get("env") or () if "name" in item}
-    ranks: list[dict[str, Any]] = []
-    for local_rank, rank in enumerate(worker.ranks):
-        env = {
-            "FTJOB_JOB": job.name,
-            "FTJOB_NAMESPACE": job.namespace,
-            "FTJOB_ROLE": worker.role,
-            "FTJOB_INDEX": str(worker.index),
-            "FTJOB_ATTEMPT": str(layout.attempt),
-            "FTJOB_RANK": str(rank),
-            "FTJOB_WORLD_SIZE": str(layout.world_size),
-            "FTJOB_LOCAL_RANK": str(local_rank),
-            "FTJOB_OUTPUTS": outputs,
-            "FTJOB_CHECKPOINT_DIR": f"{outputs}/checkpoints",
-            **_threads(trainer, worker.processes),
-            **strategy.env(layout, worker, rank, local_rank),
-        }
-        # The user's value wins for all but identity, which validation has refused in `env`.
-        ranks.append(
-            {
-                "rank": rank,
-                "localRank": local_rank,
-                "env": {k: v for k, v in env.items() if is_identity(k) or k not in chosen},
-            }
-        )
+    ranks = _ranks(job, layout, worker, trainer, outputs)
     is_leader = worker is layout.leader
-    agent: dict[str, Any] = {
-        "version": 1,
-        "job": job.name,
-        "namespace": job.namespace,
-        "uid": job.uid,
-        "strategy": spec.strategy,
-        "role": worker.role,
-        "index": worker.index,
-        "attempt": layout.attempt,
-        "worldSize": layout.world_size,
-        "agents": len(layout.workers),
-        "roles": {role: len(places) for role, places in layout.by_role().items()},
-        "port": worker.port,
-        "leader": {"host": layout.leader.host, "port": layout.leader.port},
-        "ranks": ranks,
-        "identity": sorted(
-            {name for rank in ranks for name in rank["env"] if is_identity(name)} - set(strategy.unless_set)
+    rendezvous = strategy.rendezvous(layout) if is_leader else None
+    agent = AgentConfig(
+        job=job.name,
+        namespace=job.namespace,
+        uid=job.uid,
+        strategy=spec.strategy,
+        role=worker.role,
+        index=worker.index,
+        attempt=layout.attempt,
+        world_size=layout.world_size,
+        agents=len(layout.workers),
+        roles={role: len(places) for role, places in layout.by_role().items()},
+        port=worker.port,
+        leader=Address(layout.leader.host, layout.leader.port),
+        ranks=ranks,
+        identity=tuple(
+            sorted(
+                {name for rank in ranks for name in rank.env if is_identity(name)} - set(strategy.unless_set)
+            )
         ),
-        "unlessSet": list(strategy.unless_set),
-        "rendezvous": strategy.rendezvous(layout) if is_leader else None,
-        "successEndsJob": is_leader and success_of(spec) is not SuccessPolicy.ALL_WORKERS,
-        "stopGraceSeconds": _stop_grace(template_of(spec, worker.role)),
-        "startTimeoutSeconds": spec.scheduling.timeout_seconds or config.start_timeout_seconds,
-        "contactTimeoutSeconds": config.contact_timeout_seconds,
-        "outputs": outputs,
-        "keepLogs": spec.outputs is not None,
-        "profiling": _profiling(spec, layout, worker),
-    }
-    if spec.watchdog is not None:
+        unless_set=tuple(strategy.unless_set),
+        rendezvous=Rendezvous(**rendezvous) if rendezvous is not None else None,
+        elastic=Elastic(spec.elastic.min_workers, spec.elastic.max_workers) if spec.elastic else None,
+        in_place=InPlace(ACKNOWLEDGE_SECONDS, PATIENCE_SECONDS) if restarts_in_place(spec) else None,
+        success_ends_job=is_leader and success_of(spec) is not SuccessPolicy.ALL_WORKERS,
+        start_timeout=spec.scheduling.timeout_seconds or config.start_timeout_seconds,
+        contact_timeout=config.contact_timeout_seconds,
+        stop_grace=_stop_grace(template_of(spec, worker.role)),
+        outputs=outputs,
+        keep_logs=spec.outputs is not None,
+        profiling=_profiling(spec, layout, worker),
         # Only who makes steps can show that there are none: a parameter server never does.
-        counts = strategy.makes_steps(layout, worker)
-        agent["watchdog"] = {"hangSeconds": spec.watchdog.hang_seconds, "counts": counts}
-    if spec.elastic is not None:
-        agent["elastic"] = spec.elastic.model_dump(by_alias=True)
-    if restarts_in_place(spec):
-        agent["inPlace"] = {"acknowledgeSeconds": ACKNOWLEDGE_SECONDS, "patienceSeconds": PATIENCE_SECONDS}
-    return WorkerCommand(
-        config=agent,
-        command=(*trainer.get("command", ()), *trainer.get("args", ())),
+        watchdog=Watchdog(spec.watchdog.hang_seconds, strategy.makes_steps(layout, worker))
+        if spec.watchdog is not None
+        else None,
     )
+    return WorkerCommand(agent, (*trainer.get("command", ()), *trainer.get("args", ())))
+
+
+def _ranks(
+    job: Job, layout: Layout, worker: WorkerPlace, trainer: dict[str, Any], outputs: str
+) -> tuple[RankSpec, ...]:
+    """Return the ranks of a worker, each with what tells it who it is.
+
+    The user's value wins for all but identity, which validation has refused in ``env``.
+    """
+    spec = job.spec
+    strategy = STRATEGIES[spec.strategy]
+    chosen = {item["name"] for item in trainer.get("env") or () if "name" in item}
+    same = {
+        variables.JOB: job.name,
+        variables.NAMESPACE: job.namespace,
+        variables.ROLE: worker.role,
+        variables.INDEX: str(worker.index),
+        variables.ATTEMPT: str(layout.attempt),
+        variables.WORLD_SIZE: str(layout.world_size),
+        variables.OUTPUTS: outputs,
+        variables.CHECKPOINT_DIR: f"{outputs}/{files.CHECKPOINTS}",
+        **_threads(trainer, worker.processes),
+    }
+    ranks = []
+    for local_rank, rank in enumerate(worker.ranks):
+        own = {variables.RANK: str(rank), variables.LOCAL_RANK: str(local_rank)}
+        env = {**same, **own, **strategy.env(layout, worker, rank, local_rank)}
+        kept = {name: value for name, value in env.items() if is_identity(name) or name not in chosen}
+        ranks.append(RankSpec(rank, local_rank, kept))
+    return tuple(ranks)
 
 
 def profiled_ranks(spec: JobSpec, layout: Layout) -> frozenset[int]:
@@ -144,13 +155,18 @@ def profiled_ranks(spec: JobSpec, layout: Layout) -> frozenset[int]:
     return frozenset(rank for found in chosen for rank in found)
 
 
-def _profiling(spec: JobSpec, layout: Layout, worker: WorkerPlace) -> dict[str, Any] | None:
+def _profiling(spec: JobSpec, layout: Layout, worker: WorkerPlace) -> Profiling | None:
     profiling = spec.profiling
     if profiling.mode is ProfilingMode.OFF:
         return None
-    told = profiling.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"budget"})
     chosen = profiled_ranks(spec, layout) & set(worker.ranks)
-    return told | {"ranks": sorted(rank - worker.first_rank for rank in chosen)}
+    return Profiling(
+        mode=profiling.mode.value,
+        schedule=profiling.schedule.model_dump(by_alias=True, exclude_none=True),
+        ranks=frozenset(rank - worker.first_rank for rank in chosen),
+        tools=tuple(tool.value for tool in profiling.tools),
+        options=profiling.options.model_dump(by_alias=True, exclude_none=True),
+    )
 
 
 def _threads(trainer: dict[str, Any], processes: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from ftjob.plan.build.agent_config import AGENT_DIR, AGENT_PYZ, OUTPUTS_DIR, bui
 from ftjob.plan.build.objects import TOKEN_KEY, child_meta, claim_name, secret_name, service_name
 from ftjob.plan.build.topology import one_domain, require
 from ftjob.strategies import STRATEGIES
+from ftjob_protocol import files, variables
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
@@ -173,18 +174,18 @@ def _wrap_trainer(
     trainer["command"] = ["python3", AGENT_PYZ, "--", *(trainer.get("command") or ())]
     env = trainer.setdefault("env", [])
     env[:0] = [
-        {"name": "FTJOB_AGENT_CONFIG", "value": told.config_json.replace("$(", "$$(")},
+        {"name": variables.AGENT_CONFIG, "value": told.config_json.replace("$(", "$$(")},
         {
-            "name": "FTJOB_TOKEN",
+            "name": variables.TOKEN,
             "valueFrom": {"secretKeyRef": {"name": secret_name(job), "key": TOKEN_KEY}},
         },
-        {"name": "FTJOB_NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
-        {"name": "FTJOB_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": variables.NODE_NAME, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": variables.POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         # `command` and `args` are the agent's now, but may name these as $(FTJOB_INDEX) and so on.
-        {"name": "FTJOB_INDEX", "value": str(worker.index)},
-        {"name": "FTJOB_ATTEMPT", "value": str(layout.attempt)},
-        {"name": "FTJOB_OUTPUTS", "value": OUTPUTS_DIR},
-        {"name": "FTJOB_CHECKPOINT_DIR", "value": f"{OUTPUTS_DIR}/checkpoints"},
+        {"name": variables.INDEX, "value": str(worker.index)},
+        {"name": variables.ATTEMPT, "value": str(layout.attempt)},
+        {"name": variables.OUTPUTS, "value": OUTPUTS_DIR},
+        {"name": variables.CHECKPOINT_DIR, "value": f"{OUTPUTS_DIR}/{files.CHECKPOINTS}"},
     ]
     mounts = trainer.setdefault("volumeMounts", [])
     mounts.append({"name": AGENT_NAME, "mountPath": AGENT_DIR})

@@ -21,15 +21,15 @@ from ftjob.plan.decision import Changes, ForKueue, Plan, Step
 from ftjob.plan.kueue.queue import is_outdated, make_workload
 from ftjob.plan.kueue.workload import version_of, workload_of, workload_refs
 from ftjob.plan.kueue.workload_status import finish, give_back, is_evicted, say_ready
-from ftjob.plan.life.finished import INVALID_SPEC, rest
+from ftjob.plan.life.finished import rest
 from ftjob.plan.observed.state import Observed
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob, Job, JobHead
     from ftjob.plan.decision import Config
     from ftjob.plan.observed.kueue_admission import WorkloadState
 
-NO_KUEUE, NOT_CREATED = "NoKueue", "WorkloadNotCreated"
 RUNS = frozenset({Phase.STARTING, Phase.RUNNING, Phase.RESTARTING})
 """Phases of the copy in which it may have pods."""
 PATIENCE_SECONDS = 60.0
@@ -56,7 +56,7 @@ def send_away(job: AnyJob, observed: Observed, *, now: float, config: Config) ->
     problems = validate(job)
     if problems or isinstance(job, UnreadableJob):
         changes = Changes(remove=workload_refs(observed.workloads))
-        return Plan(Step.REFUSE, reason=INVALID_SPEC, message=summary(problems), changes=changes)
+        return Plan(Step.REFUSE, reason=Reason.INVALID_SPEC, message=summary(problems), changes=changes)
     return _trouble(observed, now=now) or _offer(job, workload, observed, now=now, config=config)
 
 
@@ -82,7 +82,7 @@ def _after_the_end(job: AnyJob, workload: WorkloadState | None, *, now: float) -
     decision = rest(job, Observed(), now=now)
     if workload is None:
         return decision
-    reason = "Succeeded" if job.status.phase is Phase.SUCCEEDED else "Failed"
+    reason = Reason.SUCCEEDED if job.status.phase is Phase.SUCCEEDED else Reason.FAILED
     say = finish(workload, reason, "the job has ended in another cluster", now=now)
     return replace(decision, kueue=ForKueue(say=say))
 
@@ -91,11 +91,13 @@ def _trouble(observed: Observed, *, now: float) -> Plan | None:
     """Return what to do while there can't be a Workload, or None."""
     if version_of(observed.served) is None:
         message = f"spec.managedBy is {MULTIKUEUE}, and this cluster does not serve Kueue's Workload"
-        return Plan(Step.WAIT, reason=NO_KUEUE, message=message)
+        return Plan(Step.WAIT, reason=Reason.NO_KUEUE, message=message)
     refusal = observed.refusal
     if refusal is not None and refusal.retry_at > now:
         message = f"{refusal.object_kind} {refusal.object_name}: {refusal.message}"
-        return Plan(Step.WAIT, reason=NOT_CREATED, message=message, next_look=refusal.retry_at - now)
+        return Plan(
+            Step.WAIT, reason=Reason.WORKLOAD_NOT_CREATED, message=message, next_look=refusal.retry_at - now
+        )
     return None
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ftjob.plan.decision import Plan
     from ftjob.plan.observed.state import Observed
 
-MISSING, OUT_OF_SYNC = "WorkloadMissing", "OutOfSync"
 LOOK_SECONDS = 10.0
 """How soon to look again for a Workload that is not there, or another's: nobody may tell us when it comes."""
 

@@ -38,6 +38,7 @@ from ftjob.plan.kueue.workload_status import finish, give_back, is_evicted, say_
 from ftjob.plan.life.deletion import to_replace
 from ftjob.plan.observed.kueue_admission import assignments
 from ftjob.plan.observed.state import Lookup
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 FLAVOR = "ResourceFlavor"
 ANSWER_SECONDS = 60.0
 """How long a wait for something that can't be read lasts, before it is tried again."""
-
-QUEUED, EVICTED, UNREADABLE = "Queued", "Evicted", "KueueUnreadable"
 
 
 def queue_problem(job: Job, served: frozenset[tuple[str, str]]) -> Problem | None:
@@ -93,7 +92,7 @@ def wait_in_queue(job: Job, observed: Observed, *, config: Config) -> Plan | Non
         differs = difference(job, workload, config)
         if differs:
             message = f"Kueue's Workload {workload.name} was made for other pods: {differs}"
-            return replace(waits, reason=prebuilt.OUT_OF_SYNC, message=message)
+            return replace(waits, reason=Reason.OUT_OF_SYNC, message=message)
     if workload is not None and workload.is_admitted:
         return _read_first(waits, _flavors(workload), observed) if fresh else None
     if workload is not None or job.prebuilt_workload or _alive(observed):
@@ -122,7 +121,7 @@ def _read_first(waits: Plan, needed: tuple[Lookup, ...], observed: Observed) -> 
         observed.looked_up[lookup].error for lookup in needed if observed.looked_up[lookup].error
     )
     if failed:
-        return replace(waits, reason=UNREADABLE, message=failed, next_look=ANSWER_SECONDS)
+        return replace(waits, reason=Reason.KUEUE_UNREADABLE, message=failed, next_look=ANSWER_SECONDS)
     return None
 
 
@@ -191,22 +190,25 @@ def is_outdated(workload: WorkloadState, job: Job, config: Config) -> bool:
 def _words(job: Job, workload: WorkloadState | None, observed: Observed) -> tuple[str, str]:
     """Return why the job waits, in Kueue's own words where it has said any."""
     if workload is not None:
-        return _stopped(workload) or (QUEUED, _waits(workload))
+        return _stopped(workload) or (Reason.QUEUED, _waits(workload))
     if job.prebuilt_workload:
-        return prebuilt.MISSING, prebuilt.awaited(job, observed)
-    return QUEUED, f"waits in Kueue's queue {job.queue}"
+        return Reason.WORKLOAD_MISSING, prebuilt.awaited(job, observed)
+    return Reason.QUEUED, f"waits in Kueue's queue {job.queue}"
 
 
 def _stopped(workload: WorkloadState) -> tuple[str, str] | None:
     """Return why a job that might have run may not any more, or None."""
     name, said = f"Kueue's Workload {workload.name}", workload.conditions
     if workload.condition("Finished"):
-        return "WorkloadFinished", f"{name} is over: {said['Finished'].get('message', '')}"
+        return Reason.WORKLOAD_FINISHED, f"{name} is over: {said['Finished'].get('message', '')}"
     if not workload.active:
-        return "Deactivated", f"{name} is not active: set its spec.active to true"
+        return Reason.DEACTIVATED, f"{name} is not active: set its spec.active to true"
     if workload.condition("Evicted"):
         evicted = said["Evicted"]
-        return EVICTED, f"Kueue has evicted the job ({evicted.get('reason')}): {evicted.get('message', '')}"
+        return (
+            Reason.EVICTED,
+            f"Kueue has evicted the job ({evicted.get('reason')}): {evicted.get('message', '')}",
+        )
     return None
 
 
@@ -285,7 +287,7 @@ def _end(decision: Plan, job: AnyJob) -> str:
     (``reconcileGroup`` in its pkg/controller/admissionchecks/multikueue/workload.go, v0.19.2).
     """
     if decision.step is Step.SUCCEED or job.status.phase is Phase.SUCCEEDED:
-        return "Succeeded"
+        return Reason.SUCCEEDED
     if decision.step in {Step.FAIL, Step.REFUSE} or job.status.phase is Phase.FAILED:
-        return "Failed"
-    return prebuilt.OUT_OF_SYNC if decision.reason == prebuilt.OUT_OF_SYNC else ""
+        return Reason.FAILED
+    return Reason.OUT_OF_SYNC if decision.reason == Reason.OUT_OF_SYNC else ""

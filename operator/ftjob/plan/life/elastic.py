@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ftjob.plan.decision import Changes, ForStatus, Plan, Replacements, Step, soonest
+from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.deletion import refs
-from ftjob.plan.life.first_failure import OOM_KILLED, first_failure, sentence
-from ftjob.plan.life.record import progressed
+from ftjob.plan.life.first_failure import first_failure, sentence
 from ftjob.plan.life.restart import backoff, judge
 from ftjob.plan.life.starting import build
 from ftjob.plan.observed.state import RefusalKind
+from ftjob_protocol.failures import FailureClass, FailureType
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
     from ftjob.plan.observed.pod import PodState
     from ftjob.plan.observed.state import Refusal
 
-OWN_FAILURES = frozenset({"Exception", "Exit", "Signal", "Config"})
+OWN_FAILURES = frozenset(
+    {FailureClass.EXCEPTION, FailureClass.EXIT, FailureClass.SIGNAL, FailureClass.CONFIG}
+)
 KILLED = 137
-REPLACED = "WorkerReplaced"
-PEERS_ABSENT = "PeersAbsent"
 
 
 def enough_run(spec: JobSpec, roles: Iterable[RoleStatus], pods: Iterable[PodState]) -> bool:
@@ -52,7 +54,7 @@ def failed_by_itself(pod: PodState) -> bool:
     if end is None or pod.succeeded or pod.was_released or pod.disruption is not None or pod.deleting:
         return False
     told = end.message.failure if end.message is not None else None
-    if OOM_KILLED in {end.reason, told.type if told is not None else ""}:
+    if Reason.OOM_KILLED in {end.reason, told.type if told is not None else ""}:
         return True
     if told is None:
         return end.exit_code != KILLED  # an agent that was killed had no time for a word
@@ -63,7 +65,7 @@ def has_spoilt(pod: PodState) -> bool:
     """Whether a worker failed that had a part in the training."""
     message = pod.terminated.message if pod.terminated is not None else None
     kind = message.failure.type if message is not None and message.failure is not None else ""
-    return failed_by_itself(pod) and kind != PEERS_ABSENT
+    return failed_by_itself(pod) and kind != FailureType.PEERS_ABSENT
 
 
 def latecomers(attempt: Attempt) -> tuple[PodRef, ...]:
@@ -166,7 +168,7 @@ def replace_workers(attempt: Attempt, changes: Replacements, config: Config) -> 
     wanted = [] if after.layout.leader.place in attempt.done or wait is not None else absent
     return Plan(
         Step.CONTINUE,
-        reason=REPLACED if changes.message else "",
+        reason=Reason.WORKER_REPLACED if changes.message else "",
         message=changes.message,
         changes=Changes(
             create=build(attempt, after.layout, wanted, config),

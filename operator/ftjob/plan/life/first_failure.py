@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from ftjob.models.layout import rank_order
 from ftjob.models.status import Failure
+from ftjob_protocol import failures
+from ftjob_protocol.failures import FailureClass, FailureType
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ftjob.plan.observed.pod import PodState
-    from ftjob.plan.observed.termination_message import RankFailure
 
 EVIDENCE_SECONDS = 2.0
 """How long to wait for the other workers' messages once one has failed: the victim of a lost peer often
@@ -21,15 +23,6 @@ CULPRIT_SECONDS = 60.0
 """How long to wait for it while all that have ended are such victims: the kubelet of a busy node is late with
 its word, and a node that was lost is marked as such after 50 s. Nothing is kept from going on: the ranks are
 dead."""
-
-_BLAME = {"PeerLost": 1, "Stopped": 2}
-"""Rank failures of these classes are consequences; all other classes come before them."""
-
-OOM_KILLED = "OOMKilled"
-POD_DELETED = "PodDeleted"
-POD_VANISHED = "PodVanished"
-NODE_LOST = "NodeLost"
-HANG = "Hang"
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,8 @@ def vanished(name: str, role: str, index: int) -> End:
     """Return the end of a pod that nobody saw end."""
     message = f"pod {name} is gone and its end was not seen; look for who deletes pods"
     return End(
-        Failure(role=role, index=index, pod=name, reason=POD_VANISHED, message=message), disruption=True
+        Failure(role=role, index=index, pod=name, reason=Reason.POD_VANISHED, message=message),
+        disruption=True,
     )
 
 
@@ -71,27 +65,27 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
     log_tail = ""
     if end is None:
         blame, time_ns, code = 0, 0, None
-        reason, disruption = pod.disruption or POD_DELETED, True
+        reason, disruption = pod.disruption or Reason.POD_DELETED, True
         text = f"pod {pod.name} was deleted while its ranks ran"
         if pod.is_lost:
-            reason, text = NODE_LOST, f"node {pod.node} of pod {pod.name} does not answer any more"
+            reason, text = Reason.NODE_LOST, f"node {pod.node} of pod {pod.name} does not answer any more"
     elif told is None:
         # No word of the agent: it was killed with its pod, or never started.
         blame, time_ns, code = 0, int(end.seen * 1e9), end.exit_code
-        reason = pod.disruption or (end.reason if end.reason not in {"", "Error"} else "Exit")
-        disruption = end.reason != OOM_KILLED and (pod.disruption is not None or pod.deleting)
+        reason = pod.disruption or (end.reason if end.reason not in {"", "Error"} else Reason.EXIT)
+        disruption = end.reason != Reason.OOM_KILLED and (pod.disruption is not None or pod.deleting)
         text = f"the trainer of pod {pod.name} ended with exit code {end.exit_code} ({end.reason})"
         log_tail = end.log_tail
     else:
-        blame, time_ns, code = _BLAME.get(told.kind, 0), told.time_ns, told.exit_code
-        if code is None and told.kind != HANG:
+        blame, time_ns, code = failures.blame(told.kind), told.time_ns, told.exit_code
+        if code is None and told.kind != FailureClass.HANG:
             code = end.exit_code
         rank = told.rank
-        reason = OOM_KILLED if end.reason == OOM_KILLED else reason_of(told)
-        disruption = told.kind == "Stopped" and (pod.disruption is not None or pod.deleting)
+        reason = Reason.OOM_KILLED if end.reason == Reason.OOM_KILLED else reason_of(told)
+        disruption = told.kind == FailureClass.STOPPED and (pod.disruption is not None or pod.deleting)
         if disruption:
             # The pod was taken away: that is the cause, and what its agent stopped is only how it went.
-            blame, reason = 0, pod.disruption or POD_DELETED
+            blame, reason = 0, pod.disruption or Reason.POD_DELETED
         text, log_tail = told.message, told.log_tail
     failure = Failure(
         rank=rank,
@@ -107,9 +101,9 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
     return (blame, time_ns, rank_order(pod.place)), End(failure, disruption, blame > 0)
 
 
-def reason_of(told: RankFailure) -> str:
+def reason_of(told: failures.Failure) -> str:
     """Return the reason of a rank's failure in one word."""
-    return OOM_KILLED if told.type == OOM_KILLED else told.kind
+    return Reason.OOM_KILLED if told.type == FailureType.OOM_KILLED else told.kind
 
 
 def sentence(failure: Failure) -> str:

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 from ftjob.api.defaults import restarts_in_place
 from ftjob.models.status import ConditionType, Failure
 from ftjob.models.times import rfc3339, unix
-from ftjob.plan.decision import Changes, Order, Plan, Step
+from ftjob.plan.decision import Changes, Plan, Step
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.ending import end_of_attempt
 from ftjob.plan.life.first_failure import End, reason_of
+from ftjob_protocol.orders import Order, OrderKind
+from ftjob_protocol.reasons import Reason
+from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
     from ftjob.models.status import JobStatus
     from ftjob.plan.life.attempt import Attempt
-    from ftjob.plan.observed.termination_message import RankFailure
+    from ftjob_protocol import failures
 
-HALTED = "Halted"
-"""The agents' word for ranks that are all dead, in pods that live."""
-NOT_IN_PLACE = "NotInPlace"
 
 SAME_RANK_SECONDS = 600.0
 """A rank that fails again so soon gets new pods: it may be the pod, or what was left in it."""
@@ -39,7 +39,7 @@ TELL_AGAIN_SECONDS = 2.0
 def after_halt(attempt: Attempt) -> Plan | None:
     """Decide what follows when all ranks are dead in pods that live; None if that isn't so."""
     told, status = attempt.observed.leader, attempt.status
-    if told is None or (told.state, told.attempt) != (HALTED, status.attempt) or told.failure is None:
+    if told is None or (told.state, told.attempt) != (State.HALTED, status.attempt) or told.failure is None:
         return None
     leader = attempt.layout.leader.place
     if told.ordered > status.attempt or not any(p.place == leader and p.running for p in attempt.every_pod):
@@ -56,7 +56,7 @@ def after_halt(attempt: Attempt) -> Plan | None:
         record = replace(decision.status, in_place=True)
         return replace(decision, changes=Changes(), status=record, message=message)
     # Then it ends as any other failure: with the words of all agents, and by the same rules.
-    return Plan(Step.CONTINUE, order=Order("end", status.attempt), next_look=TELL_AGAIN_SECONDS)
+    return Plan(Step.CONTINUE, order=Order(OrderKind.END, status.attempt), next_look=TELL_AGAIN_SECONDS)
 
 
 def go_on(attempt: Attempt) -> Plan | None:
@@ -73,17 +73,17 @@ def go_on(attempt: Attempt) -> Plan | None:
     if not _are_well(attempt) or left <= 0:
         why = "the ranks could not be started again in the same pods; new ones are made"
         changes = Changes(delete=refs(attempt.observed.pods))
-        return Plan(Step.RECREATE, reason=NOT_IN_PLACE, message=why, changes=changes, next_look=0.0)
+        return Plan(Step.RECREATE, reason=Reason.NOT_IN_PLACE, message=why, changes=changes, next_look=0.0)
     # What status says already, so that waiting is no write.
     hold = Plan(
         Step.HOLD,
-        reason=restarting.reason if restarting is not None else HALTED,
+        reason=restarting.reason if restarting is not None else Reason.HALTED,
         message=restarting.message if restarting is not None else "",
         next_look=left,
     )
     if told is not None and told.ordered >= status.attempt:
         return hold
-    order = Order("start", status.attempt, max(0.0, when - now))
+    order = Order(OrderKind.START, status.attempt, max(0.0, when - now))
     return replace(hold, order=order, next_look=min(left, TELL_AGAIN_SECONDS))
 
 
@@ -115,7 +115,7 @@ def _are_well(attempt: Attempt) -> bool:
     return all(worker.place in well for worker in attempt.layout.workers)
 
 
-def _failure(attempt: Attempt, told: RankFailure) -> Failure:
+def _failure(attempt: Attempt, told: failures.Failure) -> Failure:
     """Return the first failing rank, as the leader names it, with its pod and node."""
     workers = attempt.layout.workers
     place = next((worker.place for worker in workers if told.rank in worker.ranks), None)

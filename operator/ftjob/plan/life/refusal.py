@@ -8,15 +8,11 @@ from ftjob.models.status import Failure
 from ftjob.plan.decision import Changes, ForStatus, Plan, Step
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.elastic import goes_on_without
-from ftjob.plan.life.finished import INVALID_SPEC
-from ftjob.plan.life.starting import PREVIOUS_RUN
 from ftjob.plan.observed.state import RefusalKind
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.plan.life.attempt import Attempt
-
-NAME_CONFLICT = "NameConflict"
-FORBIDDEN = "CreationForbidden"
 
 
 def after_refusal(attempt: Attempt) -> Plan | None:
@@ -30,12 +26,12 @@ def after_refusal(attempt: Attempt) -> Plan | None:
     if refusal.kind is RefusalKind.INVALID:
         remedy = "; correct spec.template and apply the job again" if refusal.object_kind == "Pod" else ""
         message = f"the API server refuses {what}{remedy}"
-        return Plan(Step.REFUSE, reason=INVALID_SPEC, message=message, changes=take_back)
+        return Plan(Step.REFUSE, reason=Reason.INVALID_SPEC, message=message, changes=take_back)
     if refusal.kind is RefusalKind.CONFLICT:
-        failure = Failure(reason=NAME_CONFLICT, message=refusal.message)
+        failure = Failure(reason=Reason.NAME_CONFLICT, message=refusal.message)
         return Plan(
             Step.FAIL,
-            reason=NAME_CONFLICT,
+            reason=Reason.NAME_CONFLICT,
             message=refusal.message,
             changes=take_back,
             status=ForStatus(failure=failure),
@@ -45,7 +41,7 @@ def after_refusal(attempt: Attempt) -> Plan | None:
     ours_before = refusal.kind is RefusalKind.TERMINATING
     return Plan(
         _step_while_refused(attempt),
-        reason=PREVIOUS_RUN if ours_before else FORBIDDEN,
+        reason=Reason.PREVIOUS_RUN if ours_before else Reason.FORBIDDEN,
         message=refusal.message if ours_before else what,
         changes=take_back,
         next_look=refusal.retry_at - attempt.now,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.spec import RestartAction
 from ftjob.plan.decision import RestartDecision
-from ftjob.plan.life.first_failure import HANG
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.models.spec import Restart
@@ -55,7 +55,7 @@ def judge(
         return RestartDecision(True, disruption, "a disruption, which does not spend restart.limit", wait)
     spent = done.failures + (done.disruptions if spec.count_disruptions else 0)
     # A rank that hangs has not exited: what its program thinks of another attempt is not known.
-    listed = failure.reason == HANG or _is_listed(failure.exit_code, spec.retry_exit_codes)
+    listed = failure.reason == Reason.HANG or _is_listed(failure.exit_code, spec.retry_exit_codes)
     if rule is None and not disruption and not listed:
         code = "no exit code" if failure.exit_code is None else f"exit code {failure.exit_code}"
         return RestartDecision(

@@ -9,10 +9,11 @@ from ftjob.plan.build.objects import build_claim, build_secret, build_service, s
 from ftjob.plan.build.pod import build_pod
 from ftjob.plan.decision import Changes, Plan, Step, soonest
 from ftjob.plan.life import in_place
+from ftjob.plan.life.attempt import has_begun, is_waited_for
 from ftjob.plan.life.deletion import refs, to_replace
 from ftjob.plan.life.fencing import cut_off_together, may_still_run
-from ftjob.plan.life.record import has_begun, is_waited_for
 from ftjob.plan.observed.why_waiting import why_not_running
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from ftjob.plan.decision import Config
     from ftjob.plan.life.attempt import Attempt
 
-PREVIOUS_RUN = "PreviousRunTerminating"
-TAKING_BACK = "TakingBackPods"
-OLD_PODS = "OldPodsTerminating"
-BACKING_OFF = "BackingOff"
-START_TIMEOUT = "StartTimeout"
 
 LOOK_AGAIN_SECONDS = 2.0
 """How soon to look again at what usually announces itself by an event."""
@@ -38,7 +34,7 @@ def wait_for_predecessors(attempt: Attempt) -> Plan | None:
     if attempt.status.start_time is not None or not predecessors:
         return None
     message = f"waits for the pods of an earlier job of this name: {_some(predecessors)}"
-    return Plan(Step.WAIT, reason=PREVIOUS_RUN, message=message, next_look=LOOK_AGAIN_SECONDS)
+    return Plan(Step.WAIT, reason=Reason.PREVIOUS_RUN, message=message, next_look=LOOK_AGAIN_SECONDS)
 
 
 def wait_to_begin(attempt: Attempt, config: Config) -> Plan | None:
@@ -54,7 +50,7 @@ def wait_to_begin(attempt: Attempt, config: Config) -> Plan | None:
         names = _some(f"{pod.name} on {pod.node}" if pod.is_lost else pod.name for pod in taken_back)
         return Plan(
             step,
-            reason=TAKING_BACK,
+            reason=Reason.TAKING_BACK,
             message=f"waits for the pods of a start that was taken back to end: {names}",
             changes=Changes(delete=refs(taken_back)),
             next_look=LOOK_AGAIN_SECONDS,
@@ -75,7 +71,7 @@ def _wait_for_old_pods(attempt: Attempt, step: Step, config: Config) -> Plan | N
         message += f"; no answer from {_some(held)}: bring the node back, or delete it from the cluster"
     return Plan(
         step,
-        reason=OLD_PODS,
+        reason=Reason.OLD_PODS,
         message=message,
         changes=Changes(delete=useless),
         next_look=LOOK_AGAIN_SECONDS,
@@ -87,7 +83,7 @@ def _wait_for_backoff(attempt: Attempt, step: Step) -> Plan | None:
     left = unix(when) - attempt.now if when else 0.0
     if left <= 0:
         return None
-    return Plan(step, reason=BACKING_OFF, message=f"the next attempt starts at {when}", next_look=left)
+    return Plan(step, reason=Reason.BACKING_OFF, message=f"the next attempt starts at {when}", next_look=left)
 
 
 def start_timeout(attempt: Attempt) -> Plan | None:
@@ -99,7 +95,7 @@ def start_timeout(attempt: Attempt) -> Plan | None:
     limit = attempt.spec.scheduling.timeout_seconds
     message = f"not all workers ran within scheduling.timeoutSeconds ({limit} s): {why}"
     changes = Changes(delete=refs(attempt.observed.pods))
-    return Plan(Step.FAIL, reason=START_TIMEOUT, message=message, changes=changes)
+    return Plan(Step.FAIL, reason=Reason.START_TIMEOUT, message=message, changes=changes)
 
 
 def _until_start_timeout(attempt: Attempt) -> float | None:

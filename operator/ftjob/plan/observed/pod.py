@@ -16,11 +16,13 @@ from ftjob.models.names import (
     LABEL_UID,
     VERSION,
 )
-from ftjob.plan.observed.termination_message import TerminationMessage, last_lines, parse_termination_message
+from ftjob_protocol.failures import FailureType, last_lines
+from ftjob_protocol.reasons import Reason
+from ftjob_protocol.termination import TerminationMessage, parse_termination_message
 
 TRAINER = "trainer"
 
-NODE_LOST = "DeletionByTaintManager"
+TAINTED = "DeletionByTaintManager"
 """Reason of DisruptionTarget once a NoExecute taint has ended the pod: that of a node that went away."""
 
 BENIGN = frozenset({"ContainerCreating", "PodInitializing"})
@@ -79,7 +81,7 @@ class PodState:
     @property
     def is_lost(self) -> bool:
         """Whether its node has been given up: the pod stays until the node is back or deleted."""
-        return self.deleting and not self.is_over and self.disruption == NODE_LOST
+        return self.deleting and not self.is_over and self.disruption == TAINTED
 
     @property
     def succeeded(self) -> bool:
@@ -90,7 +92,11 @@ class PodState:
     def was_released(self) -> bool:
         """Whether its agent was told to stop because another's success is the job's."""
         message = self.terminated.message if self.terminated is not None else None
-        return message is not None and message.failure is not None and message.failure.type == "JobSucceeded"
+        return (
+            message is not None
+            and message.failure is not None
+            and message.failure.type == FailureType.JOB_SUCCEEDED
+        )
 
 
 def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = False) -> PodState:
@@ -113,26 +119,7 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
     conditions = conditions_of(status)
     container = next((c for c in status.get("containerStatuses") or () if c["name"] == trainer), None)
     state = (container or {}).get("state") or {}
-    terminated = None
-    if "terminated" in state:
-        end = state["terminated"]
-        text = end.get("message") or ""
-        message = parse_termination_message(text)
-        terminated = Terminated(
-            exit_code=int(end.get("exitCode", 1)),
-            reason=end.get("reason", ""),
-            message=message,
-            seen=seen,
-            log_tail=last_lines(text) if message is None else "",
-        )
-    elif status.get("phase") in {"Failed", "Succeeded"}:
-        # The kubelet may end a pod (eviction, admission) without any container status.
-        terminated = Terminated(
-            exit_code=0 if status["phase"] == "Succeeded" else 137,
-            reason=status.get("reason", "") or status["phase"],
-            message=None,
-            seen=seen,
-        )
+    terminated = _read_end(status, state, seen)
     deleting = "deletionTimestamp" in meta
     condition = conditions.get("DisruptionTarget") or {}
     disruption = condition.get("reason") if condition.get("status") == "True" else None
@@ -154,10 +141,34 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
         ),
         deleting=deleting,
         deleting_seen=seen if deleting else 0.0,
-        lost_seen=seen if deleting and disruption == NODE_LOST else 0.0,
+        lost_seen=seen if deleting and disruption == TAINTED else 0.0,
         gone=gone,
         disruption=disruption,
         waiting=None if terminated else _gated(raw) or _waiting(status, conditions, state),
+    )
+
+
+def _read_end(status: dict[str, Any], trainer: dict[str, Any], seen: float) -> Terminated | None:
+    """Return how the trainer ended: its own end, whatever else of the pod may live on; or the pod's."""
+    if "terminated" in trainer:
+        end = trainer["terminated"]
+        text = end.get("message") or ""
+        message = parse_termination_message(text)
+        return Terminated(
+            exit_code=int(end.get("exitCode", 1)),
+            reason=end.get("reason", ""),
+            message=message,
+            seen=seen,
+            log_tail=last_lines(text) if message is None else "",
+        )
+    if status.get("phase") not in {"Failed", "Succeeded"}:
+        return None
+    # The kubelet may end a pod (eviction, admission) without any container status.
+    return Terminated(
+        exit_code=0 if status["phase"] == "Succeeded" else 137,
+        reason=status.get("reason", "") or status["phase"],
+        message=None,
+        seen=seen,
     )
 
 
@@ -171,7 +182,7 @@ def _gated(raw: dict[str, Any]) -> str | None:
     if all(gate.get("name") != KUEUE_GATE for gate in gates):
         return None
     return (
-        f"GatedByKueue: Kueue's webhook for pods holds it back; add {KIND}.{VERSION}.{GROUP} to "
+        f"{Reason.GATED_BY_KUEUE}: Kueue's webhook for pods holds it back; add {KIND}.{VERSION}.{GROUP} to "
         "integrations.externalFrameworks in Kueue's configuration"
     )
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ftjob.plan.observed.kueue_admission import WorkloadState
     from ftjob.plan.observed.pod import PodState
-    from ftjob.plan.observed.termination_message import RankFailure
+    from ftjob_protocol.leader_state import LeaderState
 
 
 class RefusalKind(StrEnum):
@@ -57,25 +57,6 @@ class Answer:
 
     body: dict[str, Any] | None = None
     error: str = ""
-
-
-@dataclass(frozen=True)
-class LeaderState:
-    """What the agent of index 0 says about the whole job (``GET /v1/progress``)."""
-
-    attempt: int
-    state: str
-    progress: dict[str, Any] | None
-    captures: tuple[dict[str, Any], ...] = ()
-    notes: tuple[str, ...] = ()
-    watchdog: str = ""
-    """Why the watchdog can't tell a hang, or not yet."""
-    failure: RankFailure | None = None
-    """The first failing rank."""
-    ordered: int = 0
-    """The last attempt that it was told to start."""
-    version: int = field(default=0, compare=False)
-    """Of what is worth waking the operator for."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from ftjob.models.names import ANNOTATION_CAPTURE
 from ftjob.models.spec import ProfilingMode
 from ftjob.models.status import Capture, ProfileStatus
 from ftjob.plan.build.agent_config import profiled_ranks
+from ftjob_protocol import files
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
@@ -63,7 +64,7 @@ def _scheduled(attempt: Attempt, *, final: bool) -> list[Capture]:
                 id=capture_id,
                 phase=phase,
                 ranks=f"{len(expected) - len(missing)}/{len(expected)}",
-                path=f"captures/{capture_id}",
+                path=files.capture(capture_id),
                 reason=f"no capture from ranks {format_indexes(missing)}" if phase == "Partial" else None,
             )
         )

@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING
 
 from ftjob.models.status import Condition, ConditionType, JobStatus, Phase
 from ftjob.plan.observed.why_waiting import who_runs, why_not_running
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import JobHead
     from ftjob.plan.decision import Plan
     from ftjob.plan.life.attempt import Attempt
 
-ADMITTED = (ConditionType.ADMITTED, "True", "Admitted", "the job may run")
+ADMITTED: tuple[ConditionType, str, str, str] = (
+    ConditionType.ADMITTED,
+    "True",
+    Reason.ADMITTED,
+    "the job may run",
+)
 
 
 Said = tuple[ConditionType, str, str, str]
@@ -40,20 +46,20 @@ def conditions(job: JobHead, stamp: str, *said: Said) -> list[Condition]:
 
 def of_attempt(attempt: Attempt, decision: Plan, phase: Phase) -> list[Said]:
     """Return what the conditions of a started job say."""
-    ended = (ConditionType.RUNNING, "False", "Finished", "the job has ended")
+    ended = (ConditionType.RUNNING, "False", Reason.FINISHED, "the job has ended")
     if phase is Phase.SUCCEEDED:
         return [
             ADMITTED,
             ended,
-            (ConditionType.SUCCEEDED, "True", "Succeeded", "all workers that count have succeeded"),
-            (ConditionType.FINISHED, "True", "Succeeded", "the job has succeeded"),
+            (ConditionType.SUCCEEDED, "True", Reason.SUCCEEDED, "all workers that count have succeeded"),
+            (ConditionType.FINISHED, "True", Reason.SUCCEEDED, "the job has succeeded"),
         ]
     if phase is Phase.FAILED:
         return [
             ADMITTED,
             ended,
             (ConditionType.FAILED, "True", decision.reason, decision.message),
-            (ConditionType.FINISHED, "True", "Failed", decision.message),
+            (ConditionType.FINISHED, "True", Reason.FAILED, decision.message),
         ]
     if phase is Phase.RUNNING:
         return [ADMITTED, (ConditionType.RUNNING, "True", *who_runs(attempt.job, attempt.observed))]
@@ -70,4 +76,4 @@ def resumed(status: JobStatus) -> list[Said]:
     """Return the condition that takes back an earlier suspension, if there was one."""
     if status.condition(ConditionType.SUSPENDED) is None:
         return []
-    return [(ConditionType.SUSPENDED, "False", "Resumed", "spec.suspend is false")]
+    return [(ConditionType.SUSPENDED, "False", Reason.RESUMED, "spec.suspend is false")]

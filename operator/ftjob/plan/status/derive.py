@@ -10,15 +10,15 @@ from ftjob.models.names import LABEL_JOB, LABEL_ROLE, WORKER
 from ftjob.models.status import ConditionType, Display, JobStatus, Phase
 from ftjob.models.times import rfc3339
 from ftjob.plan.decision import Step
-from ftjob.plan.life.attempt import Attempt
+from ftjob.plan.life.attempt import Attempt, active_seconds, has_begun, is_waited_for
 from ftjob.plan.life.elastic import enough_run
-from ftjob.plan.life.record import active_seconds, has_begun, is_waited_for
 from ftjob.plan.status.captures import profile_status
 from ftjob.plan.status.conditions import ADMITTED, Said, conditions, of_attempt, resumed
 from ftjob.plan.status.display import display, restarts_shown
 from ftjob.plan.status.progress import newest_progress
 from ftjob.plan.status.restarts import count_lost_time, count_replacements, count_restart, succeeded
 from ftjob.plan.status.roles import fresh_roles, role_statuses
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob, JobHead
@@ -145,7 +145,7 @@ def _suspended(attempt: Attempt, decision: Plan) -> dict[str, Any]:
     if ended:
         restarts = restarts.model_copy(update={"succeeded": succeeded(attempt)})
     why = (decision.reason, decision.message)
-    said: list[Said] = [(ConditionType.SUSPENDED, "True", "Suspended", "spec.suspend is true")]
+    said: list[Said] = [(ConditionType.SUSPENDED, "True", Reason.SUSPENDED, "spec.suspend is true")]
     if queued:
         said = [
             (ConditionType.ADMITTED, "False", *why),
@@ -153,7 +153,7 @@ def _suspended(attempt: Attempt, decision: Plan) -> dict[str, Any]:
             *resumed(status),
         ]
     elif status.start_time is not None:
-        said[:0] = [ADMITTED, (ConditionType.RUNNING, "False", "Suspended", "spec.suspend is true")]
+        said[:0] = [ADMITTED, (ConditionType.RUNNING, "False", Reason.SUSPENDED, "spec.suspend is true")]
     return {
         "phase": Phase.QUEUED if queued else Phase.SUSPENDED,
         "conditions": conditions(job, rfc3339(attempt.now), *said),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.models.status import Progress
 from ftjob.models.times import rfc3339
-from ftjob.plan.observed.termination_message import INTEGER_LIMIT
+from ftjob_protocol.failures import INTEGER_LIMIT
 
 if TYPE_CHECKING:
     from ftjob.plan.life.attempt import Attempt

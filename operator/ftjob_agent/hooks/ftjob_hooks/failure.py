@@ -53,8 +53,10 @@ class _Recorder:
             self._done = True
             # The record says that the rank is ending, so a helper process, which the rank may outlive, writes
             # another; it becomes the rank's if the rank ends because of it.
-            folder = os.environ["FTJOB_RANK_DIR"]
-            own, child = os.path.join(folder, "failure.json"), os.path.join(folder, "failure-child.json")
+            from .protocol import files, variables
+
+            folder = os.environ[variables.RANK_DIR]
+            own, child = os.path.join(folder, files.FAILURE), os.path.join(folder, files.CHILD_FAILURE)
             if os.environ.get(MAIN_PID) != str(os.getpid()):
                 if not os.path.exists(child):
                     _write(child, kind, error, trace)
@@ -77,11 +79,12 @@ def _write(
     import time
     import traceback
 
-    from . import notes
+    from . import json_file
+    from .protocol import variables
 
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    rank = os.environ.get("FTJOB_RANK", "")
-    notes.write_json(
+    rank = os.environ.get(variables.RANK, "")
+    json_file.write(
         path,
         {
             "rank": int(rank) if rank.isdigit() else None,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from typing import Any, Callable, List, TypeVar
+
+from . import json_file, process
+from .protocol import files, variables
 
 _MOST = 20
 
@@ -31,25 +33,15 @@ def note(text: str) -> None:
 
 def write() -> None:
     """Write the file, unless this process is a helper of the one that trains."""
-    from . import progress
-
-    if not progress.current.speaks():
+    if not process.speaks():
         return
     try:
-        write_json(
-            os.path.join(os.environ["FTJOB_RANK_DIR"], "hooks.json"),
+        json_file.write(
+            os.path.join(os.environ[variables.RANK_DIR], files.HOOKS),
             {"frameworks": _frameworks, "notes": _notes},
         )
     except OSError:
         pass  # the folder is gone or full: nobody left to tell
-
-
-def write_json(path: str, content: Any) -> None:
-    """Replace a file in one go, so that a reader never sees half of it."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file)
-    os.replace(temporary, path)
 
 
 def guarded(function: F) -> F:

@@ -23,19 +23,19 @@ def install() -> None:
     _prepare_horovod_timeline()
     imports.install(
         {
-            "torch.optim.optimizer": _later("on_torch", "hook_optimizer"),
-            "torch.profiler.profiler": _later("on_torch", "hook_profiler"),
-            "tensorflow.python.profiler.profiler_v2": _later("on_tensorflow", "hook_profiler"),
+            "torch.optim.optimizer": _later("steps.on_torch", "hook_optimizer"),
+            "torch.profiler.profiler": _later("steps.on_torch", "hook_profiler"),
+            "tensorflow.python.profiler.profiler_v2": _later("steps.on_tensorflow", "hook_profiler"),
             "tensorflow.python.eager.polymorphic_function.polymorphic_function": _later(
-                "on_tensorflow", "hook_function"
+                "steps.on_tensorflow", "hook_function"
             ),
-            "keras.src.optimizers.base_optimizer": _later("on_keras", "hook_optimizer"),
-            "keras.src.callbacks.callback_list": _later("on_keras", "hook_callbacks"),
-            "tf_keras.src.optimizers.optimizer": _later("on_keras", "hook_tf_keras_optimizer"),
+            "keras.src.optimizers.base_optimizer": _later("steps.on_keras", "hook_optimizer"),
+            "keras.src.callbacks.callback_list": _later("steps.on_keras", "hook_callbacks"),
+            "tf_keras.src.optimizers.optimizer": _later("steps.on_keras", "hook_tf_keras_optimizer"),
             "tf_keras.src.optimizers.legacy.optimizer_v2": _later(
-                "on_keras", "hook_tf_keras_legacy_optimizer"
+                "steps.on_keras", "hook_tf_keras_legacy_optimizer"
             ),
-            "tf_keras.src.callbacks": _later("on_keras", "hook_callbacks"),
+            "tf_keras.src.callbacks": _later("steps.on_keras", "hook_callbacks"),
         }
     )
 

@@ -1,0 +1,1 @@
+"""Scheduled captures: when they are due, and how each framework's profiler is worked."""

@@ -1,0 +1,195 @@
+"""Scheduled captures of one rank: when, into which folder, and how the files get their names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional
+
+from .. import json_file, notes
+from ..protocol import Done, Profile, files, variables
+from . import horovod_timeline
+from .schedule import ACTIVE, WAIT, WARM, Schedule
+
+if TYPE_CHECKING:
+    from .tracer import Tracer
+
+# Ranks and the collector run as different users, and all may clean up.
+_SHARED = 0o2777
+
+
+def scheduled() -> Optional[Captures]:
+    """Make what the environment asks for; None if it asks for no profile of the framework."""
+    text = os.environ.get(variables.PROFILE)
+    if not text:
+        return None
+    profile = Profile.read(json.loads(text))
+    if "Framework" not in profile.wanted.tools or not profile.wanted.schedule:
+        return None
+    return Captures(profile, int(os.environ.get(variables.RANK, "0")))
+
+
+class Captures:
+    """All scheduled captures of this rank, one after the other."""
+
+    def __init__(self, profile: Profile, rank: int) -> None:
+        self._schedule = Schedule(profile.wanted.schedule)
+        self._profile = profile
+        self._rank = rank
+        self._worker = files.rank_name(rank)
+        self._tracer: Optional[Tracer] = None
+        self._timeline: Any = None
+        self._broken = False
+        self._at_work = False  # our own calls of the profiler are not the script's
+        self._folder = ""
+        self._saving: List[threading.Thread] = []
+
+    @notes.guarded
+    def advance(self, done: int, framework: str) -> None:
+        """Follow the schedule, after `done` steps. Called between two steps, by the thread that steps."""
+        schedule = self._schedule
+        if schedule.over or self._broken:
+            return
+        before = schedule.phase
+        phase = schedule.advance(done)
+        if before == phase == WAIT:
+            return
+        # Until the end of this proves otherwise: what failed once is not tried at every step.
+        self._broken = self._at_work = True
+        if before == ACTIVE and phase == WAIT:
+            self._finish(schedule.capture - 1, done, partial=False)
+            before, phase = WAIT, schedule.advance(done)
+        if phase != WAIT:
+            self._record(before, phase, done, framework)
+        self._broken = self._at_work = False
+
+    def _record(self, before: str, phase: str, done: int, framework: str) -> None:
+        if self._tracer is None:
+            self._tracer = _tracer(framework, self._profile.wanted.options, self._worker)
+            if self._tracer is None:
+                raise RuntimeError(f"no profile of {framework} yet: set tools to [System] or mode to Off")
+        if before != phase == ACTIVE:
+            folder = self._folder = self._temporary(self._schedule.capture)
+            if self._rank == 0 and self._schedule.capture == 0:
+                self._timeline = _start_timeline(folder)
+            self._tracer.start(folder)
+        elif before != phase:
+            self._tracer.warm()
+        if phase == ACTIVE:
+            self._tracer.step(done + 1)
+
+    @notes.guarded
+    def give_way(self, done: int) -> None:
+        """Leave the profiler, of which a process has but one, to the script itself."""
+        if self._at_work or self._broken:
+            return
+        notes.note("the script uses the profiler itself, so nothing is captured from there on")
+        self.end(done)
+
+    @notes.guarded
+    def end(self, done: int) -> None:
+        """Leave what there is; nothing is captured any more."""
+        phase, broken, self._broken = self._schedule.phase, self._broken, True
+        if phase == ACTIVE and not broken:
+            self._at_work = True
+            self._finish(self._schedule.capture, done, partial=True)
+        elif phase == WARM and self._tracer is not None:
+            self._tracer.abandon()
+        for thread in self._saving:
+            thread.join()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)  # still there only if something failed
+
+    def _finish(self, capture: int, done: int, *, partial: bool) -> None:
+        assert self._tracer is not None
+        save = self._tracer.stop()
+        timeline, self._timeline, self._tracer = self._timeline, None, None
+        if timeline is not None:
+            timeline.stop()
+        first, last = self._schedule.first, done
+        folder = self._temporary(capture)
+
+        @notes.guarded
+        def publish() -> None:
+            save(folder)
+            if timeline is not None:
+                timeline.wait()
+            self._publish(capture, folder, Done(self._rank, first, last, (), partial))
+
+        if partial:
+            publish()  # the interpreter is going down and starts no more threads
+        else:
+            # Not a daemon: the interpreter waits for it before it ends.
+            thread = threading.Thread(target=publish, name="ftjob-capture")
+            self._saving.append(thread)
+            thread.start()
+
+    def _publish(self, capture: int, folder: str, done: Done) -> None:
+        """Move the files to their names, the mark that they are complete last."""
+        name = f"{self._profile.prefix}{capture}"
+        target = _make_dirs(self._profile.capture_dir, name, files.RAW, self._worker)
+        for old in os.listdir(target):  # of an earlier attempt
+            os.remove(os.path.join(target, old))
+        written = sorted(os.listdir(folder))
+        if not written:
+            notes.note(f"capture {name}: the profiler wrote nothing")
+            return
+        for file in written:
+            os.chmod(os.path.join(folder, file), 0o644)
+            os.replace(os.path.join(folder, file), os.path.join(target, file))
+            if file.endswith(".xplane.pb") and self._profile.plugins_dir:
+                plugins = _make_dirs(self._profile.plugins_dir, name)
+                _link(os.path.join(target, file), os.path.join(plugins, file))
+        shutil.rmtree(folder, ignore_errors=True)
+        mark = os.path.join(target, files.DONE)
+        json_file.write(mark, done._replace(files=written).as_json())
+        os.chmod(mark, 0o644)
+
+    def _temporary(self, capture: int) -> str:
+        name, temporary = f"{self._profile.prefix}{capture}", f".{self._worker}.{os.getpid()}.tmp"
+        return _make_dirs(self._profile.capture_dir, name, files.RAW, temporary)
+
+
+def _tracer(framework: str, options: Mapping[str, Any], worker: str) -> Optional[Tracer]:
+    if framework == "torch":
+        from . import trace_torch
+
+        return trace_torch.TorchTracer(options, worker)
+    if framework == "tensorflow":
+        from . import trace_tensorflow
+
+        return trace_tensorflow.TensorFlowTracer(options, worker)
+    return None
+
+
+@notes.guarded
+def _start_timeline(folder: str) -> Any:
+    if "HOROVOD_RANK" not in os.environ:
+        return None
+    return horovod_timeline.start(folder)
+
+
+def _make_dirs(top: str, *names: str) -> str:
+    """Make folders that the collector, another user, can read and clean up."""
+    path = top
+    os.makedirs(path, exist_ok=True)
+    for name in names:
+        path = os.path.join(path, name)
+        try:
+            os.mkdir(path)
+            os.chmod(path, _SHARED)
+        except FileExistsError:
+            pass
+    return path
+
+
+def _link(source: str, target: str) -> None:
+    temporary = f"{target}.{os.getpid()}.tmp"
+    try:
+        os.link(source, temporary)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, temporary)
+        os.chmod(temporary, 0o644)
+    os.replace(temporary, target)

@@ -1,0 +1,32 @@
+"""What a framework's profiler has to do for a capture."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping
+
+Save = Callable[[str], None]
+
+
+class Tracer:
+    """What a framework does for a capture."""
+
+    def __init__(self, options: Mapping[str, Any], worker: str) -> None:
+        self.options = options
+        self.worker = worker
+
+    def warm(self) -> None:
+        """Get ready, so that the start does not distort the first captured step."""
+
+    def start(self, folder: str) -> None:
+        """Begin to record."""
+        raise NotImplementedError
+
+    def step(self, number: int) -> None:
+        """Mark the beginning of a step (and the end of the one before)."""
+
+    def stop(self) -> Save:
+        """End the recording, quickly; return what writes the files, for another thread."""
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Throw a warm-up away."""

@@ -1,0 +1,1 @@
+"""Counting the steps of a training, by the optimizers and loops of its framework."""

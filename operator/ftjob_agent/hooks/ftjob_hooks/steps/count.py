@@ -1,0 +1,161 @@
+"""`steps.bin` and `metrics.json`: how far the training of this process is."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import time
+import weakref
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+from .. import json_file, notes, process
+from ..captures.scheduled import scheduled
+from ..protocol import files, variables
+from ..protocol import steps as layout
+
+_SECOND = 1_000_000_000
+
+
+class StepCount:
+    """The steps of this process, if it is the one in its rank that trains: the first one that steps."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.executed = 0  # steps that this process took itself; `step` goes on where a checkpoint left off
+        self.fitting = False  # a Keras `fit` is running and reports its batches
+        self._words: Optional[memoryview] = None
+        self._epochs: Any = None  # the same memory, as floating point numbers
+        self._lost = False
+        self._followed: Optional[weakref.ref[Any]] = None
+        self._captures: Any = None
+        self._metrics: Tuple[int, Mapping[str, Any]] = (0, {})
+        self._metrics_written = 0
+
+    def follows(self, optimizer: object) -> bool:
+        """Whether this optimizer's steps are the script's: the first one that steps is followed."""
+        followed = self.followed()
+        if followed is None:
+            self._followed = weakref.ref(optimizer)
+            return True
+        return followed is optimizer
+
+    def followed(self) -> Any:
+        """Give the optimizer that is followed; None if there is none yet, or none any more."""
+        return self._followed() if self._followed is not None else None
+
+    def mine(self) -> bool:
+        """Whether this process is the one that counts; the first to ask in the rank is."""
+        return self._words is not None or (not self._lost and self._claim())
+
+    def record(self, step: int, framework: str, *, exact: bool) -> None:
+        """Say that `step` steps are done. To be called between two steps, by the thread that steps."""
+        words = self._words
+        if words is None:
+            return
+        moved = step - self.step
+        if moved < 0 and not exact:
+            return
+        if moved:
+            now = time.time_ns()
+            if not self.executed:
+                words[layout.FIRST_NS] = now
+            words[layout.LAST_NS] = now
+            words[layout.STEP] = self.step = step
+        words[layout.FLAGS] = layout.EXACT if exact else 0
+        if moved > 0:
+            self.executed += moved
+            if self._captures is not None:
+                self._captures.advance(self.executed, framework)
+
+    def resume(self, step: int) -> None:
+        """Start counting at `step`, where a checkpoint left off."""
+        if not self.executed and self._words is not None:
+            self.step = step
+
+    def give_way(self) -> None:
+        """Leave the framework's profiler to the script, which is about to use it."""
+        if self._captures is not None:
+            self._captures.give_way(self.executed)
+
+    def outlook(self, total: int, epoch: float) -> None:
+        """Say how many steps there will be (0: unknown) and how many epochs are done."""
+        if self._words is not None:
+            self._words[layout.TOTAL] = total
+            self._epochs[layout.EPOCH] = epoch
+
+    def metrics(self, values: Mapping[str, Any]) -> None:
+        """Keep the latest metrics and write them, at most once a second."""
+        if self._words is not None:
+            now = time.time_ns()
+            self._metrics = (now, values)
+            if now - self._metrics_written >= _SECOND:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write the latest metrics now."""
+        taken, values = self._metrics
+        if self._words is None or taken <= self._metrics_written:
+            return
+        self._metrics_written = taken
+        finite = _finite(values)
+        if finite:
+            json_file.write(os.path.join(os.environ[variables.RANK_DIR], files.METRICS), finite)
+
+    def _claim(self) -> bool:
+        self._lost = True  # until the end of this proves otherwise
+        mapped = process.claim(os.path.join(os.environ[variables.RANK_DIR], files.STEPS), len(layout.BLANK))
+        if mapped is None:
+            return False
+        mapped[:] = layout.BLANK
+        self._words = memoryview(mapped).cast("Q")
+        self._epochs = memoryview(mapped).cast("d")
+        self._lost = False
+        notes.write()
+        self._captures = scheduled()
+        atexit.register(self._end, os.getpid())
+        return True
+
+    @notes.guarded
+    def _end(self, pid: int) -> None:
+        if pid != os.getpid():
+            return
+        captures, self._captures = self._captures, None  # the last reading begins no capture
+        for read in _last_readings:
+            read()
+        self.flush()
+        if captures is not None:
+            captures.end(self.executed)
+
+
+def _finite(values: Mapping[str, Any]) -> Dict[str, float]:
+    numbers = {}
+    for name, value in values.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue  # not a scalar
+        if math.isfinite(number):
+            numbers[str(name)] = number
+    return numbers
+
+
+current = StepCount()
+_last_readings: List[Callable[[], None]] = []
+
+
+def at_end(read: Callable[[], None]) -> None:
+    """Have the steps read once more before the process that trains ends."""
+    _last_readings.append(read)
+
+
+def _forget() -> None:
+    # In a forked child: the steps and the capture are the parent's. What the parent's state holds open stays
+    # open, since to close the inherited mapping is nothing that we need.
+    global current
+    _parents.append(current)
+    current = StepCount()
+
+
+_parents: List[StepCount] = []
+os.register_at_fork(after_in_child=_forget)

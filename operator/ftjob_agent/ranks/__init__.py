@@ -1,0 +1,1 @@
+"""The ranks as processes: started, spoken for, ended, and why they failed."""

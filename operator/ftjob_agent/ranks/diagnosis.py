@@ -1,0 +1,164 @@
+"""Why a rank failed: by its exit code, its last words, and the exception that it left on record."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from dataclasses import replace
+from typing import Any, Mapping, Optional
+
+from ftjob_protocol import files
+from ftjob_protocol.failures import (
+    MESSAGE_LIMIT,
+    TYPE_LIMIT,
+    Failure,
+    FailureClass,
+    FailureType,
+    whole_number,
+)
+
+RECORD_LIMIT = 1 << 24
+
+PEER_LOST_WORDS = (
+    # Horovod: the exception of every rank but the one that failed, and the native core's words.
+    r"HorovodInternalError",
+    r"Collective ops (is|are) aborted",
+    r"Horovod has been shut down",
+    r"\[gloo\]|gloo::(IoException|EnforceNotMet)|gloo/transport",
+    # torch.distributed: gloo, NCCL and the store.
+    r"Connection closed by peer",
+    r"Connection reset by peer",
+    r"Broken pipe",
+    r"ncclRemoteError|NCCL.*remote (process|error)|remote process exited or there was a network error",
+    r"DistNetworkError|DistStoreError|TCPStore.*(recvValue|sendBytes|[Cc]onnection was closed)",
+    # TensorFlow and JAX: gRPC and the coordination service.
+    r"stopped sending heartbeats|(unhealthy|missed).*heartbeat|[Hh]eartbeat timeout",
+    r"[Cc]oordination ?[Ss]ervice.*(error|fatal|unavailable|agent)|distributed service detected fatal errors",
+    r"UnavailableError|UNAVAILABLE:|StatusCode\.UNAVAILABLE|[Ss]ocket closed",
+    r"failed to connect to all addresses",
+    r"AbortedError.*(worker|task|peer|collective)|Collective ops is aborted by",
+)
+_PEER_LOST = re.compile("|".join(f"(?:{words})" for words in PEER_LOST_WORDS))
+
+
+def tells_of_lost_peer(text: str) -> bool:
+    """Whether these last words say that another rank went away."""
+    return _PEER_LOST.search(text) is not None
+
+
+def read_record(rank_dir: str) -> Optional[dict[str, Any]]:
+    """Return the uncaught exception that the hooks, or else torchelastic's ``@record``, left."""
+    own = _read_json(os.path.join(rank_dir, files.FAILURE))
+    if own is not None:
+        return own
+    elastic = _read_json(os.path.join(rank_dir, files.TORCHELASTIC_FAILURE))
+    message = (elastic or {}).get("message")
+    if not isinstance(message, dict):
+        return None
+    extra = message.get("extraInfo")
+    extra = extra if isinstance(extra, dict) else {}
+    text = str(message.get("message", ""))
+    seconds = extra.get("timestamp", "")
+    return {
+        "type": text.split(":", 1)[0] if ":" in text else "",
+        "message": text,
+        "traceback": str(extra.get("py_callstack", text)),
+        "timeNs": int(seconds) * 10**9 if str(seconds).isdigit() else 0,
+    }
+
+
+def _read_json(path: str) -> Optional[dict[str, Any]]:
+    try:
+        with open(path, "rb") as file:
+            data = json.loads(file.read(RECORD_LIMIT).decode("utf-8", "replace"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def of_rank(
+    rank: int,
+    *,
+    code: Optional[int],
+    ended_ns: int,
+    tail: str,
+    record: Optional[Mapping[str, Any]],
+    oom: bool = False,
+) -> Failure:
+    """Say why a rank failed that was not told to stop.
+
+    Parameters
+    ----------
+    code
+        As `subprocess` has it: negative for a signal; None when the rank still hangs after its exception.
+    tail
+        The last that the rank wrote to stderr.
+    record
+        The rank's uncaught exception, if one was left.
+    oom
+        Whether the kernel has killed a process of this container for want of memory.
+    """
+    exit_code = 1 if code is None else 128 - code if code < 0 else code
+    base = Failure(FailureClass.EXIT, "", rank=rank, time_ns=ended_ns, exit_code=exit_code)
+    if record is not None:
+        return _of_exception(base, record)
+    words = "\n".join(tail.splitlines()[-40:]).strip()
+    if code is not None and code < 0:
+        name = _signal_name(-code)
+        if code != -signal.SIGKILL and tells_of_lost_peer(words):
+            return replace(base, kind=FailureClass.PEER_LOST, type=name, message=_clip(words))
+        if code == -signal.SIGKILL and oom:
+            return replace(
+                base,
+                kind=FailureClass.SIGNAL,
+                type=FailureType.OOM_KILLED,
+                message=_clip(
+                    f"{words}\nrank {rank} was killed by the kernel: the trainer's memory limit is too low"
+                ),
+            )
+        return replace(
+            base,
+            kind=FailureClass.SIGNAL,
+            type=name,
+            message=_clip(f"{words}\nrank {rank} was killed by {name}"),
+        )
+    if tells_of_lost_peer(words):
+        return replace(base, kind=FailureClass.PEER_LOST, message=_clip(words))
+    return replace(
+        base, message=_clip(words or f"rank {rank} exited with code {exit_code} and said nothing on stderr")
+    )
+
+
+def _of_exception(base: Failure, record: Mapping[str, Any]) -> Failure:
+    kind, text = str(record.get("type") or ""), str(record.get("message") or "")
+    traceback = str(record.get("traceback") or f"{kind}: {text}")
+    time_ns = whole_number(record.get("timeNs"))
+    return replace(
+        base,
+        kind=FailureClass.PEER_LOST
+        if tells_of_lost_peer(f"{kind}: {text}\n{_raised(traceback)}")
+        else FailureClass.EXCEPTION,
+        type=kind[:TYPE_LIMIT],
+        time_ns=time_ns or base.time_ns,
+        message=_clip(traceback.strip()),
+    )
+
+
+def _raised(traceback: str) -> str:
+    """Return the lines of a traceback that name exceptions: an own one may be raised from a lost peer's."""
+    return "\n".join(
+        line for line in traceback.splitlines() if line[:1].isalpha() and not line.startswith("Traceback")
+    )
+
+
+def _clip(text: str) -> str:
+    return text.strip()[-MESSAGE_LIMIT:]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

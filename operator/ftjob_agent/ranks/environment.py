@@ -1,0 +1,107 @@
+"""What ranks find in their environment, and their private folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import socket
+from typing import TYPE_CHECKING, Mapping
+
+from ftjob_agent.config import ConfigError
+from ftjob_protocol import files, variables
+from ftjob_protocol.captures import profile
+from ftjob_protocol.variables import IFACE, LEADER_IP, PRIVATE
+
+if TYPE_CHECKING:
+    from ftjob_protocol.agent_config import AgentConfig, RankSpec
+
+HOOKS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "hooks")
+"""Put on the ranks' PYTHONPATH; a folder within the zipapp is as good as one on disk."""
+STACKS_SIGNAL = int(signal.SIGRTMAX) - 6
+"""Not SIGUSR1 or 2, which programs use and agents pass on; the C libraries' own are at the other end."""
+
+
+def run_dir(environ: Mapping[str, str]) -> str:
+    """Return the agent's private folder."""
+    return environ.get(variables.RUN_DIR) or "/ftjob/agent/run"
+
+
+def make_run_dir(config: AgentConfig, environ: Mapping[str, str]) -> None:
+    """Create the ranks' folders, without what an earlier attempt left there."""
+    for spec in config.ranks:
+        make_rank_dir(spec, environ)
+
+
+def make_rank_dir(spec: RankSpec, environ: Mapping[str, str]) -> None:
+    """Create the folder of one rank, without what an earlier life left there."""
+    path = os.path.join(run_dir(environ), spec.label)
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        for entry in os.scandir(path):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
+    except OSError as error:
+        raise ConfigError(
+            f"{variables.RUN_DIR}: cannot write to {path} as uid {os.getuid()} ({error.strerror}); it is an "
+            "emptyDir that ftjob mounts at /ftjob/agent: do not mount anything else there"
+        ) from None
+
+
+def of_container(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the container's environment without what is between agents alone."""
+    return {key: value for key, value in environ.items() if key not in PRIVATE}
+
+
+def of_rank(
+    config: AgentConfig, spec: RankSpec, environ: Mapping[str, str], place: tuple[str, str]
+) -> dict[str, str]:
+    """Return the environment of one rank.
+
+    Parameters
+    ----------
+    place
+        The leader's address and the interface of the route to it, for the plan's placeholders.
+    """
+    address, interface = place
+    env = of_container(environ)
+    # What the platform has put there fits its hardware; half of it with half of ours fits nothing.
+    left_alone = config.unless_set if any(name in env for name in config.unless_set) else ()
+    before_port = f"[{address}]:" if ":" in address else f"{address}:"
+    for key, planned in spec.env.items():
+        if key not in left_alone:
+            found = planned.replace(f"{LEADER_IP}:", before_port).replace(LEADER_IP, address)
+            env[key] = found.replace(IFACE, interface)
+    rank_dir = os.path.join(run_dir(environ), spec.label)
+    host = socket.gethostname()
+    env.update(
+        PYTHONPATH=os.pathsep.join(filter(None, [HOOKS, env.get("PYTHONPATH")])),
+        TORCHELASTIC_ERROR_FILE=os.path.join(rank_dir, files.TORCHELASTIC_FAILURE),
+    )
+    env[variables.RANK_DIR] = rank_dir
+    env[variables.PROGRESS_FILE] = os.path.join(rank_dir, files.PROGRESS)
+    for name in (variables.NODE_NAME, variables.POD_NAME):
+        env[name] = environ.get(name) or host
+    env.setdefault("PYTHONUNBUFFERED", "1")
+    env.setdefault("PYTHONFAULTHANDLER", "1")
+    if not _has_name(os.getuid()):
+        # Pods run as any user; Python's getpass, and with it torch's compiler, then finds no name and fails.
+        env.setdefault("USER", f"uid{os.getuid()}")
+    if len(config.ranks) > 1:
+        # Where the pod has a CPU limit the plan says so. Elsewhere each rank would start a thread for every
+        # core of the node, and all would spin for each other's cores.
+        env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // len(config.ranks))))
+    if config.watchdog is not None:
+        env[variables.STACKS_SIGNAL] = str(STACKS_SIGNAL)
+    if config.profiling is not None and config.is_scheduled and spec in config.profiled():
+        env[variables.PROFILE] = json.dumps(profile(config.profiling.wanted, config.outputs))
+    return env
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,276 @@
+"""The ranks as processes: each in a session of its own, all of them waited for, none left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
+
+from ftjob_agent import linux
+from ftjob_agent.config import ConfigError
+from ftjob_agent.ranks import diagnosis
+from ftjob_agent.ranks.logtail import last_lines
+from ftjob_agent.ranks.pump import TAIL, Pump, RankLog
+from ftjob_protocol import files
+from ftjob_protocol.failures import Failure
+from ftjob_protocol.states import State
+
+if TYPE_CHECKING:
+    from ftjob_protocol.agent_config import RankSpec
+    from ftjob_protocol.failures import Failure
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+DRAIN_SECONDS = 0.3
+"""How long to wait for the end of a dead rank's output: a child of it may hold it open for ever."""
+HANGING_SECONDS = 5.0
+"""A rank that has an uncaught exception on record and still has not ended, in a framework's atexit say."""
+
+
+class Rank:
+    """One rank, running or ended."""
+
+    def __init__(self, spec: RankSpec, rank_dir: str, process: subprocess.Popen[bytes], log: RankLog) -> None:
+        self.spec = spec
+        self.dir = rank_dir
+        self.process = process
+        self.log = log
+        self.pumps: list[Pump] = []
+        self.ended_ns = 0
+        self.stopped_ns = 0
+        self.saw_oom = False
+        self._recorded_at: Optional[float] = None
+        self._is_drained = False
+
+    @property
+    def code(self) -> Optional[int]:
+        """The exit code as `subprocess` has it; None while it runs."""
+        return self.process.returncode
+
+    @property
+    def state(self) -> str:
+        """The rank's state in the words of the protocol."""
+        if self.code is None:
+            return State.RUNNING
+        if self.failure() is not None:
+            return State.FAILED
+        return State.STOPPED if self.stopped_ns else State.SUCCEEDED
+
+    def recorded_at(self) -> Optional[float]:
+        """Return when an uncaught exception was first seen in the rank's folder."""
+        if self._recorded_at is None and os.path.exists(os.path.join(self.dir, files.FAILURE)):
+            self._recorded_at = time.monotonic()
+        return self._recorded_at
+
+    def has_failed(self, now: float) -> bool:
+        """Whether it has ended badly, or will not end by itself after an uncaught exception."""
+        if self.code is not None:
+            return self.code != 0
+        recorded_at = self.recorded_at()
+        return recorded_at is not None and now - recorded_at > HANGING_SECONDS
+
+    def failure(self) -> Optional[Failure]:
+        """Say why the rank failed; None while it runs, when it ended well, and when it was stopped before."""
+        record = diagnosis.read_record(self.dir)
+        if self.stopped_ns:
+            # Whoever raised before the signal was sent failed by itself; what comes after is our doing.
+            own_end = self.code is not None and 0 < self.ended_ns < self.stopped_ns
+            if not own_end and (record is None or not 0 < int(record.get("timeNs") or 0) < self.stopped_ns):
+                return None
+        elif self.code is None and record is None:
+            return None
+        if self.code == 0:
+            return None
+        ended_ns = self.ended_ns or time.time_ns()
+        code = None if self.stopped_ns and record is not None else self.code
+        self._drain()
+        tail, oom = self.pumps[0].tail, self.saw_oom
+        found = diagnosis.of_rank(
+            self.spec.rank, code=code, ended_ns=ended_ns, tail=tail, record=record, oom=oom
+        )
+        return replace(found, log_tail=self.log_tail(known=found.message))
+
+    def log_tail(self, *, known: str = "") -> str:
+        """Return the rank's last lines, without those that are known."""
+        raw = self.log.tail
+        is_cut = len(raw) >= TAIL
+        for pump in self.pumps:
+            raw += pump.unfinished + b"\n"
+        return last_lines(raw, known=known, is_cut=is_cut)
+
+    def _drain(self) -> None:
+        if self.code is None or self._is_drained:
+            return
+        limit = time.monotonic() + DRAIN_SECONDS
+        for pump in self.pumps:
+            pump.join(max(0.0, limit - time.monotonic()))
+        self._is_drained = True
+
+
+class Supervisor:
+    """Starts, reaps and ends the agent's children."""
+
+    def __init__(self) -> None:
+        self.ranks: list[Rank] = []
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._cgroup = linux.Cgroup()
+        self._oom_kills = self._cgroup.oom_kills()
+        if os.getpid() != 1:
+            # Children of dead children become ours, as they do for the first process of a container.
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Process of each rank that runs."""
+        return {rank.spec.rank: rank.process.pid for rank in self.ranks if rank.code is None}
+
+    @property
+    def running(self) -> list[Rank]:
+        """The ranks that have not ended."""
+        return [rank for rank in self.ranks if rank.code is None]
+
+    @property
+    def have_succeeded(self) -> bool:
+        """Whether there are ranks, and all have ended well without being told to."""
+        return bool(self.ranks) and all(rank.code == 0 and not rank.stopped_ns for rank in self.ranks)
+
+    def start(
+        self,
+        spec: RankSpec,
+        rank_dir: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        log: RankLog,
+    ) -> Rank:
+        """Start one rank; ConfigError when its command can't be run."""
+        process = self.spawn(
+            command,
+            env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        rank = Rank(spec, rank_dir, process, log)
+        for stream, sink in ((process.stderr, 2), (process.stdout, 1)):
+            if stream is not None:
+                rank.pumps.append(Pump(os.dup(stream.fileno()), sink, log))
+                stream.close()
+        for pump in rank.pumps:
+            pump.start()
+        self.ranks.append(rank)
+        return rank
+
+    def spawn(
+        self, command: Sequence[str], env: Mapping[str, str], **options: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start a child that `reap` knows."""
+        try:
+            child = subprocess.Popen(list(command), env=dict(env), **options)
+        except OSError as error:
+            raise _cannot_run(command[0], env, error) from None
+        except ValueError as error:  # a null byte in an argument or a variable
+            raise ConfigError(
+                f"command {command[0]!r} cannot be started: {error}; mend spec.template"
+            ) from None
+        self._children[child.pid] = child
+        return child
+
+    def reap(self) -> None:
+        """Wait for all children that have ended: ours through Popen, orphans that became ours directly."""
+        while True:
+            try:
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if info is None:
+                return
+            child = self._children.pop(info.si_pid, None)
+            if child is None:
+                with suppress(ChildProcessError):  # py-spy, which another thread waits for
+                    os.waitpid(info.si_pid, 0)
+                continue
+            child.wait()
+            for rank in self.ranks:
+                if rank.process is child:
+                    rank.ended_ns = time.time_ns()
+                    rank.saw_oom = self._cgroup.oom_kills() > self._oom_kills
+
+    def forward(self, number: int) -> None:
+        """Pass a signal on to the ranks alone."""
+        for rank in self.running:
+            os.kill(rank.process.pid, number)
+
+    def signal_ranks(self, number: int) -> None:
+        """Send a signal to all ranks that run and to their process groups."""
+        self.reap()  # what has ended by itself must not count as stopped by us
+        for rank in self.running:
+            self.signal_rank(rank, number)
+
+    def signal_rank(self, rank: Rank, number: int) -> None:
+        """Send a signal to one rank that runs and to its process group."""
+        self.reap()
+        if rank.code is not None:
+            return
+        rank.stopped_ns = rank.stopped_ns or time.time_ns()
+        try:
+            os.killpg(rank.process.pid, number)  # not reaped yet, so the group's id is still its own
+        except PermissionError:
+            pass  # it runs as another user; the end of the container ends it
+
+    def forget(self) -> None:
+        """Forget the ranks, which are dead, so that others can be started in their place."""
+        self.drain(DRAIN_SECONDS)
+        self.ranks = []
+        self._oom_kills = self._cgroup.oom_kills()
+
+    def kill_leftovers(self) -> bool:
+        """Kill whatever is still below this process; return whether nothing is left."""
+        limit = time.monotonic() + 2
+        while time.monotonic() < limit:
+            self.reap()
+            left = linux.children().get(os.getpid(), [])
+            if not left:
+                return True
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.01)
+        return False
+
+    def drain(self, seconds: float) -> None:
+        """Wait until the ranks' output has been passed on."""
+        limit = time.monotonic() + seconds
+        for rank in self.ranks:
+            for pump in rank.pumps:
+                pump.join(max(0.0, limit - time.monotonic()))
+            rank.log.join(max(0.0, limit - time.monotonic()))
+        sys.stderr.flush()
+
+
+def _cannot_run(program: str, env: Mapping[str, str], error: OSError) -> ConfigError:
+    where = f"on PATH {env.get('PATH', os.defpath)}" if "/" not in program else "in the image"
+    remedy = "; set the trainer's command in spec.template to a program that the image has"
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        if "/" in program and os.path.exists(program):
+            return ConfigError(
+                f"command {program!r} names an interpreter in its first line that is not there{remedy}", 127
+            )
+        return ConfigError(f"command {program!r} not found {where}{remedy}", 127)
+    if error.errno == errno.ENOEXEC:
+        return ConfigError(
+            f"command {program!r} is neither a script with a #! line nor a program for this CPU{remedy}", 126
+        )
+    if isinstance(error, PermissionError):
+        return ConfigError(
+            f"command {program!r} may not be executed by uid {os.getuid()}; chmod +x it{remedy}", 126
+        )
+    return ConfigError(f"command {program!r} cannot be started: {error.strerror}{remedy}", 126)

@@ -1,0 +1,312 @@
+"""What the leader knows of all agents, and what it tells them. No sockets and no clock of its own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Optional
+
+from ftjob_agent.exit import stopped
+from ftjob_protocol.failures import Failure, FailureClass, FailureType, first
+from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.states import Command, State
+
+if TYPE_CHECKING:
+    from ftjob_protocol.agent_config import AgentConfig
+
+HOLD_SECONDS = 5.0
+NOTES = 32
+Key = tuple[str, int]
+
+
+def hold_seconds(config: AgentConfig) -> float:
+    """Return how long the leader may keep an agent waiting for an answer."""
+    return min(HOLD_SECONDS, config.contact_timeout / 3)
+
+
+class RefusedError(Exception):
+    """A report that can't be true; the text says why."""
+
+
+class NotYetError(RefusedError):
+    """A report of an agent that has to wait until another one is gone."""
+
+
+@dataclass
+class Member:
+    """The last report of one agent."""
+
+    life: str
+    heard: float
+    sequence: int = -1
+    state: str = State.WAITING
+    ranks: dict[int, str] = field(default_factory=dict)
+    failure: Optional[Failure] = None
+    captures: dict[str, list[int]] = field(default_factory=dict)
+    profiled: list[int] = field(default_factory=list)
+    progress: Optional[dict[str, Any]] = None
+    notes: list[str] = field(default_factory=list)
+    slots: dict[str, str] = field(default_factory=dict)
+    """Of an elastic job: the state of each slot that the agent has started, by its id."""
+    followed: int = 0
+    """The order that the agent has carried out."""
+    idle: Optional[dict[str, Any]] = None
+    """For how long its ranks have made no step; None where that does not count."""
+    stacks: Optional[dict[str, Any]] = None
+    """Where its ranks are, if that was asked for."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its ranks are dead and it has said so."""
+        return (
+            self.state in {State.SUCCEEDED, State.FAILED, State.STOPPED}
+            and State.RUNNING not in self.ranks.values()
+        )
+
+    def news(self) -> tuple[Any, ...]:
+        """Return what others are woken for; steps are not."""
+        return (self.life, self.state, self.ranks, self.failure, self.captures, self.notes, self.slots)
+
+
+class Book:
+    """The leader's book.
+
+    `version` counts what the operator waits for, `order` what agents wait for: were it one number, each of a
+    thousand agents would be woken by every change of each of the others.
+    """
+
+    def __init__(self, config: AgentConfig, now: float) -> None:
+        self._config = config
+        self._began = now
+        self.attempt = config.attempt
+        self.members: dict[Key, Member] = {}
+        self.version = 1
+        self.order = 1
+        self.command: str = Command.WAIT
+        self.failure: Optional[Failure] = None
+        self.is_ready = True
+        """False holds back the start, for as long as the rendezvous is not up."""
+        self.stacks_asked = 0
+        """The order by which agents are to tell their ranks' stacks; 0 while they need not."""
+        self._watchdog = ""
+        self.lost_after = config.contact_timeout
+        """Seconds of silence after which an agent counts as lost."""
+
+    def report(self, key: Key, data: dict[str, Any], now: float) -> bool:
+        """Take in a report; return whether the agent's state is news."""
+        if data.get("attempt") != self.attempt:
+            raise RefusedError(f"this is attempt {self.attempt}")
+        life, sequence = str(data.get("life", "")), data.get("sequence", 0)
+        member = self.members.get(key)
+        if member is not None and member.life == life and sequence <= member.sequence:
+            member.heard = now
+            return False  # overtaken by a later one on another connection
+        self._admit(key, member, life, now)
+        before = member.news() if member is not None else None
+        known = Member(life, now) if member is None or member.life != life else member
+        _take(known, data, sequence)
+        known.heard = now
+        self.members[key] = known
+        is_news = before != known.news()
+        if is_news:
+            self.version += 1
+        self._judge(key, known, now)
+        self._start_if_ready(now)
+        return is_news
+
+    def _admit(self, key: Key, member: Optional[Member], life: str, now: float) -> None:
+        """Refuse who does not belong here; `member` is what is known of the agent of that key."""
+        if member is None and len(self.members) >= self._config.agents:
+            raise RefusedError(
+                f"all {self._config.agents} agents are known, and {key[0]}-{key[1]} is not one of them"
+            )
+        if member is not None and member.life != life and self.command in {Command.START, Command.HALT}:
+            # A pod that replaces one that only waited is welcome; ranks that were started can't be replaced.
+            self.stop(
+                stopped(f"agent {key[0]}-{key[1]} was replaced while its ranks ran", FailureType.LOST_CONTACT)
+            )
+
+    def _judge(self, key: Key, member: Member, now: float) -> None:
+        """End the attempt if this agent's state ends it."""
+        if member.failure is not None:
+            self.stop(member.failure)
+        elif member.state == State.STOPPED and self.command != Command.STOP:
+            self.stop(stopped(f"agent {key[0]}-{key[1]} was stopped", FailureType.SIGTERM))
+
+    def stop(self, reason: Failure) -> None:
+        """End the attempt; a reason that came first replaces one that came later."""
+        chosen = first((self.failure, reason))
+        if self.command != Command.STOP or chosen != self.failure:
+            self.command, self.failure = Command.STOP, chosen
+            self._bump()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether ranks may run."""
+        return self.command == Command.START
+
+    def ask_for_stacks(self, *, wanted: bool) -> None:
+        """Let all agents tell where their ranks are, or let them be."""
+        self._bump()
+        self.stacks_asked = self.order if wanted else 0
+
+    def say_watchdog(self, text: str) -> None:
+        """Let the operator know what the watchdog has to say."""
+        if text != self._watchdog:
+            self._watchdog = text
+            self.version += 1
+
+    def set_ready(self, is_ready: bool, now: float) -> None:
+        """Let the ranks start as soon as all are there, or hold them back."""
+        self.is_ready = is_ready
+        self._start_if_ready(now)
+
+    def lost(self, now: float) -> Optional[Failure]:
+        """Return why the attempt can't go on, if an agent has been silent for too long or never came."""
+        silent = [
+            key for key, member in self.members.items() if not member.has_ended and self.is_lost(member, now)
+        ]
+        if silent and self.command in {Command.START, Command.HALT}:
+            names = ", ".join(f"{role}-{index}" for role, index in sorted(silent))
+            return stopped(
+                f"no word from {names} for {self._config.contact_timeout:g} s", FailureType.LOST_CONTACT
+            )
+        if now >= self.start_deadline and self.command == Command.WAIT:
+            return Failure(
+                FailureClass.CONFIG,
+                self._absent(now),
+                time_ns=time.time_ns(),
+                type=FailureType.PEERS_ABSENT,
+                exit_code=2,
+            )
+        return None
+
+    @property
+    def start_deadline(self) -> float:
+        """Until when all agents have to be there."""
+        return self._began + self._config.start_timeout
+
+    def next_look(self, now: float) -> float:
+        """Return when `lost` may change without a report."""
+        limits = [member.heard + self.lost_after for member in self.members.values() if not member.has_ended]
+        if self.command == Command.WAIT:
+            limits.append(self.start_deadline)
+        return min((limit for limit in limits if limit > now), default=now + 60)
+
+    @property
+    def all_known(self) -> bool:
+        """Whether every agent has reported."""
+        return len(self.members) >= self._config.agents
+
+    def all_ended(self, now: float) -> bool:
+        """Whether every agent has ended, or has been silent for so long that it has killed its ranks."""
+        ended = all(member.has_ended or self.is_lost(member, now) for member in self.members.values())
+        return ended and (self.all_known or self.command == Command.STOP)
+
+    def answer(self, key: Key) -> dict[str, Any]:
+        """Return what an agent is told."""
+        reason = self.failure.as_json() if self.failure else None
+        return {
+            "command": self.command,
+            "attempt": self.attempt,
+            "version": self.order,
+            "failure": reason,
+            "stacks": self.stacks_asked,
+        }
+
+    def slots_of(self, key: Key) -> list[dict[str, Any]]:
+        """Return the slots that an elastic job wants of an agent; others start what their plan says."""
+        return []
+
+    def leader_state(self) -> LeaderState:
+        """Return what the operator is told."""
+        states = [state for member in self.members.values() for state in member.ranks.values()]
+        counts = {name.lower(): states.count(name) for name in (State.RUNNING, State.SUCCEEDED, State.FAILED)}
+        steps = [member.progress for member in self.members.values() if member.progress]
+        captures: dict[str, list[int]] = {}
+        for member in self.members.values():
+            for capture, ranks in member.captures.items():
+                captures.setdefault(capture, []).extend(ranks)
+        expected = sum(len(member.profiled) for member in self.members.values())
+        lowest = min(steps, key=lambda step: int(step.get("rank", 0)), default=None)
+        notes = dict.fromkeys(note for member in self.members.values() for note in member.notes)
+        return LeaderState(
+            version=self.version,
+            attempt=self.attempt,
+            state=self._state(),
+            ranks={"total": self._total(), **counts},
+            progress={key: value for key, value in lowest.items() if key != "rank"} if lowest else None,
+            failure=self.failure,
+            watchdog=self._watchdog,
+            captures=[
+                {"id": capture, "ranks": sorted(ranks), "expected": expected}
+                for capture, ranks in sorted(captures.items())
+            ],
+            notes=list(notes)[:NOTES],
+        )
+
+    def _total(self) -> int:
+        return self._config.world_size
+
+    def profiled(self) -> list[int]:
+        """Return all ranks that are profiled."""
+        return sorted(rank for member in self.members.values() for rank in member.profiled)
+
+    def _state(self) -> str:
+        if self.failure is not None:
+            return State.STOPPED if self.failure.kind == FailureClass.STOPPED else State.FAILED
+        if self.all_known and all(member.state == State.SUCCEEDED for member in self.members.values()):
+            return State.SUCCEEDED
+        return State.RUNNING if self.command == Command.START else State.WAITING
+
+    def _start_if_ready(self, now: float) -> None:
+        if self.command != Command.WAIT or not self.is_ready:
+            return
+        # Whoever runs ranks has to miss somebody when it is cut off, so all meet before any starts.
+        present = [member for member in self.members.values() if not self.is_lost(member, now)]
+        if len(present) < self._config.agents:
+            return
+        self.command = Command.START
+        self._bump()
+
+    def is_lost(self, member: Member, now: float) -> bool:
+        """Whether an agent has been silent for so long that it has killed its ranks."""
+        return now - member.heard >= self.lost_after
+
+    def _absent(self, now: float) -> str:
+        config = self._config
+        there = [key for key, member in self.members.items() if not self.is_lost(member, now)]
+        waited = f"after {config.start_timeout:g} s {len(there)} of {config.agents} agents are there"
+        if not self.is_ready:
+            return f"{waited}, but the {config.strategy} rendezvous is not up; see this pod's log for why"
+        wanted = [(role, index) for role, count in config.roles.items() for index in range(count)]
+        missing = [f"{role}-{index}" for role, index in wanted if (role, index) not in there]
+        who = f"peers absent: {', '.join(missing[:10])}{' …' if len(missing) > 10 else ''}"
+        remedy = "see why their pods do not run (kubectl describe pod)"
+        return f"{who}; {waited}; {remedy}"
+
+    def _bump(self) -> None:
+        self.order += 1
+        self.version += 1
+
+
+def _take(member: Member, data: dict[str, Any], sequence: int) -> None:
+    member.sequence = sequence
+    member.state = str(data.get("state", State.WAITING))
+    member.ranks = {int(item["rank"]): str(item["state"]) for item in data.get("ranks", [])}
+    member.failure = Failure.from_json(data.get("failure"))
+    member.captures = {
+        str(key): [int(rank) for rank in ranks] for key, ranks in (data.get("captures") or {}).items()
+    }
+    member.profiled = [int(rank) for rank in data.get("profiled", [])]
+    progress = data.get("progress")
+    member.progress = progress if isinstance(progress, dict) else None
+    member.notes = [str(note)[:500] for note in data.get("notes", [])][:8]
+    slots = data.get("slots")
+    member.slots = {str(key): str(state) for key, state in slots.items()} if isinstance(slots, dict) else {}
+    member.followed = int(data.get("followed", 0))
+    member.idle, member.stacks = (_document(data.get(key)) for key in ("idle", "stacks"))
+
+
+def _document(data: Any) -> Optional[dict[str, Any]]:
+    return data if isinstance(data, dict) else None

@@ -1,0 +1,204 @@
+"""An agent's line to the leader: a thread that reports, waits for the answer, and reports again."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import select
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Optional
+
+from ftjob_agent import linux
+from ftjob_agent.star.book import hold_seconds
+from ftjob_protocol import orders
+from ftjob_protocol.failures import Failure, FailureClass, FailureType
+from ftjob_protocol.states import Command
+
+if TYPE_CHECKING:
+    from ftjob_agent.loop import Loop
+    from ftjob_protocol.agent_config import AgentConfig
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 1.0
+
+
+class Client:
+    """The contact of an agent that is not the leader."""
+
+    def __init__(self, loop: Loop, config: AgentConfig, token: str) -> None:
+        self._loop, self._config = loop, config
+        self._timeout = hold_seconds(config) + min(10.0, config.contact_timeout / 3)
+        self._headers = {**orders.bearer(token), "Content-Type": "application/json"}
+        self._path = orders.agent_path(config.role, config.index)
+        self._began = time.monotonic()
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        self._report: dict[str, Any] = {}
+        self._addresses = ("", "")
+        self._answered: Optional[float] = None
+        self._delivered = -1
+        self._is_gone = False
+        self._error = "it has not been asked yet"
+        self.command: str = Command.WAIT
+        self.attempt = config.attempt
+        """The attempt that the command is about."""
+        self.reason: Optional[Failure] = None
+        self.slots: tuple[int, list[dict[str, Any]]] = (0, [])
+        """The number of the order, and the slots of an elastic job that it wants of this agent."""
+        self.stacks = 0
+        """The order that asks for stacks; 0 for none."""
+        self._seen = 0
+        self._thread = threading.Thread(target=self._run, name="ftjob-client", daemon=True)
+
+    def report(self, report: dict[str, Any]) -> None:
+        """Let this be sent: at once if a state is new, else with the next round."""
+        is_news = _states(report) != _states(self._report)
+        self._report = report
+        if not self._thread.ident:
+            self._thread.start()
+        elif is_news:
+            try:
+                os.write(self._wake, b"\0")
+            except BlockingIOError:
+                pass  # it is awake
+
+    def trouble(self, now: float) -> Optional[Failure]:
+        """Return why the ranks can't go on, or can't start, without the leader."""
+        limit, leader = self._config.contact_timeout, self._config.leader
+        where = f"the leader at {leader.host}:{leader.port}"
+        if self.command == Command.WAIT:
+            # As long as the leader answers it is the one who says for how long, and for whom, all wait.
+            if now < self._wait_limit:
+                return None
+            text = (
+                f"peers absent: {where} did not answer ({self._error}); see why its pod does not run "
+                f"(after {self._config.start_timeout:g} s)"
+            )
+            return Failure(
+                FailureClass.CONFIG, text, time_ns=time.time_ns(), type=FailureType.PEERS_ABSENT, exit_code=2
+            )
+        if now - (self._answered or now) >= limit:
+            text = f"lost contact with {where} for {limit:g} s ({self._error}), so the ranks were ended"
+            return Failure(
+                FailureClass.STOPPED,
+                text,
+                time_ns=time.time_ns(),
+                type=FailureType.LOST_CONTACT,
+                exit_code=143,
+            )
+        return None
+
+    def next_look(self, now: float) -> float:
+        """Return when `trouble` may change by itself."""
+        contact = (self._answered or now) + self._config.contact_timeout
+        limit = self._wait_limit if self.command == Command.WAIT else contact
+        return max(limit, now + 0.1)
+
+    @property
+    def _wait_limit(self) -> float:
+        """Until when the leader may leave this agent without any word."""
+        limit = self._began + self._config.start_timeout
+        return limit if self._answered is None else max(limit, self._answered + self._config.contact_timeout)
+
+    def is_done(self) -> bool:
+        """Whether the leader has got the last report, or is gone, which it is when it has got all."""
+        return self._is_gone or self._delivered >= int(self._report.get("sequence", 0))
+
+    def place(self) -> tuple[str, str]:
+        """Return the leader's address and the interface of the route to it."""
+        local, remote = self._addresses
+        return remote, linux.interface_of(local, remote)
+
+    def _run(self) -> None:
+        connection: Optional[http.client.HTTPConnection] = None
+        pause = 0.0
+        while True:
+            if pause:
+                self._rest(pause)
+            try:
+                if connection is None:
+                    connection = self._connect()
+                if not self._exchange(connection):
+                    connection.close()
+                    connection = None
+                pause = 0.0
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self._error = str(error) or type(error).__name__
+                if (
+                    isinstance(error, ConnectionRefusedError)
+                    and self._answered is not None
+                    and not self._is_gone
+                ):
+                    self._is_gone = True
+                    self._loop.post(lambda: None)
+                if connection is not None:
+                    connection.close()
+                connection = None
+                # Agents of a large job do not all ask in the same instant.
+                pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE) * (1 + self._config.index % 16 / 32)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        leader = self._config.leader
+        connection = http.client.HTTPConnection(leader.host, leader.port, timeout=min(3.0, self._timeout))
+        connection.connect()
+        connection.sock.settimeout(self._timeout)
+        local, remote = (
+            str(name[0]) for name in (connection.sock.getsockname(), connection.sock.getpeername())
+        )
+        self._addresses = (local, remote)
+        return connection
+
+    def _exchange(self, connection: http.client.HTTPConnection) -> bool:
+        """Report once and take the answer; False when there is news to be sent before the answer came."""
+        report = {**self._report, "seen": self._seen}
+        connection.request("POST", self._path, json.dumps(report), self._headers)
+        deadline = time.monotonic() + self._timeout
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            readable, _, _ = select.select([connection.sock, self._woken], [], [], left)
+            if self._woken not in readable:
+                break
+            os.read(self._woken, 4096)
+            if self._report["sequence"] != report["sequence"]:
+                return False  # unless the waking came a moment after its report was sent
+        connection.sock.settimeout(max(0.1, deadline - time.monotonic()))
+        response = connection.getresponse()
+        data = response.read(1 << 20)
+        if connection.sock is not None:
+            connection.sock.settimeout(self._timeout)
+        if response.status != 200:
+            raise ValueError(f"it answered {response.status}: {data[:200].decode('utf-8', 'replace')}")
+        self._take(json.loads(data), int(report["sequence"]))
+        return True
+
+    def _take(self, answer: dict[str, Any], sequence: int) -> None:
+        self._answered = time.monotonic()
+        self._is_gone = False
+        is_news = answer["version"] != self._seen or not self.is_done()
+        self._delivered = max(self._delivered, sequence)
+        self._seen = answer["version"]
+        command, reason = str(answer["command"]), Failure.from_json(answer.get("failure"))
+        attempt = int(answer.get("attempt", self.attempt))
+
+        slots = (int(answer["version"]), list(answer.get("slots") or ()))
+
+        stacks = int(answer.get("stacks") or 0)
+
+        def tell() -> None:
+            self.command, self.attempt, self.reason = command, attempt, reason
+            self.slots, self.stacks = slots, stacks
+
+        if is_news:
+            self._loop.post(tell)
+
+    def _rest(self, seconds: float) -> None:
+        if select.select([self._woken], [], [], seconds)[0]:
+            os.read(self._woken, 4096)
+
+
+def _states(report: dict[str, Any]) -> tuple[Any, ...]:
+    ranks = [item["state"] for item in report.get("ranks", [])]
+    told = tuple(report.get(key) for key in ("state", "failure", "captures", "slots", "followed", "stacks"))
+    return (ranks, *told)

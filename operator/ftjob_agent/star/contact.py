@@ -1,0 +1,47 @@
+"""What an agent has of the star, be it the leader or one of the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional, Protocol
+
+if TYPE_CHECKING:
+    from ftjob_protocol.failures import Failure
+
+
+class Contact(Protocol):
+    """The others, as one agent sees them: `Leader` is in the centre, `Client` has a line to it."""
+
+    @property
+    def command(self) -> str:
+        """What the leader wants."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the command is about."""
+
+    @property
+    def reason(self) -> Optional[Failure]:
+        """Why the attempt has to stop, or to halt."""
+
+    @property
+    def slots(self) -> tuple[int, list[dict[str, Any]]]:
+        """The number of the order, and the slots of an elastic job that it wants of this agent."""
+
+    @property
+    def stacks(self) -> int:
+        """The order that asks for stacks; 0 for none."""
+
+    def report(self, report: dict[str, Any]) -> None:
+        """Let the leader know how it stands here."""
+
+    def trouble(self, now: float) -> Optional[Failure]:
+        """Return why the ranks can't go on, or can't start, as far as contact is concerned."""
+
+    def next_look(self, now: float) -> float:
+        """Return when `trouble` may change by itself."""
+
+    def is_done(self) -> bool:
+        """Whether nobody needs this agent any more."""
+
+    def place(self) -> tuple[str, str]:
+        """Return the leader's address and the interface of the route to it."""

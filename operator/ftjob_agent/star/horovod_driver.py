@@ -1,0 +1,134 @@
+"""Elastic Horovod: Horovod's own driver decides which slots run, and the ranks that stay keep their state."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Callable
+
+from ftjob_agent.exit import stopped
+from ftjob_protocol.failures import FailureType
+from ftjob_protocol.states import Command, State
+
+if TYPE_CHECKING:
+    from ftjob_agent.star.book import Key
+    from ftjob_agent.star.elastic import ElasticBook, Orders
+
+TAKEN_AWAY = 143
+"""The exit code by which the driver hears of a slot that was stopped, or went with its agent."""
+
+
+class _Slot:
+    """One slot that the driver has asked for."""
+
+    def __init__(self, key: Key, life: str, order: dict[str, Any]) -> None:
+        self.key, self.life, self.order = key, life, order
+        self.unwanted_since = 0
+        """The order by which it is to end; 0 while it is wanted."""
+        self.has_ended = False
+
+
+class HorovodDriver:
+    """Passes on between the book and the child that is Horovod's driver.
+
+    Parameters
+    ----------
+    say
+        Sends a message to the child.
+    """
+
+    def __init__(self, book: ElasticBook, say: Callable[[dict[str, Any]], None]) -> None:
+        self._book, self._say = book, say
+        self._hosts: dict[str, tuple[Key, str]] = {}
+        self._names: dict[tuple[Key, str], str] = {}
+        self._lives = itertools.count()
+        self._told: dict[str, int] = {}
+        self._slots: dict[str, _Slot] = {}
+
+    def hear(self, said: dict[str, Any]) -> None:
+        """Take in what the child says."""
+        if "start" in said:
+            self._start(said["start"])
+        elif "stop" in said and str(said["stop"]) in self._slots:
+            slot = self._slots[str(said["stop"])]
+            self._order(without=slot)
+        elif "ended" in said and not self._book.is_finishing:
+            why = said["ended"] or "all ranks have failed"
+            self._book.stop(
+                stopped(f"Horovod's elastic driver has given up: {why}", FailureType.LOST_CONTACT)
+            )
+
+    def look(self, now: float) -> None:
+        """Tell the child who is there and what has ended."""
+        book = self._book
+        if book.command != Command.START:
+            return
+        there = {}
+        for key in book.present(now):
+            identity = (key, book.members[key].life)
+            if identity not in self._names:
+                # Another life is another host: the driver would take the old host's slots for running ones.
+                name = f"{key[0]}-{key[1]}.{next(self._lives)}"
+                self._names[identity], self._hosts[name] = name, identity
+            there[self._names[identity]] = book.processes
+        for slot in list(self._slots.values()):
+            if not slot.has_ended:
+                self._look_at(slot, there)
+        if there != self._told:
+            self._told = there
+            self._say({"hosts": there})
+        self._order()
+        if book.is_finishing and any(
+            State.FAILED in book.members[key].slots.values()
+            for key, _ in self._hosts.values()
+            if key in book.members
+        ):
+            book.stop(
+                stopped("ranks lost each other when others had succeeded already", FailureType.LOST_CONTACT)
+            )
+
+    def next_look(self, now: float) -> float:
+        """Return when `look` may find something by itself: never."""
+        return now + 60
+
+    def _start(self, order: dict[str, Any]) -> None:
+        key, life = self._hosts[order["host"]]
+        rank = key[1] * self._book.processes + int(order["localRank"])
+        planned = {
+            "id": str(order["id"]),
+            "rank": rank,
+            "localRank": order["localRank"],
+            "numbers": order["numbers"],
+        }
+        self._slots[planned["id"]] = _Slot(key, life, planned)
+        self._order()
+
+    def _look_at(self, slot: _Slot, there: dict[str, int]) -> None:
+        """Tell the child if a slot has ended."""
+        book, name = self._book, slot.order["id"]
+        member = book.members.get(slot.key)
+        if member is None or member.life != slot.life:
+            self._end(slot, TAKEN_AWAY)
+            return
+        state = member.slots.get(name)
+        if state == State.SUCCEEDED:
+            slot.has_ended = True
+            self._say({"exit": [int(name), 0]})
+        elif state == State.FAILED:
+            self._end(slot, 1)
+        is_removed = state != State.RUNNING and 0 < slot.unwanted_since <= member.followed
+        if not slot.has_ended and (is_removed or self._names[slot.key, slot.life] not in there):
+            self._end(slot, TAKEN_AWAY)
+
+    def _end(self, slot: _Slot, code: int) -> None:
+        slot.has_ended = True
+        del self._slots[slot.order["id"]]
+        self._say({"exit": [int(slot.order["id"]), code]})
+
+    def _order(self, without: _Slot | None = None) -> None:
+        orders: Orders = {}
+        for slot in self._slots.values():
+            if not slot.unwanted_since and slot is not without:
+                orders.setdefault(slot.key, []).append(slot.order)
+        self._book.order_slots(orders)
+        if without is not None:
+            without.unwanted_since = self._book.order

@@ -1,0 +1,313 @@
+"""The centre of the star: answers agents and operator from the leader's book."""
+
+from __future__ import annotations
+
+import math
+import resource
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from ftjob_agent import linux
+from ftjob_agent.config import ConfigError
+from ftjob_agent.loop import Loop, Timer
+from ftjob_agent.star.book import Book, Key, NotYetError, RefusedError, hold_seconds
+from ftjob_agent.star.hang_judge import Watchdog
+from ftjob_agent.star.in_place import InPlaceBook
+from ftjob_agent.star.server import HttpError, Request, Server, listen
+from ftjob_protocol import captures, orders
+from ftjob_protocol.orders import Order, OrderKind
+from ftjob_protocol.states import Command
+
+if TYPE_CHECKING:
+    from ftjob_agent.star.elastic import Conductor, ElasticBook
+    from ftjob_protocol.agent_config import AgentConfig
+    from ftjob_protocol.failures import Failure
+
+OPERATOR_CONNECTIONS = 64
+LONGEST_WAIT = 60.0
+
+
+class _Held:
+    """A request that waits for news."""
+
+    def __init__(self, request: Request, timer: Timer) -> None:
+        self.request, self.timer = request, timer
+
+
+class Leader:
+    """The contact of the leader's own agent; the others come in by HTTP."""
+
+    def __init__(self, loop: Loop, config: AgentConfig, token: str) -> None:
+        self._loop, self._config = loop, config
+        self._key: Key = (config.role, config.index)
+        self._hold = hold_seconds(config)
+        now = time.monotonic()
+        self._elastic, self._conductor = _elastic_book(config, now)
+        self._in_place = _in_place_book(config, now)
+        self.book: Book = self._elastic or self._in_place or Book(config, now)
+        self.book.is_ready = config.rendezvous is None
+        self._watchdog = Watchdog(self.book, config.watchdog.hang_seconds) if config.watchdog else None
+        self._agents: dict[Key, _Held] = {}
+        self._watchers: list[_Held] = []
+        self._told, self._shown = self.book.order, self.book.version
+        self._address = ""
+        try:
+            listener = listen(config.leader.host, config.port)
+        except OSError as error:
+            raise ConfigError(
+                f"port {config.port} cannot be opened for the agents of this job ({error.strerror}); with "
+                "hostNetwork another job on this node may have it: give the jobs different nodes, or leave "
+                "hostNetwork out"
+            ) from None
+        agents = config.elastic.max_workers if config.elastic else config.agents
+        connections = 2 * agents + OPERATOR_CONNECTIONS
+        _allow_files(connections + 256)
+        Server(loop, listener, token, connections, self._handle)
+
+    @property
+    def command(self) -> str:
+        """Wait, Start or Stop."""
+        return self.book.command
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the command is about."""
+        return self.book.attempt
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether the ranks of all agents are known to be dead, and may be started again."""
+        return self._in_place is not None and self._in_place.is_halted
+
+    @property
+    def slots(self) -> tuple[int, list[dict[str, Any]]]:
+        """The number of the order, and the slots that it wants of the leader's own agent."""
+        return self.book.order, self.book.slots_of(self._key)
+
+    @property
+    def stacks(self) -> int:
+        """The order that asks for stacks; 0 for none."""
+        return self.book.stacks_asked
+
+    @property
+    def reason(self) -> Optional[Failure]:
+        """Why the attempt has to stop."""
+        return self.book.failure
+
+    def report(self, report: dict[str, Any]) -> None:
+        """Take in the leader's own report."""
+        self.book.report(self._key, report, time.monotonic())
+        self._release()
+
+    def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
+        """Let the slots of an elastic job be ordered by the child that serves the rendezvous."""
+        if self._elastic is not None:
+            from ftjob_agent.star.horovod_driver import HorovodDriver
+
+            self._conductor = HorovodDriver(self._elastic, say)
+
+    def hear(self, word: dict[str, Any]) -> None:
+        """Take in what the child that serves the rendezvous says, once it is ready."""
+        if self._conductor is not None:
+            self._conductor.hear(word)
+        self._release()
+
+    def trouble(self, now: float) -> Optional[Failure]:
+        """Return why the attempt can't go on, as far as contact is concerned."""
+        self._hear_self(now)
+        found = self.book.lost(now)
+        if found is not None and self.book.command != Command.STOP:
+            self.book.stop(found)
+        if self._watchdog is not None:
+            self._watchdog.look(now)
+        self._release()
+        return found
+
+    def next_look(self, now: float) -> float:
+        """Return when `trouble` may change by itself."""
+        looks = [self.book.next_look(now)]
+        looks += [self._conductor.next_look(now)] if self._conductor is not None else []
+        watched = self._watchdog.next_look() if self._watchdog is not None else None
+        looks += [watched] if watched is not None else []
+        return min(looks)
+
+    def is_done(self) -> bool:
+        """Whether all agents have reported an end."""
+        now = time.monotonic()
+        self._hear_self(now)
+        return self.book.all_ended(now)
+
+    def stop(self, reason: Failure) -> None:
+        """Tell all agents to stop."""
+        self.book.stop(reason)
+        self._release()
+
+    def give_up(self, why: str) -> None:
+        """Have the agents end whose ranks were to be started again."""
+        if self._in_place is not None:
+            self._in_place.give_up(why)
+        self._release()
+
+    def set_ready(self, is_ready: bool) -> None:
+        """Say whether the rendezvous is up."""
+        self.book.set_ready(is_ready, time.monotonic())
+        self._release()
+
+    def requests(self) -> dict[str, list[int]]:
+        """Return the captures that are known to be under way, and who takes part."""
+        ranks = self.book.profiled()
+        known = {capture for member in self.book.members.values() for capture in member.captures}
+        return dict.fromkeys(sorted({captures.SCHEDULED, *known}), ranks) if ranks else {}
+
+    def place(self) -> tuple[str, str]:
+        """Return the leader's address as its peers see it, and the interface that has it."""
+        address = self._address
+        if not address and (self._config.agents > 1 or self._config.elastic is not None):
+            # The second is in a pod's /etc/hosts: an elastic leader may be alone before its name is known.
+            for host in (self._config.leader.host, socket.gethostname()):
+                try:
+                    address = str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+                    break
+                except OSError:
+                    pass  # nobody has come in and the name is not known yet: whoever starts now is alone
+        address = address or "127.0.0.1"
+        return address, linux.interface_of(address, address)
+
+    def _hear_self(self, now: float) -> None:
+        own = self.book.members.get(self._key)
+        if own is not None:
+            own.heard = now
+
+    def _handle(self, request: Request) -> None:
+        path = f"/{request.path.strip('/')}"
+        agent = orders.read_agent_path(path)
+        if request.path == orders.HEALTH:
+            request.reply({"status": "ok"})
+        elif path == orders.PROGRESS:
+            _expect(request, "GET")
+            if self._in_place is not None:
+                self._in_place.is_watched = True
+            self._watch(request)
+        elif path in {orders.START, orders.END}:
+            _expect(request, "POST")
+            self._order(request, path)
+        elif agent is not None:
+            _expect(request, "POST")
+            self._agent(request, agent)
+        else:
+            raise HttpError(404, f"there is nothing at {request.path}")
+
+    def _order(self, request: Request, path: str) -> None:
+        """Take the operator's word on what follows a failure; to say it again changes nothing."""
+        try:
+            order = Order.read(path, request.document())
+        except ValueError as error:
+            raise HttpError(400, str(error)) from None
+        if self._in_place is None:
+            raise HttpError(409, "the ranks of this job are not started again in place")
+        try:
+            if order.command is OrderKind.START:
+                self._in_place.order_start(order.attempt, order.wait_seconds, time.monotonic())
+            else:
+                self._in_place.order_end(order.attempt)
+        except RefusedError as error:
+            raise HttpError(409, str(error)) from None
+        self._release()
+        request.reply(self.book.leader_state().as_json())
+
+    def _agent(self, request: Request, key: Key) -> None:
+        data = request.document()
+        if key == self._key:
+            raise HttpError(409, f"{key[0]}-{key[1]} is the leader itself")
+        try:
+            is_news = self.book.report(key, data, time.monotonic())
+        except NotYetError:
+            answer = {**self.book.answer(key), "command": Command.WAIT, "slots": []}
+            self._loop.call_at(time.monotonic() + self._hold, lambda: request.reply(answer))
+            return
+        except RefusedError as error:
+            raise HttpError(409, str(error)) from None
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise HttpError(400, f"not a report: {type(error).__name__} {error}") from None
+        self._address = request.local_address
+        overtaken = self._agents.pop(key, None)
+        if overtaken is not None:
+            overtaken.timer.cancel()
+            overtaken.request.reply(self.book.answer(key))
+        self._release()
+        if is_news or data.get("seen") != self.book.order:
+            request.reply(self.book.answer(key))
+            return
+        when = time.monotonic() + self._hold
+        self._agents[key] = _Held(request, self._loop.call_at(when, lambda: self._answer_agent(key)))
+
+    def _answer_agent(self, key: Key) -> None:
+        held = self._agents.pop(key, None)
+        if held is not None:
+            held.timer.cancel()
+            held.request.reply(self.book.answer(key))
+
+    def _watch(self, request: Request) -> None:
+        wait = min(_number(request.query.get("wait", "0")), LONGEST_WAIT)
+        if wait <= 0 or request.query.get("version") != str(self.book.version):
+            request.reply(self.book.leader_state().as_json())
+            return
+        held = _Held(request, Timer(lambda: None))
+        held.timer = self._loop.call_at(time.monotonic() + wait, lambda: self._answer_watcher(held))
+        self._watchers.append(held)
+
+    def _answer_watcher(self, held: _Held) -> None:
+        self._watchers.remove(held)
+        held.timer.cancel()
+        held.request.reply(self.book.leader_state().as_json())
+
+    def _release(self) -> None:
+        """Answer all who wait for what has changed."""
+        if self._conductor is not None:
+            self._conductor.look(time.monotonic())
+        if self._told != self.book.order:
+            self._told = self.book.order
+            for key in list(self._agents):
+                self._answer_agent(key)
+        if self._shown != self.book.version:
+            self._shown = self.book.version
+            for held in list(self._watchers):
+                self._answer_watcher(held)
+
+
+def _in_place_book(config: AgentConfig, now: float) -> Optional[InPlaceBook]:
+    if config.in_place is None or config.elastic is not None:
+        return None
+    return InPlaceBook(config, config.in_place, now)
+
+
+def _elastic_book(config: AgentConfig, now: float) -> tuple[Optional[ElasticBook], Optional[Conductor]]:
+    """Return the book of an elastic job, and who decides on its slots unless the rendezvous' child does."""
+    if config.elastic is None:
+        return None, None
+    from ftjob_agent.star.elastic import ElasticBook, Regroup
+
+    book = ElasticBook(config, config.elastic, now)
+    return book, None if config.rendezvous is not None else Regroup(book)
+
+
+def _allow_files(count: int) -> None:
+    """Raise the limit of open files if a large job needs more than the usual 1024; ranks inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _expect(request: Request, method: str) -> None:
+    if request.method != method:
+        raise HttpError(405, f"{request.path} takes {method}")
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise HttpError(400, "wait is not a number of seconds") from None
+    return number if math.isfinite(number) else 0.0

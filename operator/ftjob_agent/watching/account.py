@@ -1,0 +1,98 @@
+"""What one agent knows of its ranks, in the forms in which it tells others."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Optional, Sequence
+
+from ftjob_agent.watching.rank_folder import RankProgress, Reader, hook_notes
+from ftjob_protocol import VERSION
+from ftjob_protocol.states import State
+from ftjob_protocol.termination import TerminationMessage
+
+if TYPE_CHECKING:
+    from ftjob_agent.ranks.supervise import Rank
+    from ftjob_protocol.agent_config import AgentConfig
+    from ftjob_protocol.failures import Failure
+
+NOTES = 8
+
+
+class Account:
+    """RankProgress, captures and notes of this agent's ranks."""
+
+    def __init__(self) -> None:
+        self.captures: dict[str, list[int]] = {}
+        self._readers: dict[int, Reader] = {}
+        self.progress: dict[int, RankProgress] = {}
+        self._notes: dict[str, None] = {}
+        self._life = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
+        self._sequence = 0
+
+    def note(self, text: str) -> None:
+        """Keep what someone should read at the end."""
+        self._notes[text[:500]] = None
+
+    def begin_anew(self) -> None:
+        """Forget how far the ranks were: others are started in their place."""
+        self._readers, self.progress = {}, {}
+
+    def look(self, ranks: Sequence[Rank]) -> None:
+        """Read what the ranks have left."""
+        for rank in ranks:
+            number = rank.spec.rank
+            self.progress[number] = self._readers.setdefault(number, Reader(rank.dir)).read()
+            for note in hook_notes(rank.dir):
+                self.note(f"rank {number}: {note}")
+
+    def report(
+        self, config: AgentConfig, state: str, failure: Optional[Failure], ranks: Sequence[Rank]
+    ) -> dict[str, Any]:
+        """Return what the leader is told."""
+        self._sequence += 1
+        started = {rank.spec.rank: rank.state for rank in ranks}
+        unstarted = State.WAITING if state in {State.WAITING, State.RUNNING} else State.STOPPED
+        # The ranks of an elastic job are those that were ordered last.
+        numbers = [spec.rank for spec in config.ranks] if config.elastic is None else list(started)
+        lowest, progress = self._lowest()
+        is_scheduled = config.is_scheduled
+        return {
+            "version": VERSION,
+            "attempt": config.attempt,
+            "life": self._life,
+            "sequence": self._sequence,
+            "state": state,
+            "ranks": [self._rank(number, started.get(number, unstarted)) for number in numbers],
+            "failure": failure.as_json() if failure else None,
+            "captures": self.captures,
+            "profiled": [spec.rank for spec in config.profiled()] if is_scheduled else [],
+            "progress": {"rank": lowest, **progress.as_json()} if progress else None,
+            "notes": list(self._notes)[:NOTES],
+        }
+
+    def message(
+        self, config: Optional[AgentConfig], state: str, failure: Optional[Failure]
+    ) -> TerminationMessage:
+        """Return the termination message."""
+        _, progress = self._lowest()
+        return TerminationMessage(
+            attempt=config.attempt if config else 0,
+            role=config.role if config else "",
+            index=config.index if config else 0,
+            state=state,
+            failure=failure,
+            progress=progress.as_json() if progress else None,
+            captures=self.captures,
+            notes=list(self._notes)[:NOTES],
+        )
+
+    def _lowest(self) -> tuple[int, Optional[RankProgress]]:
+        """Return the lowest rank that has told anything."""
+        known = [(rank, progress) for rank, progress in self.progress.items() if progress.is_known]
+        return min(known, key=lambda item: item[0]) if known else (0, None)
+
+    def _rank(self, rank: int, state: str) -> dict[str, Any]:
+        progress = self.progress.get(rank, RankProgress())
+        return {"rank": rank, "state": state, "step": progress.step, "timeNs": progress.time_ns}

@@ -1,0 +1,96 @@
+"""Captures: what the hooks of a rank are told, what was asked for, and what a rank says when it is done."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
+
+from ftjob_protocol import VERSION, files
+
+SCHEDULED = "s0"
+"""Id of the first scheduled capture; the next ones are ``s1``, ``s2`` and so on."""
+
+
+class Wanted(NamedTuple):
+    """What is to be captured, when and how: as the job's ``spec.profiling`` has it."""
+
+    schedule: Mapping[str, Any]
+    tools: Sequence[str]
+    options: Mapping[str, Any]
+
+
+def profile(wanted: Wanted, outputs: str) -> dict[str, Any]:
+    """Return what ``FTJOB_PROFILE`` says to a rank that takes part."""
+    return {
+        "id": SCHEDULED,
+        "captureDir": f"{outputs}/{files.CAPTURES}",
+        "pluginsDir": f"{outputs}/{files.XPLANES}",
+        **_as_json(wanted),
+    }
+
+
+class Profile(NamedTuple):
+    """``FTJOB_PROFILE`` as the hooks read it."""
+
+    prefix: str
+    """Of the captures' ids."""
+    capture_dir: str
+    plugins_dir: str
+    """Empty: nobody looks for xplane files."""
+    wanted: Wanted
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Profile:
+        """Read what `profile` has written; KeyError if it names no folder."""
+        return cls(
+            prefix=str(data.get("id", SCHEDULED)).rstrip("0123456789"),
+            capture_dir=str(data["captureDir"]),
+            plugins_dir=str(data.get("pluginsDir") or ""),
+            wanted=Wanted(data.get("schedule") or {}, data.get("tools") or (), data.get("options") or {}),
+        )
+
+
+def request(capture: str, *, attempt: int, mode: str, wanted: Wanted, ranks: Sequence[int]) -> dict[str, Any]:
+    """Return what ``request.json`` says of a capture that was asked for."""
+    return {
+        "version": VERSION,
+        "id": capture,
+        "attempt": attempt,
+        "mode": mode,
+        **_as_json(wanted),
+        "ranks": sorted(ranks),
+    }
+
+
+class Done(NamedTuple):
+    """``done.json``: which steps a rank has captured, and into which files. Steps count from 1."""
+
+    rank: int
+    first_step: int
+    last_step: int
+    files: Sequence[str]
+    is_partial: bool = False
+    """Whether the script ended, or took the profiler, before the capture was whole."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the file has it."""
+        partial = {"partial": True} if self.is_partial else {}
+        steps = {"rank": self.rank, "firstStep": self.first_step, "lastStep": self.last_step}
+        return {**steps, **partial, "files": list(self.files)}
+
+    @classmethod
+    def read(cls, data: Any) -> Optional[Done]:
+        """Read it; None when it is none."""
+        try:
+            names = tuple(str(name) for name in data["files"])
+            rank, first, last = (int(data[key]) for key in ("rank", "firstStep", "lastStep"))
+        except (TypeError, ValueError, KeyError):
+            return None
+        return cls(rank, first, last, names, bool(data.get("partial")))
+
+
+def _as_json(wanted: Wanted) -> dict[str, Any]:
+    return {
+        "schedule": dict(wanted.schedule),
+        "tools": list(wanted.tools),
+        "options": dict(wanted.options),
+    }

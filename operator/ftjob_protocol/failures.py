@@ -1,0 +1,140 @@
+"""Why ranks fail: the classes, which of several failures came first, and the form in which they are told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Iterable, Mapping, Optional
+
+from ftjob_protocol import Word
+
+MESSAGE_LIMIT = 8192
+TYPE_LIMIT = 256
+LOG_LINES = 20
+LOG_BYTES = 2048
+INTEGER_LIMIT = 2**63
+"""What the API can hold."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class FailureClass(Word):
+    """What kind of failure it was."""
+
+    EXCEPTION = "Exception"
+    """The rank's own uncaught exception."""
+    EXIT = "Exit"
+    """A non-zero exit code without an exception on record."""
+    SIGNAL = "Signal"
+    """A signal that the agent did not send."""
+    HANG = "Hang"
+    """No step for too long, and this rank holds up the others."""
+    CONFIG = "Config"
+    """The agent could not start the ranks."""
+    PEER_LOST = "PeerLost"
+    """Another rank went away, say the exception or the last output."""
+    STOPPED = "Stopped"
+    """The agent ended it."""
+
+
+class FailureType(Word):
+    """What a failure's `type` can be beside the name of an exception or a signal."""
+
+    OOM_KILLED = "OOMKilled"
+    PEERS_ABSENT = "PeersAbsent"
+    LOST_CONTACT = "LostContact"
+    SIGTERM = "SIGTERM"
+    PEER_FAILED = "PeerFailed"
+    JOB_SUCCEEDED = "JobSucceeded"
+    AGENT_ERROR = "AgentError"
+    HANG = "Hang"
+
+
+_CONSEQUENCES: Mapping[str, int] = {FailureClass.PEER_LOST: 1, FailureClass.STOPPED: 2}
+
+
+def blame(kind: str) -> int:
+    """Return how far a failure of this class is from being the cause of all others, which is 0.
+
+    Lost peers and stopped ranks are consequences. A class that is not known is as bad as an exception.
+    """
+    return _CONSEQUENCES.get(kind, 0)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a rank, or an agent, failed."""
+
+    kind: str
+    message: str
+    rank: Optional[int] = None
+    """None: the agent itself failed, or was ended."""
+    time_ns: int = 0
+    """Nanoseconds since 1970, by the clock of its node."""
+    type: str = ""
+    exit_code: Optional[int] = None
+    log_tail: str = ""
+    """The last lines that the rank wrote, without those that the message has."""
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it can be the cause of others."""
+        return blame(self.kind) == 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form in which it is told."""
+        return {
+            "rank": self.rank,
+            "timeNs": self.time_ns,
+            "class": self.kind,
+            "type": self.type,
+            "exitCode": self.exit_code,
+            "message": self.message,
+            "logTail": self.log_tail,
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Optional[Failure]:
+        """Read that form; None when it is none. Whoever wrote it, it fits into a status."""
+        if not isinstance(data, dict):
+            return None
+        return cls(
+            kind=str(data.get("class", FailureClass.EXIT)),
+            message=str(data.get("message") or "")[-MESSAGE_LIMIT:],
+            rank=whole_number(data.get("rank")),
+            time_ns=whole_number(data.get("timeNs")) or 0,
+            type=str(data.get("type") or "")[:TYPE_LIMIT],
+            exit_code=whole_number(data.get("exitCode")),
+            log_tail=last_lines(str(data.get("logTail") or "")),
+        )
+
+    def in_short(self) -> str:
+        """Return it in one line."""
+        who = "the agent" if self.rank is None else f"rank {self.rank}"
+        lines = [line for line in self.message.splitlines() if line.strip()]
+        what = lines[-1].strip()[:300] if lines else self.kind
+        return what if what.startswith(who) else f"{who}: {what}"
+
+
+def first(failures: Iterable[Optional[Failure]]) -> Optional[Failure]:
+    """Return the failure that came before the others.
+
+    The class counts before the time: a victim that saw its peer go may end earlier than the peer does, and
+    the clocks of two nodes differ by more than two failures do. Times are compared only where the blame is
+    the same.
+    """
+    found = [failure for failure in failures if failure is not None]
+    return min(found, key=lambda failure: (blame(failure.kind), failure.time_ns), default=None)
+
+
+def last_lines(text: str) -> str:
+    """Return the end of a log as a status can hold it: so many lines and bytes, no control characters."""
+    lines = _CONTROL.sub("", text).strip("\n").split("\n")[-LOG_LINES:]
+    return "\n".join(lines).encode(errors="replace")[-LOG_BYTES:].decode(errors="ignore")
+
+
+def whole_number(value: Any) -> Optional[int]:
+    """Return a whole number that the API can hold, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if abs(value) < INTEGER_LIMIT else None

@@ -1,0 +1,59 @@
+"""Where things lie: in the private folder of a rank, and in the outputs of a job."""
+
+# In a rank's private folder; from the hooks, but for PROGRESS.
+STEPS = "steps.bin"
+METRICS = "metrics.json"
+FAILURE = "failure.json"
+CHILD_FAILURE = "failure-child.json"
+"""Of a Python process below the rank's first one."""
+HOOKS = "hooks.json"
+STACKS = "stacks.txt"
+PROGRESS = "progress.jsonl"
+"""From the script itself."""
+TORCHELASTIC_FAILURE = "torchelastic_error.json"
+"""From torchelastic's ``@record``."""
+
+# In the outputs.
+JOB = "job.yaml"
+CAPTURES = "captures"
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+PLUGINS = "plugins"
+SYSTEM = "system"
+XPLANES = f"{PLUGINS}/profile"
+"""Where TensorBoard's profile plugin looks for xplane files."""
+
+# In the folder of a capture.
+REQUEST = "request.json"
+RAW = "raw"
+DONE = "done.json"
+
+
+def rank_name(rank: int) -> str:
+    """Return what a rank's files and folders are called."""
+    return f"rank-{rank:05d}"
+
+
+def log(rank: int) -> str:
+    """Return where in the outputs the log of a rank is."""
+    return f"{LOGS}/{rank_name(rank)}.log"
+
+
+def samples(rank: int) -> str:
+    """Return where in the outputs the system samples of a rank are, a line of JSON each."""
+    return f"{SYSTEM}/{rank_name(rank)}.jsonl"
+
+
+def capture(capture_id: str) -> str:
+    """Return the folder of a capture in the outputs."""
+    return f"{CAPTURES}/{capture_id}"
+
+
+def raw(capture_id: str, rank: int) -> str:
+    """Return the folder in the outputs where a rank leaves what it has captured."""
+    return f"{CAPTURES}/{capture_id}/{RAW}/{rank_name(rank)}"
+
+
+def hang(attempt: int) -> str:
+    """Return the id of the capture that holds the stacks of a hang."""
+    return f"hang-{attempt}"

@@ -1,0 +1,35 @@
+"""Names of environment variables, and what in their values is filled in by the agent."""
+
+# What the agent is told.
+AGENT_CONFIG = "FTJOB_AGENT_CONFIG"
+TOKEN = "FTJOB_TOKEN"  # noqa: S105  a name
+RUN_DIR = "FTJOB_RUN_DIR"
+TERMINATION_LOG = "FTJOB_TERMINATION_LOG"
+NODE_NAME = "FTJOB_NODE_NAME"
+POD_NAME = "FTJOB_POD_NAME"
+
+# What a rank is told by the plan.
+JOB = "FTJOB_JOB"
+NAMESPACE = "FTJOB_NAMESPACE"
+ROLE = "FTJOB_ROLE"
+INDEX = "FTJOB_INDEX"
+ATTEMPT = "FTJOB_ATTEMPT"
+RANK = "FTJOB_RANK"
+WORLD_SIZE = "FTJOB_WORLD_SIZE"
+LOCAL_RANK = "FTJOB_LOCAL_RANK"
+OUTPUTS = "FTJOB_OUTPUTS"
+CHECKPOINT_DIR = "FTJOB_CHECKPOINT_DIR"
+
+# What a rank is told by its agent.
+RANK_DIR = "FTJOB_RANK_DIR"
+PROGRESS_FILE = "FTJOB_PROGRESS_FILE"
+PROFILE = "FTJOB_PROFILE"
+STACKS_SIGNAL = "FTJOB_STACKS_SIGNAL"
+
+PRIVATE = (TOKEN, AGENT_CONFIG)
+"""Variables that ranks never see."""
+
+LEADER_IP = "@LEADER_IP@"
+"""Filled in by the agent: the address that the leader answered from."""
+IFACE = "@IFACE@"
+"""Filled in by the agent: the interface of the route to the leader."""

@@ -1,0 +1,172 @@
+"""Asking a real HTTP server that stands for an agent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from support.control_fake import FakeKube, context_of, job_body, pod_body
+
+from ftjob.api.job import Job
+from ftjob.control import agent_client as module
+from ftjob.control.apply import apply
+from ftjob.control.cache.cache import Cache
+from ftjob.control.context import Context
+from ftjob.control.follow_agents import ask, follow_jobs
+from ftjob.kube.resources import JOB, POD
+from ftjob.plan.build.token import bearer_token
+from ftjob.plan.decision import Plan, Step
+from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.orders import Order, OrderKind
+
+ANSWER = {
+    "version": 1,
+    "attempt": 0,
+    "state": "Running",
+    "progress": {"step": 3, "metrics": {}},
+    "captures": [],
+    "notes": ["n"],
+    "watchdog": "w",
+}
+LEADER = LeaderState(0, "Running", {"step": 3, "metrics": {}}, (), ("n",), "w")
+SECRET = b"k" * 32
+
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@asynccontextmanager
+async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -> AsyncIterator[Context]:
+    """Serve what stands for the agent of a running job."""
+    server = web.Application()
+    server.add_routes([web.route("*", "/{any:.*}", handle)])
+    runner = web.AppRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    monkeypatch.setattr(module, "agent_port", lambda _uid: port)
+    kube, cache = FakeKube(), Cache()
+    cache.update(JOB, job_body(status={"phase": "Running"}))
+    cache.update(POD, pod_body(0, state={"running": {}}, podIP="127.0.0.1"))
+    cache.update(POD, pod_body(1, state={"running": {}}, podIP="127.0.0.2"))
+    ctx = context_of(kube, cache, key=SECRET)
+    try:
+        yield ctx
+    finally:
+        await ctx.agents.close()
+        await runner.cleanup()
+
+
+def job_of(ctx: Context) -> Job:
+    job = ctx.cache.job(("default", "digits"))
+    assert isinstance(job, Job)
+    return job
+
+
+async def asked(
+    monkeypatch: pytest.MonkeyPatch, answer: web.Response
+) -> tuple[Context, list[str], LeaderState | None]:
+    seen: list[str] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append(f"{request.path} {request.headers['Authorization']}")
+        return answer
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        await ask(job_of(ctx), ctx)
+        return ctx, seen, ctx.cache.observe(job_of(ctx)).leader
+
+
+async def test_the_leader_is_asked_with_the_jobs_token_and_news_have_the_job_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ctx, seen, leader = await asked(monkeypatch, web.json_response(ANSWER))
+    assert seen == [f"/v1/progress Bearer {bearer_token(SECRET, 'job-1')}"]
+    assert leader == LEADER
+    assert await ctx.queue.get() == ("default", "digits")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: web.Response(status=401),
+        lambda: web.Response(text="not JSON"),
+        lambda: web.json_response([1]),
+        lambda: web.json_response({"attempt": "0"}),
+        lambda: web.Response(text="[" * 2_000_000),
+        lambda: web.Response(status=302, headers={"Location": "/elsewhere"}),
+    ],
+    ids=["refused", "text", "list", "types", "endless", "redirect"],
+)
+async def test_whatever_a_pod_answers_nothing_happens(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    ctx, seen, leader = await asked(monkeypatch, answer())
+    assert len(seen) == 1
+    assert leader is None
+    assert ctx.queue.depth == 0
+
+
+async def test_numbers_that_json_has_no_word_for_are_left_out() -> None:
+    leader = LeaderState.read(
+        {"attempt": 1, "progress": {"step": 1, "metrics": {"loss": float("nan"), "lr": 0.1}}}
+    )
+    assert leader.progress == {"step": 1, "metrics": {"lr": 0.1}}
+
+
+async def test_a_request_is_held_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions: list[str] = []
+    is_held, has_failed = asyncio.Event(), asyncio.Event()
+
+    async def handle(request: web.Request) -> web.Response:
+        versions.append(request.query["version"])
+        if versions[-1] == "1":
+            is_held.set()
+            await has_failed.wait()
+        state = "Halted" if has_failed.is_set() else "Running"
+        return web.json_response({**ANSWER, "version": 2 if has_failed.is_set() else 1, "state": state})
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        following = asyncio.create_task(follow_jobs(ctx))
+        assert await ctx.queue.get() == ("default", "digits")
+        ctx.queue.done(("default", "digits"))
+        await is_held.wait()
+        has_failed.set()
+        assert await ctx.queue.get() == ("default", "digits")
+        leader = ctx.cache.observe(job_of(ctx)).leader
+        assert leader is not None
+        assert leader.state == "Halted"
+        following.cancel()
+
+
+async def test_an_order_reaches_the_agent_and_its_answer_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str, Any]] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append((request.method, request.path, await request.json()))
+        return web.json_response({**ANSWER, "state": "Halted", "ordered": 1})
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1, 2.5)), ctx)
+        await apply(job_of(ctx), Plan(Step.CONTINUE, order=Order(OrderKind.END, 0)), ctx)
+        leader = ctx.cache.observe(job_of(ctx)).leader
+    assert seen == [
+        ("POST", "/v1/start", {"attempt": 1, "waitSeconds": 2.5}),
+        ("POST", "/v1/end", {"attempt": 0, "waitSeconds": 0.0}),
+    ]
+    assert leader is not None
+    assert leader.ordered == 1
+
+
+async def test_an_order_that_nobody_hears_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handle(_request: web.Request) -> web.Response:
+        return web.json_response({"error": "its ranks run"}, status=409)
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)
+        assert ctx.cache.observe(job_of(ctx)).leader is None
+        ctx.cache.update(
+            POD, pod_body(0, state={"terminated": {"exitCode": 1}}, podIP="127.0.0.1", version="11")
+        )
+        await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)
