@@ -211,13 +211,18 @@ def read_packages(modules: list[Module], imports: list[Import]) -> list[Package]
     ]
 
 
-def read_layers(root: Path) -> Iterator[Layers]:
-    """Read the contracts of type layers, once for each of their containers."""
+def read_layers(root: Path, modules: list[Module]) -> Iterator[Layers]:
+    """Read the contracts of type layers, once for each of their containers.
+
+    import-linter calls a package in a folder that PYTHONPATH names by the folders that lead to it.
+    """
+    by_folder = {module.where.partition("/")[2].rpartition("/")[0]: module.package for module in modules}
     linter = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]
     for contract in linter.get("contracts", []):
         lines = contract["layers"] if contract["type"] == "layers" else []
         apart = frozenset(level for level, line in enumerate(lines) if ":" not in line)
-        for container in contract.get("containers", [""]):
+        for name in contract.get("containers", [""]):
+            container = by_folder.get(name.replace(".", "/"), name)
             named = [
                 (level, name) for level, line in enumerate(lines) for name in re.findall(r"[\w.]+", line)
             ]
@@ -289,7 +294,8 @@ def main() -> int:
     parser.add_argument("--summary", action="store_true", help="print only the table of the packages")
     args = parser.parse_args()
 
-    modules, layers = read_modules(args.root), list(read_layers(args.root))
+    modules = read_modules(args.root)
+    layers = list(read_layers(args.root, modules))
     known = {module.name for module in modules}
     imports = list(dict.fromkeys(found for module in modules for found in read_imports(module, known)))
     packages = read_packages(modules, imports)
