@@ -6,15 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ftjob.plan.observed.pod import PodState, read_pod
+from ftjob_protocol import variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ftjob.kube.resources import Manifest
     from ftjob.models.status import JobStatus
-
-AGENT_CONFIG = "FTJOB_AGENT_CONFIG"
-"""The variable that only the trainer has (docs/agent-protocol.md, section 1)."""
 
 
 class JobPods:
@@ -100,6 +98,6 @@ def trainer_name(pod: Manifest) -> str:
     """
     containers = (pod.get("spec") or {}).get("containers") or []
     for container in containers:
-        if any(variable.get("name") == AGENT_CONFIG for variable in container.get("env") or ()):
+        if any(variable.get("name") == variables.AGENT_CONFIG for variable in container.get("env") or ()):
             return str(container["name"])
     return str(containers[0]["name"]) if containers else ""
