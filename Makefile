@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run lint test test-unit test-apiserver test-workloads test-cluster test-samples test-failures forget generate \
+.PHONY: help setup setup-check run check lint test test-unit test-apiserver test-workloads test-cluster test-samples test-failures forget generate \
 	kind kind-down images images-all agent bench lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
@@ -12,6 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest --maxfail=1 --durations=12 --dur
 IN_TWO := -n 2 --dist loadfile
 JOB ?= manifests/samples/horovod-digits.yaml
 NOT_RUN := dist/not-run.txt
+CHECKED := operator tests/unit tests/conftest.py
 UNIT := tests/unit tests/agent tests/local tests/chart
 ALONE := tests/cluster/alone
 
@@ -21,14 +22,25 @@ help:  ## Say what there is
 setup:  ## Install ftjob, TensorFlow, torch and Horovod into .venv
 	@tests/setup/python.sh
 
+setup-check:
+	@tests/setup/python.sh check
+
 run: setup  ## Run a training job on this machine (JOB=path of another)
 	@.venv/bin/ftjob run $(JOB)
 
-lint: setup  ## ruff, mypy, import layers
+# On a bare machine with Python: minutes of nothing but its own work. Types are looked at as if torch had none, so that
+# the verdict is the same where it is installed; `make lint` looks at all.
+check: setup-check style  ## The fast loop: style, types, import layers and the unit tests, without any framework
+	@MYPYPATH=tests/setup/untyped $(PYTHON) -m mypy --cache-dir .mypy_cache/check --no-error-summary $(CHECKED)
+	@FTJOB_SEQUENCES=$(or $(FTJOB_SEQUENCES),100) $(PYTEST) -q $(IN_TWO) tests/unit
+
+style: setup-check
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }
-	@$(PYTHON) -m mypy --no-error-summary operator workloads tests
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+
+lint: setup style  ## ruff, import layers, mypy
+	@$(PYTHON) -m mypy --no-error-summary operator workloads tests
 
 test: export FTJOB_NOT_RUN := $(NOT_RUN)
 test: forget lint test-unit test-apiserver test-workloads test-cluster  ## lint, then tests from fast to slow; stops at the first failure
