@@ -2,18 +2,21 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run lint test test-unit test-apiserver test-workloads test-cluster test-samples test-failures forget generate \
-	kind kind-down images images-all agent bench lock clean
+.PHONY: help setup setup-check run check style types lint test test-unit test-local test-apiserver test-workloads \
+	test-cluster test-alone test-samples test-failures forget prepare generate kind kind-down images images-all agent bench lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
 # With a thread for each core, the programs that are tested beside each other would spin for the same cores.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest --maxfail=1 --durations=12 --durations-min=5
-IN_TWO := -n 2 --dist loadfile
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+IN_THREE := -n 3 --dist loadfile --no-loadscope-reorder
+SEQUENCES := 10000
 JOB ?= manifests/samples/horovod-digits.yaml
 NOT_RUN := dist/not-run.txt
-UNIT := tests/unit tests/agent tests/local tests/chart
+CHECKED := operator tools tests/unit tests/conftest.py
 ALONE := tests/cluster/alone
+BESIDE := tests/setup/beside.sh
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,36 +24,63 @@ help:  ## Say what there is
 setup:  ## Install ftjob, TensorFlow, torch and Horovod into .venv
 	@tests/setup/python.sh
 
+setup-check:
+	@tests/setup/python.sh check
+
 run: setup  ## Run a training job on this machine (JOB=path of another)
 	@.venv/bin/ftjob run $(JOB)
 
-lint: setup  ## ruff, mypy, import layers
+# Types are looked at as if torch had none, so that the verdict is the same where it is installed; `make types` looks at all.
+check: SEQUENCES := 100
+check: setup-check style  ## The fast loop: style, types, import layers, sizes and tests/unit; needs Python and its package index alone
+	@MYPYPATH=tests/setup/untyped $(PYTHON) -m mypy --cache-dir .mypy_cache/check --no-error-summary $(CHECKED)
+	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(IN_TWO) tests/unit
+
+style: setup-check
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }
-	@$(PYTHON) -m mypy --no-error-summary operator workloads tests tools
-	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+	@found=$$(.venv/bin/lint-imports 2>&1) || { echo "$$found"; exit 1; }
 
+types: setup
+	@$(PYTHON) -m mypy --no-error-summary operator workloads tests tools
+
+lint: style types  ## ruff, import layers, sizes, mypy
+
+# Beside each other runs what waits for different things: the cores, the network, pods. What fails stops what is beside it.
 test: export FTJOB_NOT_RUN := $(NOT_RUN)
-test: forget lint test-unit test-apiserver test-workloads test-cluster  ## lint, then tests from fast to slow; stops at the first failure
+test: forget  ## lint, then tests from fast to slow; stops at the first failure
+	@$(MAKE) --no-print-directory SEQUENCES=$(SEQUENCES) check
+	@$(BESIDE) prepare $(MAKE) --no-print-directory prepare -- $(MAKE) --no-print-directory types test-local
+	@$(BESIDE) apiserver $(MAKE) --no-print-directory test-apiserver -- $(MAKE) --no-print-directory PREPARED=yes test-cluster
+	@$(BESIDE) alone $(MAKE) --no-print-directory PREPARED=yes test-alone -- $(MAKE) --no-print-directory test-workloads
 	@echo "did not run:"; cat $(NOT_RUN)
 
 forget:
 	@mkdir -p $(dir $(NOT_RUN)) && : >$(NOT_RUN)
 
-test-unit: setup agent  ## Tests that need no cluster
-	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
-	  FTJOB_SEQUENCES=10000 $(PYTEST) $(IN_TWO) $(UNIT)
+# The cluster comes before the images, which take the wheel of Horovod that `make setup` builds.
+prepare:
+	@tests/kind/up.sh cluster && tests/setup/python.sh && tests/kind/up.sh && tests/kind/test-env.sh tpu
 
-test-apiserver: setup  ## Tests against the API servers of the oldest and the newest supported Kubernetes
+test-unit: setup-check  ## Tests that need no framework
+	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(IN_TWO) tests/unit
+
+test-local: setup agent  ## Tests of agents, hooks and `ftjob run` on this machine, and of the chart
+	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
+	  $(PYTEST) $(IN_THREE) tests/agent tests/local tests/chart
+
+test-apiserver: setup-check  ## Tests against the API servers of the oldest and the newest supported Kubernetes
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
 	  $(PYTEST) $(IN_TWO) tests/apiserver
 
 test-workloads: setup  ## Tests of the training programs
 	@tests/setup/python-tpu.sh && $(PYTEST) --timeout=900 $(IN_TWO) tests/workloads
 
-test-cluster: setup kind  ## Tests in the kind cluster: beside each other, then those that need it for themselves
-	@tests/kind/test-env.sh tpu && export PATH="$(CACHE)/bin:$$PATH" && \
-	  $(PYTEST) --timeout=900 $(IN_TWO) tests/cluster --ignore=$(ALONE) && $(PYTEST) --timeout=900 $(ALONE)
+test-cluster: $(if $(PREPARED),,prepare)  ## Tests in the kind cluster, beside each other
+	@PATH="$(CACHE)/bin:$$PATH" $(PYTEST) --timeout=900 $(IN_TWO) tests/cluster --ignore=$(ALONE)
+
+test-alone: $(if $(PREPARED),,prepare)  ## Tests that need the kind cluster for themselves
+	@PATH="$(CACHE)/bin:$$PATH" $(PYTEST) --timeout=900 $(ALONE)
 
 test-samples: setup kind  ## Every sample in the cluster, also those of one pod in full size
 	@tests/kind/test-env.sh tpu && PATH="$(CACHE)/bin:$$PATH" FTJOB_ALL_SAMPLES=1 $(PYTEST) tests/cluster/test_samples.py

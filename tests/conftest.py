@@ -1,4 +1,4 @@
-"""What did not run, for the table at the end of `make test`."""
+"""The order of files, and what did not run, for the table at the end of `make test`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest
+
+ROOT = Path(__file__).parents[1]
+
+LONGEST_FIRST = (
+    "tests/unit/test_plan_machine.py",
+    "tests/unit/test_plan_machine_in_place.py",
+    "tests/unit/test_plan_status.py",
+    "tests/local/test_samples.py",
+    "tests/agent/test_hooks_tensorflow.py",
+    "tests/agent/test_elastic_horovod.py",
+    "tests/local/test_in_place.py",
+    "tests/local/test_captures_of_collectives.py",
+    "tests/agent/test_hooks_torch.py",
+    "tests/agent/test_watchdog.py",
+)
+"""Files that keep one process busy for long: begun last, they would leave the others with nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {ROOT / file: place for place, file in enumerate(LONGEST_FIRST)}
+    assert all(file.exists() for file in places), "LONGEST_FIRST names a file that is gone"
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
