@@ -101,6 +101,21 @@ def require(holds: bool, message: str) -> None:
         raise Missed(message)
 
 
+def at_most(what: str, value: float, bar: float) -> None:
+    """Print a measured error; raise `Missed` if it is above the bar, or not a number."""
+    print(f"{what}: {value:.1e}")
+    require(value <= bar, f"{what}: {value:.1e} is above {bar:.1e}")
+
+
+def refuses(error: type[Exception], call: Callable[[], object], what: str) -> None:
+    """Raise `Missed` unless the call raises the error."""
+    try:
+        call()
+    except error:
+        return
+    raise Missed(f"{what} should raise {error.__name__}")
+
+
 def judge(accuracy: float, least: float, who: str = "") -> int:
     """Hold the test accuracy against ``--min-accuracy``.
 
