@@ -6,16 +6,20 @@ Nothing here knows a framework, and nothing needs ftjob: without its variables, 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import FrameType
+
+    import numpy as np
 
 STOPPED = 128 + signal.SIGTERM
 """Exit code after SIGTERM: the job is not done, start it again."""
@@ -73,6 +77,54 @@ def _tell(what: Mapping[str, Any]) -> None:
     if file:
         with Path(file).open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(what) + "\n")
+
+
+class Course:
+    """The steps of a training that several ranks do together: their losses, and what is said of them.
+
+    Parameters
+    ----------
+    args
+        With ``steps``, how many there are, and ``checkpoint_every``: steps from checkpoint to checkpoint.
+    rank
+        Of this process: the first one speaks for all.
+    who
+        What the program calls a process.
+    """
+
+    def __init__(self, args: argparse.Namespace, rank: int, who: str = "rank") -> None:
+        self.steps: int = args.steps
+        self.checkpoint_every: int = args.checkpoint_every
+        self.rank = rank
+        self.who = who
+        self.losses: list[float] = []
+        expect(self.steps)
+
+    def save_is_due(self, done: int, stopped: bool) -> bool:
+        """Whether a checkpoint is to be written after step ``done``."""
+        return stopped or done % self.checkpoint_every == 0 or done == self.steps
+
+    def note(self, done: int, loss: float, stopped: bool) -> None:
+        """Keep the loss of step ``done``, and say now and then how far the training is."""
+        self.losses.append(loss)
+        if self.rank == 0 and (stopped or done % 20 == 0):
+            print(f"step {done} loss {loss:.4f}")
+            report(done, self.steps, {"loss": loss})
+        if stopped:
+            print(f"{self.who} {self.rank} stopped at step {done}")
+
+
+def node() -> str:
+    """Return the name of the machine that this process runs on: in a pod, its node's."""
+    return os.environ.get("FTJOB_NODE_NAME") or socket.gethostname()
+
+
+def checksum(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
+    """Fingerprint of weights, equal only if every bit is."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
