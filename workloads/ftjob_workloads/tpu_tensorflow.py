@@ -27,7 +27,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ftjob_workloads import digits, life
+from ftjob_workloads import digits, life, tensorflow_start
 from ftjob_workloads.tpu_host import TpuHost
 
 if TYPE_CHECKING:
@@ -211,11 +211,9 @@ def train(args: argparse.Namespace, device: str, strategy: tf.distribute.Strateg
     with strategy.scope():
         trainer = Trainer(strategy, args.batch_size, args.learning_rate)
     checkpoint = tf.train.Checkpoint(model=trainer.model, optimizer=trainer.optimizer)
-    manager = tf.train.CheckpointManager(checkpoint, str(args.checkpoint_dir), max_to_keep=2)
     # The driver's disk: TPU hosts may have none that is shared.
     here = tf.train.CheckpointOptions(experimental_io_device="/job:localhost")
-    if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint, options=here).assert_existing_objects_matched()
+    manager = tensorflow_start.restore(checkpoint, args.checkpoint_dir, here)
     start = trainer.step
     print(f"{device}: {replicas} replicas, {args.precision}, starting at step {start} of {args.steps}")
     life.expect(args.steps)
