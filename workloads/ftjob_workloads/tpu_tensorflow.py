@@ -266,14 +266,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.serve:
         serve(host)
         return 0
-    reason = "--device cpu" if args.device == "cpu" else host.unusable()
-    if reason and args.device == "tpu":
-        sys.exit(f"no TPU: {reason}")
-    if reason and not host.is_first:
-        print(f"no TPU ({reason}): the first worker trains, there is nothing to do for this one")
+    device = host.choose(args.device, args.devices)
+    if not device:
         return 0
-    if reason:
-        print(f"no TPU ({reason}): training on {args.devices} CPU devices", flush=True)
+    if device == "CPU":
         return train(args, "CPU", use_cpu(args.devices))
     if host.slice > 0:
         sys.exit("TPUStrategy drives one slice: set tpu.slices to 1")
