@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.eager import context  # the only way to a graph as Grappler has left it
 
-from ftjob_workloads import digits
+from ftjob_workloads import digits, tensorflow_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 seed = keras.utils.set_random_seed
 
-for gpu in tf.config.list_physical_devices("GPU"):
-    tf.config.experimental.set_memory_growth(gpu, enable=True)  # or nothing is left of it for torch
+tensorflow_start.let_memory_grow()  # or nothing is left of it for torch
 
 
 @dataclass

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from ftjob_workloads import digits, life
+from ftjob_workloads import digits, life, tensorflow_start
 
 if TYPE_CHECKING:
     import argparse
@@ -40,9 +40,7 @@ TOLERANCE = 1e-4
 
 def configure(logical_cpus: int) -> None:
     """Set up the devices; it must be the first thing that touches them."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        # Without it TensorFlow takes nearly all of the GPU's memory at once.
-        tf.config.experimental.set_memory_growth(gpu, enable=True)
+    tensorflow_start.let_memory_grow()
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * logical_cpus)
 

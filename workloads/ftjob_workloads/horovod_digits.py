@@ -19,22 +19,20 @@ demanded; a rank without the exchange knows two or three digits and ends at 0.18
 
 from __future__ import annotations
 
-import hashlib
-import os
-import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
 import horovod.tensorflow as hvd
 import keras
-import numpy as np
 import tensorflow as tf
 
-from ftjob_workloads import digits, life
+from ftjob_workloads import digits, life, tensorflow_start
 from ftjob_workloads.shards import Shard, parser
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 @keras.saving.register_keras_serializable("ftjob")
@@ -95,6 +93,11 @@ class Trainer:
         """Steps that the optimizer has done."""
         return int(self.optimizer.iterations.numpy())
 
+    def restore(self, folder: Path) -> tf.train.CheckpointManager:
+        """Go on from the newest checkpoint, if there is one; return the manager that writes the next."""
+        checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.optimizer)
+        return tensorflow_start.restore(checkpoint, folder)
+
     def broadcast(self) -> None:
         """Give every rank what rank 0 has."""
         # Horovod knows TensorFlow's variables; Keras 3 holds one in each of its own.
@@ -121,10 +124,7 @@ class Trainer:
 
     def checksum(self) -> str:
         """Fingerprint of the weights, equal only if every bit is."""
-        digest = hashlib.sha256()
-        for weight in self.model.get_weights():
-            digest.update(weight.tobytes())
-        return digest.hexdigest()
+        return life.checksum(self.model.get_weights())
 
 
 def use_devices() -> None:
@@ -134,6 +134,14 @@ def use_devices() -> None:
         mine = gpus[hvd.local_rank() % len(gpus)]
         tf.config.set_visible_devices(mine, "GPU")
         tf.config.experimental.set_memory_growth(mine, enable=True)
+
+
+def learning_rate(args: argparse.Namespace, ranks: int) -> float | WarmUpAndFade:
+    """Return the course that ``--lr-schedule`` asks for."""
+    if args.lr_schedule == "constant":
+        constant: float = args.learning_rate
+        return constant
+    return WarmUpAndFade(args.learning_rate, ranks, args.warmup_steps, args.steps)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -152,58 +160,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     keras.utils.set_random_seed(args.seed + rank)
     data, test = digits.load()
     shard = Shard.of(args, data.labels)
-    constant = args.lr_schedule == "constant"
-    trainer = Trainer(
-        args.learning_rate
-        if constant
-        else WarmUpAndFade(args.learning_rate, size, args.warmup_steps, args.steps)
-    )
+    trainer = Trainer(learning_rate(args, size))
     initial = trainer.checksum()
 
     # Only rank 0 reads and writes checkpoints; the broadcast gives the others what it read, the step
     # included.
-    checkpoint = tf.train.Checkpoint(model=trainer.model, optimizer=trainer.optimizer)
-    manager = (
-        tf.train.CheckpointManager(checkpoint, str(args.checkpoint_dir), max_to_keep=2) if rank == 0 else None
-    )
-    if manager and manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+    manager = trainer.restore(args.checkpoint_dir) if rank == 0 else None
     trainer.broadcast()
     start = trainer.step
     rank_sum = int(hvd.allreduce(tf.constant(rank + 1), op=hvd.Sum, name="rank_sum"))
     print(f"rank {rank} of {size}: {len(shard.rows)} samples, starting at step {start} of {args.steps}")
-    life.expect(args.steps)
 
-    losses: list[float] = []
-    stopped = False
+    course = life.Course(args, rank)
     for step in range(start, args.steps):
         rows = shard.at(step)
         loss, wishes = trainer.learn(data.images[rows], data.labels[rows], tf.constant(float(stop.seen)))
-        losses.append(float(loss))
-        stopped = float(wishes) > 0
-        done = step + 1
-        if manager and (stopped or done % args.checkpoint_every == 0 or done == args.steps):
+        done, stopped = step + 1, float(wishes) > 0
+        if manager and course.save_is_due(done, stopped):
             manager.save(done)
-        if rank == 0 and (stopped or done % 20 == 0):
-            print(f"step {done} loss {losses[-1]:.4f}")
-            life.report(done, args.steps, {"loss": losses[-1]})
+        course.note(done, float(loss), stopped)
         if stopped:
-            print(f"rank {rank} stopped at step {done}")
             return life.STOPPED
 
     accuracy = trainer.accuracy(test)
     result = {
         "rank": rank,
         "size": size,
-        "node": os.environ.get("FTJOB_NODE_NAME") or socket.gethostname(),
+        "node": life.node(),
         "initialWeights": initial,
         "finalWeights": trainer.checksum(),
         "rankSum": rank_sum,
         "startStep": start,
         "steps": trainer.step,
-        "losses": losses,
-        "ids": data.ids[shard.rows].tolist(),
-        "classes": np.unique(data.labels[shard.rows]).tolist(),
+        "losses": course.losses,
+        **shard.contents(data),
         "testAccuracy": accuracy,
     }
     life.write_result(args.results_dir, result, rank)

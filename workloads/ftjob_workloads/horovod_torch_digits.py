@@ -21,8 +21,6 @@ size takes less than a minute on two cores: ``--smoke`` changes nothing.
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -158,38 +156,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = trainer.step
     rank_sum = int(hvd.allreduce(torch.tensor(rank + 1), op=hvd.Sum, name="rank_sum"))
     print(f"rank {rank} of {size}: {len(shard.rows)} samples, starting at step {start} of {args.steps}")
-    life.expect(args.steps)
 
+    course = life.Course(args, rank)
     rate = args.learning_rate
-    losses: list[float] = []
     for step in range(start, args.steps):
         if args.lr_schedule == "warmup":
             rate = warm_up_and_fade(args.learning_rate, size, args.warmup_steps, args.steps, step)
         loss, stopped = trainer.learn(data, shard.at(step), stop.seen, rate)
-        losses.append(loss)
-        done = trainer.step
-        if rank == 0 and (stopped or done % args.checkpoint_every == 0 or done == args.steps):
+        if rank == 0 and course.save_is_due(trainer.step, stopped):
             trainer.save(checkpoint)
-        if rank == 0 and (stopped or done % 20 == 0):
-            print(f"step {done} loss {loss:.4f}")
-            life.report(done, args.steps, {"loss": loss})
+        course.note(trainer.step, loss, stopped)
         if stopped:
-            print(f"rank {rank} stopped at step {done}")
             return life.STOPPED
 
     accuracy = trainer.accuracy(test)
     result = {
         "rank": rank,
         "size": size,
-        "node": os.environ.get("FTJOB_NODE_NAME") or socket.gethostname(),
+        "node": life.node(),
         "initialWeights": initial,
         "finalWeights": checksum(trainer.model),
         "rankSum": rank_sum,
         "startStep": start,
         "steps": trainer.step,
-        "losses": losses,
-        "ids": data.ids[shard.rows].tolist(),
-        "classes": np.unique(data.labels[shard.rows]).tolist(),
+        "losses": course.losses,
+        **shard.contents(data),
         "testAccuracy": accuracy,
     }
     life.write_result(args.results_dir, result, rank)

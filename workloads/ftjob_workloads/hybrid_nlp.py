@@ -35,7 +35,7 @@ from torch import Tensor
 # isort: split
 import tensorflow as tf
 
-from ftjob_workloads import installed_text, life
+from ftjob_workloads import installed_text, life, tensorflow_start
 from ftjob_workloads.wordpieces import (
     END,
     LENGTH,
@@ -377,8 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 if a bar was missed, 143 if SIGTERM came first.
     """
     args = parse(argv)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, enable=True)  # or nothing is left of it for torch
+    tensorflow_start.let_memory_grow()  # or nothing is left of it for torch
     pipeline = Pipeline(args)
     parts: dict[str, Callable[[], dict[str, Any]]] = {"tokenizers": pipeline.compare}
     for until in [*range(args.save_every, args.steps, args.save_every), args.steps]:

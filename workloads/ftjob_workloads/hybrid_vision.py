@@ -41,7 +41,7 @@ from torch import Tensor, nn
 import keras
 import tensorflow as tf
 
-from ftjob_workloads import life
+from ftjob_workloads import life, tensorflow_start
 from ftjob_workloads.picture_files import Batch, Bytes, find, read
 
 if TYPE_CHECKING:
@@ -353,8 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 if a bar was missed, 143 if SIGTERM came first.
     """
     args = parse(argv)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, enable=True)  # or nothing is left of it for torch
+    tensorflow_start.let_memory_grow()  # or nothing is left of it for torch
     workshop = Workshop(args)
     parts: dict[str, Callable[[], dict[str, Any]]] = {"pieces": workshop.cut}
     for who, learn in (("torch", workshop.learn_colours), ("tensorflow", workshop.learn_texture)):

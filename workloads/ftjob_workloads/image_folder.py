@@ -27,7 +27,7 @@ import signal
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,8 @@ from ftjob_workloads.torch_ranks import Ranks, checksum
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
+
+CHECKPOINT = "checkpoint.pt"
 
 Ints = npt.NDArray[np.int64]
 Key = tuple[int, int]
@@ -287,6 +289,95 @@ def prepare(args: argparse.Namespace, ranks: Ranks) -> tuple[Folder, dict[str, s
     return everything.but(set(skipped)), skipped
 
 
+@dataclass
+class Seen:
+    """What training has shown this rank."""
+
+    losses: list[float] = field(default_factory=list)
+    """Of each step."""
+    files: dict[int, list[int]] = field(default_factory=dict)
+    """The numbers of the files of each epoch."""
+
+
+def train(
+    args: argparse.Namespace, trainer: Trainer, folder: Folder, order: Order, stop: life.StopSignal
+) -> tuple[Seen, bool]:
+    """Go on to the last step, or until a rank wants to stop; return what was seen, and whether one did."""
+    ranks = trainer.ranks
+    model = ranks.wrap(trainer.model)
+    steps = args.epochs * order.steps_per_epoch
+    print(
+        f"rank {ranks.rank} of {ranks.size}: {len(order.numbers)} files, "
+        f"starting at step {trainer.step} of {steps}"
+    )
+    life.expect(steps)
+    seen = Seen()
+    shares = [order.here(step) for step in range(trainer.step, steps)]
+    augment, _ = transforms(args.image_size)
+    for batch in load(ImageFolder(folder, augment, args.seed), shares, args.workers):
+        step = trainer.step
+        loss, stopped = trainer.learn(model, batch, len(order.everywhere(step)), stop.seen)
+        seen.losses.append(loss)
+        seen.files.setdefault(step // order.steps_per_epoch, []).extend(batch[2].tolist())
+        done = trainer.step
+        if ranks.rank == 0:
+            if stopped or done % args.checkpoint_every == 0 or done == steps:
+                trainer.save(args.checkpoint_dir / CHECKPOINT)
+            if stopped or done % 20 == 0 or done == steps:
+                print(f"step {done} loss {loss:.4f}")
+                life.report(done, steps, {"loss": loss})
+        if stopped:
+            print(f"rank {ranks.rank} stopped at step {done}")
+            return seen, True
+    return seen, False
+
+
+def tested(args: argparse.Namespace, trainer: Trainer, folder: Folder, test: Ints) -> float:
+    """Return the accuracy of all ranks together; each tests with its share of the files."""
+    _, plain = transforms(args.image_size)
+    ranks = trainer.ranks
+    mine = [(0, int(number)) for number in test[ranks.rank :: ranks.size]]
+    batches = [mine[i : i + args.batch_size] for i in range(0, len(mine), args.batch_size)]
+    return trainer.accuracy(load(ImageFolder(folder, plain, args.seed), batches, args.workers))
+
+
+def run(args: argparse.Namespace, ranks: Ranks, stop: life.StopSignal) -> int:
+    """Do what `main` says, among these ranks."""
+    folder, skipped = prepare(args, ranks)
+    learn, test = folder.split()
+    torch.manual_seed(args.seed + ranks.rank)
+    trainer = Trainer(ranks, len(folder.classes), args.learning_rate)
+    initial = checksum(trainer.model)
+    trainer.restore(args.checkpoint_dir / CHECKPOINT)
+    start = trainer.step
+    seen, stopped = train(args, trainer, folder, Order(learn, args.batch_size, args.seed, ranks), stop)
+    if stopped:
+        return life.STOPPED
+
+    accuracy = tested(args, trainer, folder, test)
+    result = {
+        "rank": ranks.rank,
+        "size": ranks.size,
+        "rankSum": int(ranks.add(ranks.rank + 1)[0]),
+        "initialWeights": initial,
+        "finalWeights": checksum(trainer.model),
+        "startStep": start,
+        "steps": trainer.step,
+        "losses": seen.losses,
+        "classes": folder.classes,
+        "files": folder.names,
+        "learn": learn.tolist(),
+        "skipped": skipped,
+        "seen": seen.files,
+        "testAccuracy": accuracy,
+    }
+    life.write_result(args.results_dir, result, ranks.rank)
+    if ranks.rank == 0:
+        life.replace(args.results_dir / "model.pt", lambda to: torch.save(trainer.model.state_dict(), to))
+        print(f"steps={trainer.step} skipped={len(skipped)} test_accuracy={accuracy:.4f}")
+    return life.judge(accuracy, args.min_accuracy)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Examine the files, train, test, and write what this rank saw.
 
@@ -299,69 +390,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = life.StopSignal()
     with Ranks() as ranks:
         return run(args, ranks, stop)
-
-
-def run(args: argparse.Namespace, ranks: Ranks, stop: life.StopSignal) -> int:
-    """Do what `main` says, among these ranks."""
-    folder, skipped = prepare(args, ranks)
-    learn, test = folder.split()
-    order = Order(learn, args.batch_size, args.seed, ranks)
-    steps = args.epochs * order.steps_per_epoch
-
-    torch.manual_seed(args.seed + ranks.rank)
-    trainer = Trainer(ranks, len(folder.classes), args.learning_rate)
-    initial = checksum(trainer.model)
-    checkpoint = args.checkpoint_dir / "checkpoint.pt"
-    trainer.restore(checkpoint)
-    model = ranks.wrap(trainer.model)
-    start = trainer.step
-    print(f"rank {ranks.rank} of {ranks.size}: {len(learn)} files, starting at step {start} of {steps}")
-    life.expect(steps)
-
-    augment, plain = transforms(args.image_size)
-    shares = [order.here(step) for step in range(start, steps)]
-    losses: list[float] = []
-    seen: dict[int, list[int]] = {}
-    for batch in load(ImageFolder(folder, augment, args.seed), shares, args.workers):
-        step = trainer.step
-        loss, stopped = trainer.learn(model, batch, len(order.everywhere(step)), stop.seen)
-        losses.append(loss)
-        seen.setdefault(step // order.steps_per_epoch, []).extend(batch[2].tolist())
-        done = trainer.step
-        if ranks.rank == 0:
-            if stopped or done % args.checkpoint_every == 0 or done == steps:
-                trainer.save(checkpoint)
-            if stopped or done % 20 == 0 or done == steps:
-                print(f"step {done} loss {loss:.4f}")
-                life.report(done, steps, {"loss": loss})
-        if stopped:
-            print(f"rank {ranks.rank} stopped at step {done}")
-            return life.STOPPED
-
-    mine = [(0, int(number)) for number in test[ranks.rank :: ranks.size]]
-    batches = [mine[i : i + args.batch_size] for i in range(0, len(mine), args.batch_size)]
-    accuracy = trainer.accuracy(load(ImageFolder(folder, plain, args.seed), batches, args.workers))
-    result = {
-        "rank": ranks.rank,
-        "size": ranks.size,
-        "rankSum": int(ranks.add(ranks.rank + 1)[0]),
-        "initialWeights": initial,
-        "finalWeights": checksum(trainer.model),
-        "startStep": start,
-        "steps": trainer.step,
-        "losses": losses,
-        "classes": folder.classes,
-        "files": folder.names,
-        "learn": learn.tolist(),
-        "skipped": skipped,
-        "seen": seen,
-        "testAccuracy": accuracy,
-    }
-    life.write_result(args.results_dir, result, ranks.rank)
-    if ranks.rank == 0:
-        life.replace(args.results_dir / "model.pt", lambda to: torch.save(trainer.model.state_dict(), to))
-        print(f"steps={trainer.step} skipped={len(skipped)} test_accuracy={accuracy:.4f}")
-    return life.judge(accuracy, args.min_accuracy)
 
 
 if __name__ == "__main__":

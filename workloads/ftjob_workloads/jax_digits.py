@@ -20,9 +20,7 @@ digits and ends below 0.5.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import socket
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,8 +36,10 @@ from ftjob_workloads.shards import Shard, shard_parser
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    Step = Callable[..., tuple["State", jax.Array, jax.Array]]
 
 MOMENTUM = 0.9
 HIDDEN = 128
@@ -58,8 +58,9 @@ class State(NamedTuple):
     step: Array
 
 
-def join() -> None:
+def join(cpu_devices: int) -> None:
     """Become one of the job's processes, if there are several."""
+    jax.config.update("jax_num_cpu_devices", cpu_devices)  # type: ignore[no-untyped-call]
     env = os.environ
     if "JAX_COORDINATOR_ADDRESS" in env:
         jax.distributed.initialize(
@@ -110,7 +111,13 @@ def _sum_over_devices(x: jax.Array) -> jax.Array:
 class Devices:
     """The devices of all processes in one row, and how arrays lie on them."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch: int) -> None:
+        self.kind = jax.devices()[0].platform
+        found = f"using {jax.device_count()} x {self.kind} of {jax.process_count()} processes"
+        print(found if self.kind == "tpu" else f"no TPU here, {found}")
+        mine = jax.local_device_count()
+        if batch % mine:
+            sys.exit(f"--batch-size {batch} can't be shared by {mine} devices evenly")
         self.mesh = Mesh(np.array(jax.devices()), ("data",))
         self.split = NamedSharding(self.mesh, SPLIT)
         self.replicated = NamedSharding(self.mesh, WHOLE)
@@ -124,6 +131,15 @@ class Devices:
         """Return the global array to which each process has given its part, shared out to its devices."""
         whole: jax.Array = jax.make_array_from_process_local_data(self.split, mine)  # type: ignore[no-untyped-call]
         return whole
+
+    def batch(self, data: digits.Digits, rows: digits.Ints) -> tuple[jax.Array, jax.Array]:
+        """Return images and labels of the global batch to which each process gives these rows of its own."""
+        return self.share(data.images[rows]), self.share(data.labels[rows].astype(np.int32))
+
+    def compile(self, step: Step) -> Step:
+        """Return a step of all devices together, which all end with the same state."""
+        together: Step = jax.jit(step, out_shardings=self.replicated, donate_argnames="state")
+        return together
 
     def total(self, value: float) -> float:
         """Add up the processes' values with `psum`."""
@@ -149,10 +165,7 @@ def restore(path: Path, like: State) -> State:
 
 def checksum(state: State) -> str:
     """Fingerprint of the weights, equal only if every bit is."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(state.weights):
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()
+    return life.checksum(np.asarray(leaf) for leaf in jax.tree.leaves(state.weights))
 
 
 def accuracy(state: State, part: digits.Digits) -> float:
@@ -186,21 +199,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 if the accuracy is too low, 143 if SIGTERM came first.
     """
     args = parse(argv)
-    jax.config.update("jax_num_cpu_devices", args.cpu_devices)  # type: ignore[no-untyped-call]
-    join()
+    join(args.cpu_devices)
     stop = life.StopSignal()
     rank, size = jax.process_index(), jax.process_count()
-    kind = jax.devices()[0].platform
-    print(
-        f"{'no TPU here, ' if kind != 'tpu' else ''}using {jax.device_count()} x {kind} of {size} processes"
-    )
-    if args.batch_size % jax.local_device_count():
-        sys.exit(
-            f"--batch-size {args.batch_size} can't be shared by {jax.local_device_count()} devices evenly"
-        )
+    devices = Devices(args.batch_size)
     data, test = digits.load()
     shard = Shard.of(args, data.labels)
-    devices = Devices()
     rank_sum = devices.total(rank + 1)
 
     state = initial(args.seed + rank)
@@ -211,43 +215,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     state = devices.replicate(state)
     start = int(state.step)
     print(f"process {rank} of {size}: {len(shard.rows)} samples, starting at step {start} of {args.steps}")
-    life.expect(args.steps)
 
-    step = jax.jit(
-        partial(learn, args.learning_rate), out_shardings=devices.replicated, donate_argnames="state"
-    )
-    losses: list[float] = []
-    for number in range(start, args.steps):
-        rows = shard.at(number)
-        wish = np.full(jax.local_device_count(), stop.seen, np.float32)
-        batch = devices.share(data.images[rows]), devices.share(data.labels[rows].astype(np.int32))
-        state, loss, wishes = step(state=state, images=batch[0], labels=batch[1], wishes=devices.share(wish))
-        losses.append(float(loss))
-        done, stopping = number + 1, float(wishes) > 0
-        if rank == 0 and (stopping or done % args.checkpoint_every == 0 or done == args.steps):
+    course = life.Course(args, rank, who="process")
+    learn_together = devices.compile(partial(learn, args.learning_rate))
+    for step in range(start, args.steps):
+        images, labels = devices.batch(data, shard.at(step))
+        wish = devices.share(np.full(jax.local_device_count(), stop.seen, np.float32))
+        state, loss, wishes = learn_together(state=state, images=images, labels=labels, wishes=wish)
+        done, stopped = step + 1, float(wishes) > 0
+        if rank == 0 and course.save_is_due(done, stopped):
             save(checkpoint, state)
-        if rank == 0 and (stopping or done % 20 == 0):
-            print(f"step {done} loss {losses[-1]:.4f}")
-            life.report(done, args.steps, {"loss": losses[-1]})
-        if stopping:
-            print(f"process {rank} stopped at step {done}")
+        course.note(done, float(loss), stopped)
+        if stopped:
             return life.STOPPED
 
     reached = accuracy(state, test)
     result = {
         "rank": rank,
         "size": size,
-        "node": os.environ.get("FTJOB_NODE_NAME") or socket.gethostname(),
-        "platform": kind,
+        "node": life.node(),
+        "platform": devices.kind,
         "devices": jax.device_count(),
         "initialWeights": initial_weights,
         "finalWeights": checksum(state),
         "rankSum": rank_sum,
         "startStep": start,
         "steps": int(state.step),
-        "losses": losses,
-        "ids": data.ids[shard.rows].tolist(),
-        "classes": np.unique(data.labels[shard.rows]).tolist(),
+        "losses": course.losses,
+        **shard.contents(data),
         "testAccuracy": reached,
     }
     life.write_result(args.results_dir, result, rank)

@@ -6,16 +6,20 @@ Nothing here knows a framework, and nothing needs ftjob: without its variables, 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import FrameType
+
+    import numpy as np
 
 STOPPED = 128 + signal.SIGTERM
 """Exit code after SIGTERM: the job is not done, start it again."""
@@ -75,6 +79,54 @@ def _tell(what: Mapping[str, Any]) -> None:
             lines.write(json.dumps(what) + "\n")
 
 
+class Course:
+    """The steps of a training that several ranks do together: their losses, and what is said of them.
+
+    Parameters
+    ----------
+    args
+        With ``steps``, how many there are, and ``checkpoint_every``: steps from checkpoint to checkpoint.
+    rank
+        Of this process: the first one speaks for all.
+    who
+        What the program calls a process.
+    """
+
+    def __init__(self, args: argparse.Namespace, rank: int, who: str = "rank") -> None:
+        self.steps: int = args.steps
+        self.checkpoint_every: int = args.checkpoint_every
+        self.rank = rank
+        self.who = who
+        self.losses: list[float] = []
+        expect(self.steps)
+
+    def save_is_due(self, done: int, stopped: bool) -> bool:
+        """Whether a checkpoint is to be written after step ``done``."""
+        return stopped or done % self.checkpoint_every == 0 or done == self.steps
+
+    def note(self, done: int, loss: float, stopped: bool) -> None:
+        """Keep the loss of step ``done``, and say now and then how far the training is."""
+        self.losses.append(loss)
+        if self.rank == 0 and (stopped or done % 20 == 0):
+            print(f"step {done} loss {loss:.4f}")
+            report(done, self.steps, {"loss": loss})
+        if stopped:
+            print(f"{self.who} {self.rank} stopped at step {done}")
+
+
+def node() -> str:
+    """Return the name of the machine that this process runs on: in a pod, its node's."""
+    return os.environ.get("FTJOB_NODE_NAME") or socket.gethostname()
+
+
+def checksum(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
+    """Fingerprint of weights, equal only if every bit is."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file under another name, then put it in place: a kill half-way leaves the old one.
 
@@ -99,6 +151,21 @@ def require(holds: bool, message: str) -> None:
     """Raise `Missed` with the message unless it holds."""
     if not holds:
         raise Missed(message)
+
+
+def at_most(what: str, value: float, bar: float) -> None:
+    """Print a measured error; raise `Missed` if it is above the bar, or not a number."""
+    print(f"{what}: {value:.1e}")
+    require(value <= bar, f"{what}: {value:.1e} is above {bar:.1e}")
+
+
+def refuses(error: type[Exception], call: Callable[[], object], what: str) -> None:
+    """Raise `Missed` unless the call raises the error."""
+    try:
+        call()
+    except error:
+        return
+    raise Missed(f"{what} should raise {error.__name__}")
 
 
 def judge(accuracy: float, least: float, who: str = "") -> int:

@@ -29,7 +29,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ftjob_workloads import digits, life
+from ftjob_workloads import digits, life, tensorflow_start
 
 if TYPE_CHECKING:
     import argparse
@@ -295,9 +295,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with strategy.scope():
         model = build(args)
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
-    manager = tf.train.CheckpointManager(checkpoint, str(args.checkpoint_dir), max_to_keep=2)
-    if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+    manager = tensorflow_start.restore(checkpoint, args.checkpoint_dir)
     keeper = Keeper(manager, args.checkpoint_every)
     start = int(model.optimizer.iterations.numpy())
     print(f"starting at step {start} of {args.steps}")

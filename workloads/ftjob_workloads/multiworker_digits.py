@@ -21,9 +21,6 @@ digits and ends below 0.6.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +28,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ftjob_workloads import digits, life
+from ftjob_workloads import digits, life, tensorflow_start
 from ftjob_workloads.shards import Shard, shard_parser
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
 SUM = tf.distribute.ReduceOp.SUM
 
@@ -95,6 +93,11 @@ class Trainer:
 
         return self._any(self.strategy.run(replica, args=(value,)))
 
+    def restore(self, folder: Path) -> tf.train.CheckpointManager:
+        """Go on from the newest checkpoint, if there is one; return the manager that writes the next."""
+        checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.optimizer)
+        return tensorflow_start.restore(checkpoint, folder)
+
     def take_from_chief(self) -> None:
         """Give every worker the chief's variables, the number of steps included."""
         variables = [*self.model.variables, *self.optimizer.variables]
@@ -115,10 +118,7 @@ class Trainer:
 
     def checksum(self) -> str:
         """Fingerprint of this worker's weights, equal only if every bit is."""
-        digest = hashlib.sha256()
-        for weight in self.model.get_weights():
-            digest.update(weight.tobytes())
-        return digest.hexdigest()
+        return life.checksum(self.model.get_weights())
 
     def _any(self, value: Any) -> tf.Tensor:
         return self.strategy.experimental_local_results(value)[0]  # they are all the same
@@ -176,8 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code: 0, 1 if the accuracy is too low, 143 if SIGTERM came first.
     """
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, enable=True)
+    tensorflow_start.let_memory_grow()
     # Before anything else touches TensorFlow: this waits for all workers, and joins them.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     rank, workers = rank_of(strategy), workers_of(strategy)
@@ -190,30 +189,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     initial = trainer.checksum()
     rank_sum = int(trainer.total(tf.constant(rank + 1)))
 
-    checkpoint = tf.train.Checkpoint(model=trainer.model, optimizer=trainer.optimizer)
-    manager = (
-        tf.train.CheckpointManager(checkpoint, str(args.checkpoint_dir), max_to_keep=2) if rank == 0 else None
-    )
-    if manager and manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+    manager = trainer.restore(args.checkpoint_dir) if rank == 0 else None
     trainer.take_from_chief()
     start = trainer.step
     print(f"num_replicas_in_sync={strategy.num_replicas_in_sync}")
     print(f"worker {rank} of {workers}: {len(shard.rows)} samples, starting at step {start} of {args.steps}")
-    life.expect(args.steps)
 
-    losses: list[float] = []
-    for batch in batches(strategy, data, shard, start, args.steps):
+    course = life.Course(args, rank, who="worker")
+    for done, batch in enumerate(batches(strategy, data, shard, start, args.steps), start + 1):
         loss, wishes = trainer.learn(batch, tf.constant(float(stop.seen))).numpy()
-        losses.append(float(loss))
-        done = start + len(losses)
-        if manager and (wishes or done % args.checkpoint_every == 0 or done == args.steps):
+        stopped = bool(wishes)
+        if manager and course.save_is_due(done, stopped):
             manager.save(done)
-        if rank == 0 and (wishes or done % 20 == 0):
-            print(f"step {done} loss {losses[-1]:.4f}")
-            life.report(done, args.steps, {"loss": losses[-1]})
-        if wishes:
-            print(f"worker {rank} stopped at step {done}")
+        course.note(done, float(loss), stopped)
+        if stopped:
             return life.STOPPED
 
     accuracy = trainer.accuracy(test)
@@ -221,15 +210,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "rank": rank,
         "workers": workers,
         "replicas": strategy.num_replicas_in_sync,
-        "node": os.environ.get("FTJOB_NODE_NAME") or socket.gethostname(),
+        "node": life.node(),
         "initialWeights": initial,
         "finalWeights": trainer.checksum(),
         "rankSum": rank_sum,
         "startStep": start,
         "steps": trainer.step,
-        "losses": losses,
-        "ids": data.ids[shard.rows].tolist(),
-        "classes": np.unique(data.labels[shard.rows]).tolist(),
+        "losses": course.losses,
+        **shard.contents(data),
         "testAccuracy": accuracy,
     }
     life.write_result(args.results_dir, result, rank)

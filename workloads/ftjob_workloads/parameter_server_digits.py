@@ -32,7 +32,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ftjob_workloads import digits, life
+from ftjob_workloads import digits, life, tensorflow_start
 
 if TYPE_CHECKING:
     import argparse
@@ -135,9 +135,7 @@ def coordinate(resolver: tf.distribute.cluster_resolver.ClusterResolver, args: a
     data, test = digits.load()
     trainer = Trainer(tf.distribute.ParameterServerStrategy(resolver), args)
     state = trainer.state
-    manager = tf.train.CheckpointManager(state.checkpoint, str(args.checkpoint_dir), max_to_keep=2)
-    if manager.latest_checkpoint:
-        state.checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+    manager = tensorflow_start.restore(state.checkpoint, args.checkpoint_dir)
     start = step = state.step
     print(f"chief: starting at step {start} of {args.steps}")
     life.expect(args.steps)
@@ -160,7 +158,7 @@ def coordinate(resolver: tf.distribute.cluster_resolver.ClusterResolver, args: a
     accuracy = state.accuracy(test)
     result = {
         "cluster": {job: len(tasks) for job, tasks in resolver.cluster_spec().as_dict().items()},
-        "node": os.environ.get("FTJOB_NODE_NAME") or socket.gethostname(),
+        "node": life.node(),
         "startStep": start,
         "steps": step,
         "stepsOfWorker": steps_of_worker,

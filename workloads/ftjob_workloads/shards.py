@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,6 +50,13 @@ class Shard:
             else np.random.default_rng((self.seed, epoch)).permutation(self.rows)
         )
         return rows[index * self.batch : (index + 1) * self.batch]
+
+    def contents(self, data: digits.Digits) -> dict[str, list[Any]]:
+        """Return which samples of the training data these are, for the rank's result."""
+        return {
+            "ids": data.ids[self.rows].tolist(),
+            "classes": np.unique(data.labels[self.rows]).tolist(),
+        }
 
 
 def shard_parser(prog: str, doc: str | None, rank: int, size: int) -> argparse.ArgumentParser:

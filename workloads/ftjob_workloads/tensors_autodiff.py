@@ -4,7 +4,7 @@ What it shows:
 
 * constants: default types, rounding, overflow, and that nothing is converted behind your back;
 * the same function in eager mode and as a graph: equal results, one trace for each signature, control flow
-  that depends on data;
+  that depends on data (both in `ftjob_workloads.tensors_and_graphs`);
 * ``GradientTape``: the gradient of a two-layer network on scanned digits, in double precision;
 * tapes in tapes: a Hessian, Hessian-vector products and a third derivative. With the Hessian, Newton's
   method fits a logistic regression to the breast cancer data in 9 steps;
@@ -20,7 +20,6 @@ Every gradient is compared with central finite differences. The largest relative
 from __future__ import annotations
 
 import sys
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_breast_cancer
 
-from ftjob_workloads import digits, life
+from ftjob_workloads import digits, life, tensors_and_graphs
 
 if TYPE_CHECKING:
     import argparse
@@ -37,83 +36,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Doubles = npt.NDArray[np.float64]
-
-DTYPES = (tf.bfloat16, tf.float16, tf.float32, tf.float64)
-
-
-def constants() -> dict[str, Any]:
-    """Make tensors of several types and look at how they round, overflow and refuse to mix."""
-    rounding = {}
-    for dtype in DTYPES:
-        # The distance from 1 to the next number: the last power of two that still changes it.
-        step = tf.constant(1.0, dtype)
-        while bool(1 + step / 2 > 1):
-            step /= 2
-        rounding[dtype.name] = float(step)
-        print(f"{dtype.name:>9}: {dtype.size} bytes, 1 + {float(step):.2e} is the next number after 1")
-
-    matrix = tf.constant([[1, 2], [3, 4]])
-    life.require(
-        matrix.dtype == tf.int32 and tf.constant(1.5).dtype == tf.float32, "default types have changed"
-    )
-    life.require(
-        bool(tf.math.is_inf(tf.cast(tf.constant(70_000.0), tf.float16))), "float16 holds more than 65,504"
-    )
-    life.require(int(tf.constant(2**31 - 1) + 1) == -(2**31), "int32 does not wrap around")
-    refuses(tf.errors.InvalidArgumentError, lambda: matrix + tf.constant(0.5), "int32 + float32")
-    refuses(TypeError, partial(_assign, matrix), "item assignment to a constant")
-
-    variable = tf.Variable(matrix)
-    variable[0, 1].assign(20)
-    ragged = tf.ragged.constant([[1, 2, 3], [], [4]])
-    sparse = tf.sparse.from_dense([[0, 0, 5], [0, 6, 0]])
-    words = tf.strings.split("constants of text are bytes")
-    return {
-        "rounding": rounding,
-        "variable": variable.numpy().tolist(),
-        "raggedRowSums": tf.reduce_sum(ragged, axis=1).numpy().tolist(),
-        "sparseEntries": int(tf.shape(sparse.indices)[0]),
-        "words": int(tf.size(words)),
-    }
-
-
-def eager_and_graph(repeats: int) -> dict[str, Any]:
-    """Run one function in both modes; its loop ends when the data says so."""
-    traces = []
-
-    def root(a: tf.Tensor) -> tf.Tensor:
-        """Principal square root of a positive definite matrix (Denman and Beavers)."""
-        traces.append(a.shape)  # Python runs at each call in eager mode, but once a signature in a graph
-        y, z, change = a, tf.eye(a.shape[0], dtype=a.dtype), tf.constant(1.0, a.dtype)
-        while change > 1e-12:
-            fresh = (y + tf.linalg.inv(z)) / 2
-            z = (z + tf.linalg.inv(y)) / 2
-            change, y = tf.norm(fresh - y) / tf.norm(fresh), fresh
-        return y
-
-    graph = tf.function(root)
-    rows = digits.load()[0].images.reshape(-1, 64)[:, ::4].astype(np.float64)
-    covariance = tf.constant(np.cov(rows, rowvar=False) + 0.1 * np.eye(rows.shape[1]))
-    eager_seconds = seconds(lambda: root(covariance), repeats)
-    in_eager_mode, traces[:] = len(traces), []
-    graph_seconds = seconds(lambda: graph(covariance), repeats)
-    in_graph_mode = len(traces)
-    graph(covariance[:8, :8])  # another shape is another signature
-    operations = {op.type for op in graph.get_concrete_function(covariance).graph.get_operations()}
-
-    difference = float(tf.reduce_max(tf.abs(root(covariance) - graph(covariance))))
-    error = float(tf.reduce_max(tf.abs(graph(covariance) @ graph(covariance) - covariance)))
-    at_most("eager against graph", difference, 1e-12)
-    at_most("root x root against the matrix", error, 1e-10)
-    life.require(in_graph_mode == 1, f"one signature was traced {in_graph_mode} times")
-    life.require(bool(operations & {"While", "StatelessWhile"}), "the graph holds no loop")
-    print(f"eager {eager_seconds * 1e3:.2f} ms, graph {graph_seconds * 1e3:.2f} ms a call")
-    return {
-        "pythonRuns": {"eager": in_eager_mode, "graph": in_graph_mode, "graphOfTwoShapes": len(traces) - 1},
-        "difference": difference,
-        "error": error,
-        "seconds": {"eager": eager_seconds, "graph": graph_seconds},
-    }
 
 
 class Network:
@@ -157,12 +79,12 @@ def gradients(samples: int, coordinates: int, bar: float, seed: int) -> dict[str
             errors[number, index] = abs(central_difference(probe, value[index]) - exact[index]) / scale
         weight.assign(value)
     worst = max(errors.values())
-    at_most(f"gradient against finite differences in {len(errors)} coordinates", worst, bar)
+    life.at_most(f"gradient against finite differences in {len(errors)} coordinates", worst, bar)
 
     with tf.GradientTape() as tape:
         each = network.losses()
     rows = tape.jacobian(each, network.weights[3])  # one gradient a sample
-    at_most("mean of the samples' gradients", float(tf.norm(tf.reduce_mean(rows, 0) - found[3])), 1e-12)
+    life.at_most("mean of the samples' gradients", float(tf.norm(tf.reduce_mean(rows, 0) - found[3])), 1e-12)
     return {"loss": float(loss), "coordinates": len(errors), "maxRelativeError": worst}
 
 
@@ -178,7 +100,7 @@ def higher_order(bar: float) -> dict[str, Any]:
     # (sin x exp x)''' = 2 exp x (cos x - sin x)
     expected = 2 * np.exp(0.7) * (np.cos(0.7) - np.sin(0.7))
     third_error = abs(float(dddy) - expected) / abs(expected)
-    at_most("third derivative against the formula", third_error, 1e-12)
+    life.at_most("third derivative against the formula", third_error, 1e-12)
 
     rows, labels = load_breast_cancer(return_X_y=True)
     rows = (rows - rows.mean(0)) / rows.std(0)
@@ -204,7 +126,7 @@ def higher_order(bar: float) -> dict[str, Any]:
             break
         weights.assign_sub(tf.linalg.solve(hessian, gradient[:, None])[:, 0])
     accuracy = float(np.mean((tf.linalg.matvec(features, weights).numpy() > 0) == labels))
-    at_most(f"gradient after {len(history) - 1} Newton steps", history[-1], 1e-8)
+    life.at_most(f"gradient after {len(history) - 1} Newton steps", history[-1], 1e-8)
 
     # Away from the minimum, where nothing is small: the Hessian times v is the derivative along v.
     weights.assign(weights / 2)
@@ -214,7 +136,7 @@ def higher_order(bar: float) -> dict[str, Any]:
     along = central_difference(lambda t: _gradient_at(derivatives, weights, middle + t * direction), 0.0)
     product = tf.linalg.matvec(hessian, direction).numpy()
     hessian_error = float(np.abs(along - product).max() / np.abs(product).max())
-    at_most("Hessian x vector against finite differences", hessian_error, bar)
+    life.at_most("Hessian x vector against finite differences", hessian_error, bar)
     print(
         f"Newton: gradient {history[0]:.1e} to {history[-1]:.1e} in {len(history) - 1} steps, "
         f"accuracy {accuracy:.3f}"
@@ -235,7 +157,7 @@ def persistent(samples: int, seed: int) -> dict[str, Any]:
     with tf.GradientTape() as once:
         loss = network.loss()
     once.gradient(loss, last)
-    refuses(RuntimeError, lambda: once.gradient(loss, last), "a second answer of a tape")
+    life.refuses(RuntimeError, lambda: once.gradient(loss, last), "a second answer of a tape")
 
     constant = tf.constant([1.0, 2.0])
     with tf.GradientTape(persistent=True) as tape:
@@ -306,8 +228,8 @@ def custom_gradient(bar: float) -> dict[str, Any]:
         float(np.abs(central_difference(f, points.numpy()) - found.numpy()).max())
         for f, found in ((lambda x: softplus(tf.constant(x)).numpy(), slope), (slope_at, curvature))
     ]
-    at_most("custom gradient against finite differences", errors[0], bar)
-    at_most("its derivative against finite differences", errors[1], bar)
+    life.at_most("custom gradient against finite differences", errors[0], bar)
+    life.at_most("its derivative against finite differences", errors[1], bar)
 
     large = tf.constant(1000.0, tf.float64)
     with tf.GradientTape(persistent=True) as tape:
@@ -329,36 +251,6 @@ def custom_gradient(bar: float) -> dict[str, Any]:
 def central_difference(f: Callable[[Any], Any], x: Any, h: float = 1e-5) -> Any:
     """Return (f(x + h) - f(x - h)) / 2h; the error of about h² is small beside 1e-6."""
     return (f(x + h) - f(x - h)) / (2 * h)
-
-
-def at_most(what: str, value: float, bar: float) -> None:
-    """Print a measured error; raise `life.Missed` if it is above the bar, or not a number."""
-    print(f"{what}: {value:.1e}")
-    life.require(value <= bar, f"{what}: {value:.1e} is above {bar:.1e}")
-
-
-def refuses(error: type[Exception], call: Callable[[], object], what: str) -> None:
-    """Raise `life.Missed` unless the call raises the error."""
-    try:
-        call()
-    except error:
-        return
-    raise life.Missed(f"{what} should raise {error.__name__}")
-
-
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    """Return the median time of a call; the first one, which may trace, does not count."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
-
-
-def _assign(tensor: tf.Tensor) -> None:
-    tensor[0, 0] = 1
 
 
 def _loss_at(
@@ -404,8 +296,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse(argv)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "constants": constants,
-        "eagerAndGraph": partial(eager_and_graph, 5 if args.smoke else 50),
+        "constants": tensors_and_graphs.constants,
+        "eagerAndGraph": partial(tensors_and_graphs.eager_and_graph, 5 if args.smoke else 50),
         "gradients": partial(gradients, args.samples, args.coordinates, args.max_error, args.seed),
         "higherOrder": partial(higher_order, args.max_error),
         "persistent": partial(persistent, args.samples, args.seed),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import Any, Self
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from ftjob_workloads import life
 
 
 class Ranks:
@@ -54,7 +55,4 @@ class Ranks:
 
 def checksum(model: nn.Module) -> str:
     """Fingerprint of the weights, equal only if every bit is."""
-    digest = hashlib.sha256()
-    for weight in model.state_dict().values():
-        digest.update(weight.cpu().numpy().tobytes())
-    return digest.hexdigest()
+    return life.checksum(weight.cpu().numpy() for weight in model.state_dict().values())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,32 @@ class TpuHost:
         if self.endpoints or len(self.hostnames) == 1:
             return self.endpoints
         return tuple(with_port(name) for name in self.hostnames)
+
+    def choose(self, asked: str, cpu_devices: int) -> str:
+        """Decide what to train on, and say so if it is not a TPU; exit if a demanded TPU is missing.
+
+        Parameters
+        ----------
+        asked
+            The option ``--device``: ``tpu``, ``cpu``, or ``auto`` for a TPU if there is one.
+        cpu_devices
+            How many take the place of a TPU.
+
+        Returns
+        -------
+        str
+            ``TPU`` or ``CPU``; empty if another host trains on its CPU.
+        """
+        reason = "--device cpu" if asked == "cpu" else self.unusable()
+        if not reason:
+            return "TPU"
+        if asked == "tpu":
+            sys.exit(f"no TPU: {reason}")
+        if not self.is_first:
+            print(f"no TPU ({reason}): the first worker trains, there is nothing to do for this one")
+            return ""
+        print(f"no TPU ({reason}): training on {cpu_devices} CPU devices", flush=True)
+        return "CPU"
 
     def unusable(self, wait_seconds: float = 5.0) -> str:
         """Say why there is no TPU to use, in a few words; empty if there is one.

@@ -27,7 +27,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ftjob_workloads import digits, life
+from ftjob_workloads import digits, life, tensorflow_start
 from ftjob_workloads.tpu_host import TpuHost
 
 if TYPE_CHECKING:
@@ -211,11 +211,9 @@ def train(args: argparse.Namespace, device: str, strategy: tf.distribute.Strateg
     with strategy.scope():
         trainer = Trainer(strategy, args.batch_size, args.learning_rate)
     checkpoint = tf.train.Checkpoint(model=trainer.model, optimizer=trainer.optimizer)
-    manager = tf.train.CheckpointManager(checkpoint, str(args.checkpoint_dir), max_to_keep=2)
     # The driver's disk: TPU hosts may have none that is shared.
     here = tf.train.CheckpointOptions(experimental_io_device="/job:localhost")
-    if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint, options=here).assert_existing_objects_matched()
+    manager = tensorflow_start.restore(checkpoint, args.checkpoint_dir, here)
     start = trainer.step
     print(f"{device}: {replicas} replicas, {args.precision}, starting at step {start} of {args.steps}")
     life.expect(args.steps)
@@ -268,14 +266,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.serve:
         serve(host)
         return 0
-    reason = "--device cpu" if args.device == "cpu" else host.unusable()
-    if reason and args.device == "tpu":
-        sys.exit(f"no TPU: {reason}")
-    if reason and not host.is_first:
-        print(f"no TPU ({reason}): the first worker trains, there is nothing to do for this one")
+    device = host.choose(args.device, args.devices)
+    if not device:
         return 0
-    if reason:
-        print(f"no TPU ({reason}): training on {args.devices} CPU devices", flush=True)
+    if device == "CPU":
         return train(args, "CPU", use_cpu(args.devices))
     if host.slice > 0:
         sys.exit("TPUStrategy drives one slice: set tpu.slices to 1")

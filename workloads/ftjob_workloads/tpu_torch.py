@@ -227,27 +227,8 @@ def shard_shapes(batch: torch.Tensor) -> list[list[int]]:
     return [list(shard.data.shape) for shard in shards]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train, test, and write the result.
-
-    Returns
-    -------
-    int
-        The exit code: 0, 1 if the accuracy is too low or a demanded TPU is missing, 143 after SIGTERM.
-    """
-    args = parse(argv)
-    stop = life.StopSignal()
-    host = TpuHost.look(os.environ)
-    reason = "--device cpu" if args.device == "cpu" else host.unusable()
-    if reason and args.device == "tpu":
-        sys.exit(f"no TPU: {reason}")
-    if reason and not host.is_first:
-        print(f"no TPU ({reason}): the first worker trains, there is nothing to do for this one")
-        return 0
-    if reason:
-        print(f"no TPU ({reason}): training on {args.devices} CPU devices", flush=True)
-    set_up_runtime("CPU" if reason else "TPU", args.devices)
-    devices = Devices()
+def train(args: argparse.Namespace, devices: Devices, stop: life.StopSignal) -> int:
+    """Train, test, and write the result; return the exit code."""
     if args.batch_size % devices.count:
         sys.exit(f"--batch-size {args.batch_size} can't be shared evenly by {devices.count} devices")
     torch.manual_seed(args.seed)
@@ -300,6 +281,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     life.write_result(args.results_dir, result, devices.host)
     print(f"device={devices.kind} steps={args.steps} test_accuracy={accuracy:.4f}")
     return life.judge(accuracy, args.min_accuracy)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Choose the devices, and train on them.
+
+    Returns
+    -------
+    int
+        The exit code: 0, 1 if the accuracy is too low or a demanded TPU is missing, 143 after SIGTERM.
+    """
+    args = parse(argv)
+    stop = life.StopSignal()
+    kind = TpuHost.look(os.environ).choose(args.device, args.devices)
+    if not kind:
+        return 0
+    set_up_runtime(kind, args.devices)
+    return train(args, Devices(), stop)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,7 @@ from __future__ import annotations
 
 # torch leaves `backward()` and its like without types.
 # mypy: allow-untyped-calls
-import hashlib
 import os
-import socket
 import sys
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -41,6 +39,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ftjob_workloads import life, text
+from ftjob_workloads.torch_ranks import checksum
 from ftjob_workloads.transformer import MaskedLM
 
 if TYPE_CHECKING:
@@ -110,6 +109,14 @@ class Shard:
     half: bool
     """Ask for every other character of the alphabet, the even or the odd ones, as the rank is."""
 
+    @classmethod
+    def of(cls, args: argparse.Namespace, tokens: text.Ints) -> Shard:
+        """Cut shard ``--shard-index`` of ``--shard-count`` out of the lines to learn from."""
+        half = args.shard == "halves"
+        return cls(
+            tokens, args.batch_size, args.shard_index, args.shard_count, args.seed, args.fraction, half
+        )
+
     @cached_property
     def rows(self) -> text.Ints:
         """The lines that this rank ever sees."""
@@ -148,14 +155,6 @@ def tested(model: nn.Module, group: Group, tokens: text.Ints, fraction: float) -
             hits += (logits.argmax(-1) == lines[mask]).sum().item()
     loss, hits, count = group.sum(loss, hits, int(asked[group.rank :: group.size].sum()))
     return loss / count, hits / count
-
-
-def checksum(model: nn.Module) -> str:
-    """Fingerprint of the weights, equal only if every bit is."""
-    digest = hashlib.sha256()
-    for weight in model.parameters():
-        digest.update(weight.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def warm_up_and_fade(step: int, warmup: int, steps: int) -> float:
@@ -274,56 +273,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv, group)
     torch.set_num_threads(args.threads)
     corpus = text.load(args.length)
-    shard = Shard(
-        corpus.train,
-        args.batch_size,
-        args.shard_index,
-        args.shard_count,
-        args.seed,
-        args.fraction,
-        args.shard == "halves",
-    )
+    shard = Shard.of(args, corpus.train)
     trainer = Trainer(args, group)
     start = trainer.step
     (rank_sum,) = group.sum(group.rank + 1)
     print(f"rank {group.rank} of {group.size}: {len(shard.rows)} lines, step {start} of {args.steps}")
-    life.expect(args.steps)
 
-    losses: list[float] = []
+    course = life.Course(args, group.rank)
     while trainer.step < args.steps:
         loss, stopped = trainer.learn(shard, stop)
-        losses.append(loss)
-        if stopped or trainer.step % args.checkpoint_every == 0 or trainer.step == args.steps:
+        if course.save_is_due(trainer.step, stopped):
             trainer.save()
-        if group.rank == 0 and (stopped or trainer.step % 20 == 0):
-            print(f"step {trainer.step} loss {loss:.4f}")
-            life.report(trainer.step, args.steps, {"loss": loss})
+        course.note(trainer.step, loss, stopped)
         if stopped:
-            print(f"rank {group.rank} stopped at step {trainer.step}")
             dist.destroy_process_group()
             return life.STOPPED
 
     loss, accuracy = tested(trainer.model, group, corpus.held_out, args.fraction)
     final = group.gather(checksum(trainer.model))
-    life.write_result(
-        args.results_dir,
-        {
-            "rank": group.rank,
-            "size": group.size,
-            "node": os.environ.get("FTJOB_NODE_NAME") or socket.gethostname(),
-            "positions": args.positions,
-            "initialWeights": trainer.initial,
-            "finalWeights": final,
-            "rankSum": int(rank_sum),
-            "startStep": start,
-            "steps": trainer.step,
-            "losses": losses,
-            "ids": shard.rows.tolist(),
-            "testLoss": loss,
-            "testAccuracy": accuracy,
-        },
-        group.rank,
-    )
+    result = {
+        "rank": group.rank,
+        "size": group.size,
+        "node": life.node(),
+        "positions": args.positions,
+        "initialWeights": trainer.initial,
+        "finalWeights": final,
+        "rankSum": int(rank_sum),
+        "startStep": start,
+        "steps": trainer.step,
+        "losses": course.losses,
+        "ids": shard.rows.tolist(),
+        "testLoss": loss,
+        "testAccuracy": accuracy,
+    }
+    life.write_result(args.results_dir, result, group.rank)
     dist.destroy_process_group()
     if group.rank == 0:
         print(f"steps={trainer.step} test_loss={loss:.4f} test_accuracy={accuracy:.4f}")
