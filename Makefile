@@ -27,7 +27,7 @@ run: setup  ## Run a training job on this machine (JOB=path of another)
 lint: setup  ## ruff, mypy, import layers
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }
-	@$(PYTHON) -m mypy --no-error-summary operator workloads tests
+	@$(PYTHON) -m mypy --no-error-summary operator workloads tests tools
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
 
 test: export FTJOB_NOT_RUN := $(NOT_RUN)
@@ -61,9 +61,10 @@ test-failures: setup kind  ## The whole matrix of failing ranks, five times (35 
 	  $(PYTEST) -q tests/cluster/test_failing_rank.py || exit 1; done
 	@$(PYTHON) tests/bench/failures.py dist/failures.csv
 
-generate: setup agent  ## Write manifests/ anew from the models and the chart
+generate: setup agent  ## Write manifests/ and the tables in docs/ anew from the sources and the chart
 	@.venv/bin/ftjob crd >dist/crd.yaml && mv dist/crd.yaml manifests/crd/ftjob.dev_frameworktrainingjobs.yaml
 	@HELM="$$(tests/setup/tools.sh helm)" manifests/install/render.sh
+	@$(PYTHON) tools/docs.py
 
 kind:  ## A cluster `ftjob` with shared storage, the images and the chart (context kind-ftjob)
 	@tests/kind/up.sh

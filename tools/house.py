@@ -1,14 +1,15 @@
 """Check how the house is built: `house.py [--summary] [ROOT]` exits with 1 if a limit is broken.
 
 It reads the sources under operator/ and workloads/ and follows every import: at the top of a module, under
-TYPE_CHECKING, inside functions, relative ones, and modules that a string names (`"a.b"`, or `".b"` for
-`import_module`, or `f"{__package__}.b"`). The rooms of a package are its children; a sub-package is one room,
-whatever it holds. Reported are:
+TYPE_CHECKING, inside functions, relative ones, and modules that a string names (`"a.b"`, `"a.b:Name"`, or
+`".b"` for `import_module`, or `f"{__package__}.b"`). The rooms of a package are its children; a sub-package
+is one room, whatever it holds. Reported are:
 
 - circles among the rooms of a package. Its `__init__.py` may import its children; then a child that imports
   it closes a circle, whichever children those are.
 - arrows up: imports against the layers that pyproject.toml declares for import-linter.
-- rooms in no layer, where a package of operator/ has layers or is large enough to need them.
+- rooms in no layer, where a package of operator/ has layers or is large enough to need them; but not
+  where a contract of type acyclic_siblings says that the rooms are alike, and only circles matter.
 - modules, functions and folders that are too long.
 """
 
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -173,7 +174,7 @@ def names_in(node: ast.AST, package: str, known: set[str], how: str) -> Iterator
         case ast.ImportFrom(level=level, module=module, names=aliases):
             base = absolute("." * level + (module or ""), package)
             yield from ((f"{base}.{alias.name}", how) for alias in aliases)
-        case ast.Constant(value=str(name)) if "." in name and name in known:
+        case ast.Constant(value=str(text)) if "." in text and (name := text.partition(":")[0]) in known:
             yield name, in_string
         case ast.Call(args=[ast.Constant(value=str(name)), *_]) if name.startswith("."):
             if ast.unparse(node.func).endswith("import_module"):
@@ -211,18 +212,24 @@ def read_packages(modules: list[Module], imports: list[Import]) -> list[Package]
     ]
 
 
-def read_layers(root: Path, modules: list[Module]) -> Iterator[Layers]:
+def read_contracts(root: Path) -> list[dict[str, Any]]:
+    """Read what pyproject.toml declares for import-linter."""
+    linter = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]
+    contracts: list[dict[str, Any]] = linter.get("contracts", [])
+    return contracts
+
+
+def read_layers(contracts: list[dict[str, Any]], modules: list[Module]) -> Iterator[Layers]:
     """Read the contracts of type layers, once for each of their containers.
 
     import-linter calls a package in a folder that PYTHONPATH names by the folders that lead to it.
     """
     by_folder = {module.where.partition("/")[2].rpartition("/")[0]: module.package for module in modules}
-    linter = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]
-    for contract in linter.get("contracts", []):
+    for contract in contracts:
         lines = contract["layers"] if contract["type"] == "layers" else []
         apart = frozenset(level for level, line in enumerate(lines) if ":" not in line)
-        for name in contract.get("containers", [""]):
-            container = by_folder.get(name.replace(".", "/"), name)
+        for path in contract.get("containers", [""]):
+            container = by_folder.get(path.replace(".", "/"), path)
             named = [
                 (level, name) for level, line in enumerate(lines) for name in re.findall(r"[\w.]+", line)
             ]
@@ -294,8 +301,9 @@ def main() -> int:
     parser.add_argument("--summary", action="store_true", help="print only the table of the packages")
     args = parser.parse_args()
 
-    modules = read_modules(args.root)
-    layers = list(read_layers(args.root, modules))
+    modules, contracts = read_modules(args.root), read_contracts(args.root)
+    layers = list(read_layers(contracts, modules))
+    alike = {name for c in contracts if c["type"] == "acyclic_siblings" for name in c["ancestors"]}
     known = {module.name for module in modules}
     imports = list(dict.fromkeys(found for module in modules for found in read_imports(module, known)))
     packages = read_packages(modules, imports)
@@ -305,7 +313,7 @@ def main() -> int:
     faults = [
         *chain.from_iterable(rings.values()),
         *chain.from_iterable(up.values()),
-        *chain.from_iterable(without_layer(p, layers) for p in packages if p.name in under),
+        *chain.from_iterable(without_layer(p, layers) for p in packages if p.name in under - alike),
         *chain.from_iterable(map(too_long, modules)),
         *too_full(args.root, modules),
     ]

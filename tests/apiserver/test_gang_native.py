@@ -101,9 +101,8 @@ def test_a_start_goes_on_though_the_operator_dies_after_any_of_its_writes(
 ) -> None:
     with running_kubelet(gangs, space.name):
         space.submit(workers=2)
-        environment = {"FTJOB_EXIT_AFTER_WRITE": str(write)}
         with running_operator(
-            gangs, tmp_path, "--no-leader-election", namespace=space.name, environment=environment
+            gangs, tmp_path, "--no-leader-election", namespace=space.name, dies_after=write
         ) as operator:
             for _ in range(600):
                 if operator.process.poll() is not None:

@@ -16,14 +16,21 @@ from ftjob.api.job import Job, parse_job
 from ftjob.api.rules.rule import Rule
 from ftjob.api.validate import RULES, validate
 from ftjob.models.names import API_VERSION, KIND
+from ftjob.strategies import STRATEGIES
 
 V5E = {"accelerator": "tpu-v5-lite-podslice", "topology": "2x4", "chipsPerWorker": 4}
 TPU = built().strategy("TPU").with_spec(workers=None)
 OWN = {"template": built().env(NCCL_DEBUG="INFO").spec["template"]}
 
 GOOD = {
+    **{
+        f"{strategy.name}, example {number}": built()
+        .strategy(strategy.name)
+        .with_spec(workers=None, processesPerWorker=None, **example)
+        for strategy in STRATEGIES.values()
+        for number, example in enumerate(strategy.examples)
+    },
     "Horovod": built().strategy("Horovod").workers(2).processes(2),
-    "Mirrored": built().strategy("Mirrored"),
     "MultiWorkerMirrored": built().strategy("MultiWorkerMirrored").workers(3),
     "Torchrun": built().strategy("Torchrun").workers(2).limits(gpu=4),
     "JAX": built().strategy("JAX").processes(2),
@@ -38,7 +45,6 @@ GOOD = {
     "TPU with its hosts counted": TPU.with_spec(tpu={"library": "JAX", **V5E}, workers=2),
     "TPU slices": TPU.with_spec(tpu={"library": "TorchXLA", **V5E, "slices": 3}, workers=6),
     "TPU in three dimensions": TPU.with_spec(tpu={"library": "JAX", **V5E, "topology": "4x4x8"}, workers=32),
-    "TPU endpoints": TPU.with_spec(tpu={"library": "TensorFlow", "endpoints": ["grpc://a:8470"]}),
 }
 
 BROKEN = [(case, job.spec) for case in cases() if isinstance(job := parse_job(case.body), Job)]

@@ -9,9 +9,9 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 from support.chart import CHART, pick, render
 
+from ftjob.control.cache.cache import Cache
 from ftjob.control.queue import Queue
 from ftjob.control.reporting.metrics import Metrics
-from ftjob.control.watching.cache import Cache
 
 DASHBOARD = json.loads((CHART / "files" / "dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]

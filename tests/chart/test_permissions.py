@@ -7,8 +7,7 @@ import re
 import pytest
 from support.chart import REPO, Grant, Object, granted, pick, render
 
-from ftjob.control.process import agent_key
-from ftjob.control.process import lease as leader
+from ftjob.control.process import agent_key, lease
 
 JOBS = {
     ("ftjob.dev", "frameworktrainingjobs"): "get list watch delete",
@@ -36,8 +35,8 @@ CLUSTER_WIDE = frozenset(
 )
 OWN = frozenset(
     {
-        Grant("coordination.k8s.io", "leases", "get", leader.NAME),
-        Grant("coordination.k8s.io", "leases", "update", leader.NAME),
+        Grant("coordination.k8s.io", "leases", "get", lease.NAME),
+        Grant("coordination.k8s.io", "leases", "update", lease.NAME),
         Grant("coordination.k8s.io", "leases", "create"),
         Grant("", "secrets", "get", agent_key.NAME),
         Grant("", "secrets", "create"),

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +21,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from support.apiserver import ApiServer, Client
+from support.mortal import KILLED, WRITES, program
 from support.ports import free_port
 
 from ftjob.models.names import API_VERSION, GROUP, KIND, LABEL_INDEX, LABEL_JOB, PLURAL, VERSION
 
 WAIT_SECONDS = 60
-KILLED = 137
-"""Exit code of an operator that has died after one of its writes."""
 PLACES = {
     PLURAL: f"/apis/{GROUP}/{VERSION}",
     "podgroups.scheduling.k8s.io": "/apis/scheduling.k8s.io/v1beta1",
@@ -300,7 +299,7 @@ def running_operator(
     namespace: str,
     home: str | None = None,
     kubeconfig: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    dies_after: int = 0,
     cluster_wide: bool = False,
     leading: bool = True,
 ) -> Iterator[Operator]:
@@ -310,12 +309,15 @@ def running_operator(
     ----------
     home
         The operator's own namespace; the served one if left out.
+    dies_after
+        After which of its writes it dies; 0 for none.
     leading
         Whether to wait until it works; else only until it stands by.
     """
     port = free_port()
     log = folder / f"operator-{port}.log"
-    command = [sys.executable, "-m", "ftjob.control", f"--metrics-port={port}", f"--health-port={port}"]
+    operator_program = ["-c", program()] if dies_after else ["-m", "ftjob.control"]
+    command = [sys.executable, *operator_program, f"--metrics-port={port}", f"--health-port={port}"]
     if not cluster_wide:
         command.append(f"--namespace={namespace}")
     env = {
@@ -323,7 +325,7 @@ def running_operator(
         "KUBECONFIG": str(kubeconfig or server.kubeconfig),
         "POD_NAMESPACE": home or namespace,
         "POD_NAME": f"operator-{port}",
-        **(environment or {}),
+        WRITES: str(dies_after),
     }
     with log.open("wb") as output:
         process = subprocess.Popen([*command, *args], env=env, stdout=output, stderr=output)
@@ -361,17 +363,17 @@ def mortal_operator(
     ended = threading.Event()
 
     def keep_running() -> None:
-        environment = {"FTJOB_EXIT_AFTER_WRITE": str(write)} if write else {}
+        dies_after = write
         while not ended.is_set():
             with running_operator(
-                server, folder, "--no-leader-election", namespace=namespace, environment=environment
+                server, folder, "--no-leader-election", namespace=namespace, dies_after=dies_after
             ) as operator:
                 lives.append(operator)
                 while operator.process.poll() is None and not ended.wait(0.05):
                     pass
                 if write and not ended.is_set():
                     assert operator.process.returncode == KILLED, operator.log.read_text()
-            environment = {}
+            dies_after = 0
 
     thread = threading.Thread(target=keep_running)
     thread.start()

@@ -9,15 +9,15 @@ from typing import Any
 
 from ftjob.api.job import Job
 from ftjob.control.agent_client import Agents
+from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
 from ftjob.control.queue import Queue
 from ftjob.control.reporting.events import Events
 from ftjob.control.reporting.metrics import Metrics
 from ftjob.control.reporting.pace import Pace
-from ftjob.control.watching.cache import Cache
 from ftjob.control.watching.discovery import Discovery
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
-from ftjob.kube.port import JOB, Resource, resource_of
+from ftjob.kube.resources import JOB, Resource, resource_of
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_ROLE, LABEL_UID
 from ftjob.plan.decision import Config
 
@@ -80,10 +80,6 @@ class FakeKube:
         if _key(manifest) in self.objects:
             raise ConflictError(409, "AlreadyExists", "it is there")
         return self.put(manifest)
-
-    async def apply(self, manifest: Manifest) -> Manifest:
-        self.calls.append(("apply", manifest["kind"], manifest["metadata"]["name"]))
-        return self.put({**self.objects.get(_key(manifest), {}), **manifest})
 
     async def replace(self, manifest: Manifest) -> Manifest:
         self.calls.append(("replace", manifest["kind"], manifest["metadata"]["name"]))
@@ -223,7 +219,7 @@ def context_of(
 def context(body: Manifest | None = None) -> tuple[Context, FakeKube, Job]:
     """Return an operator that has seen one job, the API server in memory, and the job."""
     kube, cache = FakeKube(), Cache()
-    key = cache.see_job(kube.put(body or job_body()))
+    key = cache.update(JOB, kube.put(body or job_body()))
     job = cache.job(key) if key is not None else None
     assert isinstance(job, Job)
     return context_of(kube, cache, key=b"key", clock=lambda: 1000.0), kube, job

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.builders import CONFIG, NOW, UID, agent_message, job, success_message
 from support.star_fake import FakeStar
 
-from ftjob.control.watching.cache import Cache
-from ftjob.kube.port import POD_GROUPS
+from ftjob.control.cache.cache import Cache
+from ftjob.kube.resources import JOB, POD, POD_GROUPS
 from ftjob.models.index_ranges import parse_indexes
 from ftjob.models.names import API_VERSION, KIND
 from ftjob.plan.decide import plan
@@ -137,7 +137,7 @@ class Life(RuleBasedStateMachine):
 
     def move(self, pod: dict[str, Any], state: dict[str, Any]) -> None:
         pod["status"] = {"containerStatuses": [{"name": "trainer", "state": state}]}
-        self.cache.see_pod(self.show(pod))
+        self.cache.update(POD, self.show(pod))
 
     # -- what happens in the cluster ------------------------------------------------------------------
 
@@ -222,7 +222,7 @@ class Life(RuleBasedStateMachine):
     def the_operator_hears_of_the_ranks(self) -> None:
         pods, known = self.present(), self.cache.job(KEY)
         if known is not None and pods and all("running" in self.state(pod) for pod in pods):
-            self.cache.hear(known, self.star(pods[0]).report())
+            self.cache.leader_states.update(known, self.star(pods[0]).report())
 
     def tell(self, decision: Plan) -> None:
         """Let the agents hear an order; whether the operator hears their answer is another matter."""
@@ -240,7 +240,7 @@ class Life(RuleBasedStateMachine):
             self.harmed = True
             pod = found[choice % len(found)]
             pod["metadata"]["deletionTimestamp"] = "2027-01-01T00:00:00Z"
-            self.cache.see_pod(self.show(pod))
+            self.cache.update(POD, self.show(pod))
 
     @rule(choice=CHOICE)
     def a_node_is_lost(self, choice: int) -> None:
@@ -253,14 +253,14 @@ class Life(RuleBasedStateMachine):
             self.lost.add(pod["metadata"]["uid"])
             if self.misses_others(self.attempt_of(pod)):
                 self.part(pod)
-            self.cache.see_pod(self.show(pod))
+            self.cache.update(POD, self.show(pod))
 
     @rule()
     def the_user_suspends_or_resumes(self) -> None:
         if self.job.get("status", {}).get("phase") not in {"Succeeded", "Failed"}:
             self.job["spec"]["suspend"] = not self.job["spec"]["suspend"]
             self.job["metadata"]["generation"] += 1
-            self.cache.see_job(self.show(self.job))
+            self.cache.update(JOB, self.show(self.job))
 
     @rule(choice=CHOICE, seen=st.booleans())
     def a_deleting_pod_goes(self, choice: int, seen: bool) -> None:
@@ -270,9 +270,9 @@ class Life(RuleBasedStateMachine):
             if (self.attempt_of(pod), pod["metadata"]["name"]) not in self.done:
                 self.part(pod)
             if seen:
-                self.cache.see_pod_deleted(self.show(pod))
+                self.cache.mark_deleted(POD, self.show(pod))
             else:
-                self.cache.pod_vanished(pod["metadata"]["uid"])
+                self.cache.mark_gone(pod["metadata"]["uid"])
 
     @rule(seconds=st.sampled_from([0.5, 2.0, 70.0]))
     def time_passes(self, seconds: float) -> None:
@@ -284,11 +284,11 @@ class Life(RuleBasedStateMachine):
     def the_operator_is_killed(self) -> None:
         self.cache = Cache(clock=lambda: self.now)
         self.cache.served = frozenset({NATIVE} if self.gang else ())
-        self.cache.see_job(copy_of(self.job))
+        self.cache.update(JOB, copy_of(self.job))
         for group in self.groups.values():
-            self.cache.see_other(PODGROUPS, copy_of(group))
+            self.cache.update(PODGROUPS, copy_of(group))
         for pod in self.pods.values():
-            self.cache.see_pod(copy_of(pod))
+            self.cache.update(POD, copy_of(pod))
 
     @rule(
         refused=st.none()
@@ -330,7 +330,7 @@ class Life(RuleBasedStateMachine):
         self.check(old, new, decision)
         if new != old:
             self.job["status"] = new
-            self.cache.see_job(self.show(self.job))
+            self.cache.update(JOB, self.show(self.job))
         return decision
 
     def check(self, old: dict[str, Any], new: dict[str, Any], decision: Plan) -> None:
@@ -375,13 +375,13 @@ class Life(RuleBasedStateMachine):
         self.uids += 1
         body["metadata"]["uid"] = f"group-{self.uids}"
         self.groups[body["metadata"]["name"]] = body
-        self.cache.see_other(PODGROUPS, self.show(body))
+        self.cache.update(PODGROUPS, self.show(body))
 
     def delete(self, decision: Plan) -> None:
         self.delete_pods(decision)
         for gone in decision.changes.remove:
             assert self.groups.pop(gone.name)["metadata"]["uid"] == gone.uid
-            self.cache.see_object_deleted(gone.uid)
+            self.cache.mark_gone(gone.uid)
             for pod in self.pods.values():
                 if pod["spec"].get("schedulingGroup") == {"podGroupName": gone.name}:
                     ended = "deletionTimestamp" in pod["metadata"] or "terminated" in self.state(pod)
@@ -390,14 +390,14 @@ class Life(RuleBasedStateMachine):
 
     def delete_pods(self, decision: Plan) -> None:
         for ref in decision.changes.delete:
-            self.cache.dismiss(ref.uid)
+            self.cache.note_ordered_deletion(ref.uid)
             pod = self.pods.get(ref.name)
             if pod is None or pod["metadata"]["uid"] != ref.uid:
-                self.cache.pod_vanished(ref.uid)
+                self.cache.mark_gone(ref.uid)
                 continue
             assert "deletionTimestamp" not in pod["metadata"]
             pod["metadata"]["deletionTimestamp"] = "2027-01-01T00:00:00Z"
-            self.cache.see_pod(self.show(pod))
+            self.cache.update(POD, self.show(pod))
 
     def create(self, decision: Plan, refused: tuple[RefusalKind, int] | None) -> None:
         wanted = self.cache.job(KEY)
@@ -406,13 +406,13 @@ class Life(RuleBasedStateMachine):
             name = manifest["metadata"]["name"]
             if refused is not None and place >= refused[1]:
                 answer = Refusal(refused[0], manifest["kind"], name, "not now", self.now + 4)
-                self.cache.refuse(wanted, answer)
+                self.cache.refusals.add(wanted, answer)
                 return
             if manifest["kind"] == "PodGroup":
                 self.found(manifest)
                 continue
             if manifest["kind"] != "Pod":
-                self.cache.remember_existing(wanted, manifest["kind"], name)
+                self.cache.note_existing(wanted, manifest["kind"], name)
                 continue
             assert name not in self.pods, "a plan never creates a pod that exists"
             attempt = self.attempt_of(manifest)
@@ -423,9 +423,9 @@ class Life(RuleBasedStateMachine):
             body = copy_of(manifest)
             body["metadata"]["uid"] = f"pod-{self.uids}"
             self.pods[name] = body
-            self.cache.see_pod(self.show(body))
+            self.cache.update(POD, self.show(body))
         if decision.changes.create:
-            self.cache.clear_refusal(wanted)
+            self.cache.refusals.clear(wanted)
 
     def misses_others(self, attempt: str) -> bool:
         """Whether the lost pods of an attempt are not all that it has; before all are there no rank runs."""

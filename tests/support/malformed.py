@@ -10,8 +10,11 @@ from typing import Any
 from support.jobs import job
 
 from ftjob.api.identity import IDENTITY_NAMES
-from ftjob.models.schema import Schema, structural
-from ftjob.models.spec import JobSpec
+from ftjob.api.spec_schema import spec_schema
+from ftjob.models.schema import Schema
+from ftjob.models.spec import SuccessPolicy
+from ftjob.strategies import STRATEGIES
+from ftjob.strategies.base import Processes, Strategy
 
 
 class Found(Enum):
@@ -101,7 +104,7 @@ def _fields(node: Schema, path: str) -> Iterator[tuple[str, Schema]]:
 
 
 def _from_schema() -> Iterator[Malformed]:
-    for path, node in _fields(structural(JobSpec), "spec"):
+    for path, node in _fields(spec_schema(), "spec"):
         kind = node.get("type", "")
         values = [
             *(value for value in WRONG_TYPE.get(kind, ()) if path != "spec"),
@@ -201,17 +204,10 @@ def _typos() -> Iterator[Malformed]:
 def _combinations() -> Iterator[Malformed]:
     tpu = {"library": "JAX", "topology": "2x4"}
     outputs = {"claimName": "team-pvc"}
-    servers = {"strategy": "ParameterServer", "processesPerWorker": 1}
+    servers = _shortest(STRATEGIES["ParameterServer"])
     table: list[tuple[str, str, dict[str, Any]]] = [
-        (
-            "processesPerWorker",
-            "two processes of Mirrored",
-            {"strategy": "Mirrored", "workers": 1, "processesPerWorker": 2},
-        ),
+        *_of_strategies(),
         ("workers", "two workers of Mirrored", {"strategy": "Mirrored", "processesPerWorker": 1}),
-        ("processesPerWorker", "two processes of multi-worker", {"strategy": "MultiWorkerMirrored"}),
-        ("processesPerWorker", "two processes of parameter servers", {"strategy": "ParameterServer"}),
-        ("roles", "roles of Horovod", {"roles": {"ps": {"replicas": 2}}}),
         ("roles", "empty roles", {"roles": {}}),
         (
             "template.spec.containers",
@@ -232,20 +228,15 @@ def _combinations() -> Iterator[Malformed]:
             (field, f"TPU: {name}", {"strategy": "TPU", "processesPerWorker": 1, "workers": None, **fields})
             for field, name, fields in _tpus()
         ),
-        ("processesPerWorker", "two processes of a TPU host", {"strategy": "TPU", "tpu": _V5E}),
-        ("success", "worker 0 of parameter servers", {**servers, "success": "Worker0"}),
         ("roles.chief.replicas", "two chiefs", {**servers, "roles": {"chief": {"replicas": 2}}}),
         ("roles.evaluator.replicas", "two evaluators", {**servers, "roles": {"evaluator": {"replicas": 2}}}),
         ("roles.ps.replicas", "no parameter server", {**servers, "roles": {"ps": {"replicas": 0}}}),
         ("tpu", "tpu of Horovod", {"tpu": tpu}),
         ("tpu", "TPU without tpu", {"strategy": "TPU"}),
-        ("elastic", "elastic Plain", {"strategy": "Plain", "elastic": {"minWorkers": 1, "maxWorkers": 4}}),
         ("workers", "elastic of no size", {"workers": None, "elastic": {"minWorkers": 1, "maxWorkers": 4}}),
         ("workers", "elastic with too many", {"workers": 9, "elastic": {"minWorkers": 1, "maxWorkers": 4}}),
         ("workers", "elastic with too few", {"workers": 1, "elastic": {"minWorkers": 2, "maxWorkers": 4}}),
         ("elastic.maxWorkers", "elastic upside down", {"elastic": {"minWorkers": 4, "maxWorkers": 1}}),
-        ("success", "chief of Horovod", {"success": "Chief"}),
-        ("success", "all of parameter servers", {**servers, "success": "AllWorkers"}),
         ("outputs", "scheduled without outputs", {"profiling": {"mode": "Scheduled"}}),
         ("outputs.claimName", "sized foreign claim", {"outputs": {**outputs, "size": "1Gi"}}),
         ("outputs.claimName", "classy foreign claim", {"outputs": {**outputs, "storageClassName": "nfs"}}),
@@ -293,6 +284,29 @@ def _combinations() -> Iterator[Malformed]:
         yield Malformed(name, _spec(**fields), f"spec.{field}")
     yield Malformed("spec is a list", {**job(), "spec": []}, "spec")
     yield Malformed("spec is missing", {key: value for key, value in job().items() if key != "spec"}, "spec")
+
+
+def _shortest(strategy: Strategy) -> dict[str, Any]:
+    """Return what has to stand beside the template of a good job."""
+    return {"strategy": strategy.name, "workers": None, "processesPerWorker": 1, **strategy.examples[0]}
+
+
+def _of_strategies() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Ask of each strategy what it can't do."""
+    for strategy in STRATEGIES.values():
+        name, good = strategy.name, _shortest(strategy)
+        if strategy.processes is Processes.ALWAYS_ONE:
+            yield "processesPerWorker", f"two processes of {name}", {**good, "processesPerWorker": 2}
+        if not strategy.elastic:
+            elastic = {"minWorkers": 1, "maxWorkers": 4}
+            yield "elastic", f"elastic {name}", {**good, "workers": 1, "elastic": elastic}
+        if not strategy.roles:
+            yield "roles", f"roles of {name}", {**good, "roles": {"ps": {"replicas": 2}}}
+        if "chief" not in strategy.roles:
+            yield "success", f"chief of {name}", {**good, "success": "Chief"}
+        if not strategy.others_end:
+            for policy in sorted({*SuccessPolicy} - {strategy.success}):
+                yield "success", f"{policy} of {name}", {**good, "success": policy.value}
 
 
 _V5E = {"library": "JAX", "accelerator": "tpu-v5-lite-podslice", "topology": "2x4", "chipsPerWorker": 4}

@@ -11,6 +11,7 @@ from support.malformed import TRAINER, Found, Malformed, bent, cases
 from ftjob.api.job import Job, parse_job
 from ftjob.api.validate import RULES, validate
 from ftjob.models.spec import JobSpec
+from ftjob.strategies import STRATEGIES
 
 CASES = cases()
 SEEN = [case for case in CASES if case.found is not Found.POD]
@@ -44,8 +45,7 @@ def test_every_rule_is_broken_by_some_malformed_job() -> None:
 
 
 MESSAGES = {
-    ("spec.strategy", "horovod"): '"horovod" is not allowed; write one of Horovod, Mirrored, '
-    "MultiWorkerMirrored, ParameterServer, Torchrun, TPU, JAX, Plain",
+    ("spec.strategy", "horovod"): '"horovod" is not allowed; write one of ' + ", ".join(STRATEGIES),
     ("spec.workers", "2"): '"2" is not allowed; write a whole number from 1 to 10000',
     ("spec.wrokers", 2): "there is no such field; did you mean workers?",
     ("spec.suspend", 1): "1 is not allowed; write true or false",
@@ -60,6 +60,13 @@ MESSAGES = {
 @pytest.mark.parametrize(("change", "text"), MESSAGES.items(), ids=str)
 def test_message(change: tuple[str, Any], text: str) -> None:
     assert said(bent(*change)) == [f"{change[0]}: {text}"]
+
+
+def test_an_unknown_strategy_hides_no_other_problem() -> None:
+    body = bent("spec.workers", "2")
+    body["spec"]["strategy"] = "horovod"
+    found = [("spec.strategy", "horovod"), ("spec.workers", "2")]
+    assert said(body) == [f"{field}: {MESSAGES[field, value]}" for field, value in found]
 
 
 def test_identity_variable_is_named() -> None:

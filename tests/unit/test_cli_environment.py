@@ -12,7 +12,7 @@ from support.local_run import plain_job
 from ftjob.api.job import Job, parse_job
 from ftjob.local.environment import Trainer, build_trainer, expand
 from ftjob.local.errors import CannotRun
-from ftjob.local.ports import free_ports
+from ftjob.local.free_ports import free_ports
 from ftjob.models.spec import trainer_of
 from ftjob.plan.build.agent_config import build_worker
 from ftjob.plan.build.pod import build_pod
@@ -115,6 +115,12 @@ def test_value_from_the_pod(source: dict[str, Any], expected: str) -> None:
 def test_limits_that_are_not_set_are_the_machines() -> None:
     source = {"resourceFieldRef": {"resource": "limits.cpu"}}
     assert trainer(env=[{"name": "X", "valueFrom": source}]).env["X"] == str(len(os.sched_getaffinity(0)))
+
+
+def test_a_divisor_that_is_no_quantity_is_refused() -> None:
+    source = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1e3m"}}
+    with pytest.raises(CannotRun, match=r"env\[X\]: '1e3m' is not a quantity; write it as Kubernetes does"):
+        trainer(env=[{"name": "X", "valueFrom": source}])
 
 
 @pytest.mark.parametrize("kind", ["secretKeyRef", "configMapKeyRef"])

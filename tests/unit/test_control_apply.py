@@ -7,6 +7,7 @@ from support.control_fake import context, pod_body
 
 from ftjob.control.apply import apply
 from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
+from ftjob.kube.resources import POD
 from ftjob.plan.decision import Changes, Plan, PodRef, Step
 from ftjob.plan.observed.state import RefusalKind
 
@@ -80,7 +81,7 @@ async def test_the_time_of_the_next_try_doubles_up_to_a_minute_and_success_ends_
     kube.refusals.clear()
     await apply(job, start(*PODS), ctx)
     assert ctx.cache.observe(job).refusal is None
-    assert ctx.cache.refused_times(job) == 0
+    assert ctx.cache.refusals.times(job) == 0
 
 
 async def test_an_object_that_is_ours_already_is_taken_in() -> None:
@@ -143,10 +144,10 @@ async def test_an_error_of_one_pod_loses_no_answer_about_the_others() -> None:
 async def test_pods_are_deleted_by_uid_and_leave_no_evidence() -> None:
     ctx, kube, job = context()
     for pod in PODS[:2]:
-        ctx.cache.see_pod(kube.put(pod))
+        ctx.cache.update(POD, kube.put(pod))
     replaced = kube.put({**PODS[1], "metadata": {**PODS[1]["metadata"], "uid": "another"}})
     refs = tuple(PodRef(pod["metadata"]["name"], pod["metadata"]["uid"]) for pod in PODS[:3])
     await apply(job, Plan(Step.CONTINUE, changes=Changes(delete=refs)), ctx)
     assert [name for kind, _, name in kube.objects if kind == "Pod"] == [replaced["metadata"]["name"]]
-    ctx.cache.see_pod_deleted(PODS[0] | {"metadata": PODS[0]["metadata"] | {"resourceVersion": "99"}})
+    ctx.cache.mark_deleted(POD, PODS[0] | {"metadata": PODS[0]["metadata"] | {"resourceVersion": "99"}})
     assert ctx.cache.observe(job).pods == ()

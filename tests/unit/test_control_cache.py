@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from support.control_fake import Clock, job_body, pod_body
 
-from ftjob.control.watching.cache import Cache, is_newer, trainer_name
-from ftjob.kube.port import SERVICE
+from ftjob.control.cache.cache import Cache
+from ftjob.control.cache.pods import trainer_name
+from ftjob.control.cache.versions import is_newer
+from ftjob.kube.resources import JOB, POD, SERVICE
 from ftjob.plan.observed.state import Refusal, RefusalKind
 from ftjob_protocol.leader_state import LeaderState
 
@@ -18,7 +20,7 @@ FAILED = {"terminated": {"exitCode": 1}}
 def cache_with_job() -> tuple[Cache, Clock]:
     clock = Clock(100.0)
     cache = Cache(clock=clock)
-    assert cache.see_job(job_body(status={"startTime": "2026-01-01T00:00:00Z"})) == KEY
+    assert cache.update(JOB, job_body(status={"startTime": "2026-01-01T00:00:00Z"})) == KEY
     return cache, clock
 
 
@@ -51,8 +53,8 @@ def test_versions_are_compared_as_numbers_and_else_by_arrival(
 
 def test_an_older_version_does_not_replace_a_newer_one() -> None:
     cache, _ = cache_with_job()
-    assert cache.see_pod(pod_body(0, version="20", state=RUNNING)) == KEY
-    assert cache.see_pod(pod_body(0, version="15")) is None
+    assert cache.update(POD, pod_body(0, version="20", state=RUNNING)) == KEY
+    assert cache.update(POD, pod_body(0, version="15")) is None
     job = cache.job(KEY)
     assert job is not None
     assert cache.observe(job).pods[0].running
@@ -60,17 +62,17 @@ def test_an_older_version_does_not_replace_a_newer_one() -> None:
 
 def test_an_echo_of_our_own_write_is_no_news() -> None:
     cache, _ = cache_with_job()
-    assert cache.see_job(job_body()) is None
-    assert cache.see_pod(pod_body(0)) == KEY
-    assert cache.see_pod(pod_body(0)) is None
+    assert cache.update(JOB, job_body()) is None
+    assert cache.update(POD, pod_body(0)) == KEY
+    assert cache.update(POD, pod_body(0)) is None
 
 
 def test_where_a_pod_runs_is_remembered_but_is_no_reason_to_look() -> None:
     cache, _ = cache_with_job()
-    cache.see_pod(pod_body(0, version="10"))
+    cache.update(POD, pod_body(0, version="10"))
     moved = pod_body(0, version="11", podIP="10.1.1.1")
     moved["spec"]["nodeName"] = "node-1"
-    assert cache.see_pod(moved) is None
+    assert cache.update(POD, moved) is None
     job = cache.job(KEY)
     assert job is not None
     (pod,) = cache.observe(job).pods
@@ -79,9 +81,9 @@ def test_where_a_pod_runs_is_remembered_but_is_no_reason_to_look() -> None:
 
 def test_the_time_of_an_end_is_when_it_was_first_seen() -> None:
     cache, clock = cache_with_job()
-    cache.see_pod(pod_body(0, version="10", state=FAILED))
+    cache.update(POD, pod_body(0, version="10", state=FAILED))
     clock.now = 200.0
-    cache.see_pod(pod_body(0, version="11", state=FAILED, phase="Failed"))
+    cache.update(POD, pod_body(0, version="11", state=FAILED, phase="Failed"))
     job = cache.job(KEY)
     assert job is not None
     (pod,) = cache.observe(job).pods
@@ -96,7 +98,7 @@ def test_a_pod_is_lost_from_when_that_was_first_seen_and_not_from_its_deletion()
         clock.now = now
         body = pod_body(0, version=str(int(now)), state=RUNNING, conditions=conditions)
         body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-        cache.see_pod(body)
+        cache.update(POD, body)
     job = cache.job(KEY)
     assert job is not None
     (pod,) = cache.observe(job).pods
@@ -105,49 +107,49 @@ def test_a_pod_is_lost_from_when_that_was_first_seen_and_not_from_its_deletion()
 
 def test_a_deleted_pod_stays_as_evidence_until_the_attempt_changes() -> None:
     cache, _ = cache_with_job()
-    cache.see_pod(pod_body(0))
-    assert cache.see_pod_deleted(pod_body(0, version="12", state=FAILED)) == KEY
+    cache.update(POD, pod_body(0))
+    assert cache.mark_deleted(POD, pod_body(0, version="12", state=FAILED)) == KEY
     assert names(cache, gone=True) == ["digits-worker-0-0"]
-    cache.see_job(job_body(version="13", status={"attempt": 1, "podAttempt": 1}))
+    cache.update(JOB, job_body(version="13", status={"attempt": 1, "podAttempt": 1}))
     assert names(cache, gone=True) == []
 
 
 def test_a_pod_that_we_deleted_is_no_evidence() -> None:
     cache, _ = cache_with_job()
-    cache.see_pod(pod_body(0))
-    cache.dismiss("pod-0-0")
-    assert cache.see_pod_deleted(pod_body(0, version="12")) == KEY
+    cache.update(POD, pod_body(0))
+    cache.note_ordered_deletion("pod-0-0")
+    assert cache.mark_deleted(POD, pod_body(0, version="12")) == KEY
     assert names(cache) == names(cache, gone=True) == []
 
 
 def test_a_late_answer_does_not_bring_a_deleted_object_back() -> None:
     cache, _ = cache_with_job()
-    cache.see_pod(pod_body(0))
-    cache.see_pod_deleted(pod_body(0, version="12"))
-    assert cache.see_pod(pod_body(0, version="11")) is None
+    cache.update(POD, pod_body(0))
+    cache.mark_deleted(POD, pod_body(0, version="12"))
+    assert cache.update(POD, pod_body(0, version="11")) is None
     assert names(cache) == []
-    cache.see_job_deleted(job_body(version="20"))
-    assert cache.see_job(job_body(version="19")) is None
+    cache.mark_deleted(JOB, job_body(version="20"))
+    assert cache.update(JOB, job_body(version="19")) is None
     assert cache.job(KEY) is None
 
 
 def test_pods_of_an_earlier_job_of_the_name_are_predecessors_until_they_are_gone() -> None:
     cache, _ = cache_with_job()
-    cache.see_pod(pod_body(0))
-    cache.see_job_deleted(job_body())
-    cache.see_job(job_body(uid="job-2", version="30"))
+    cache.update(POD, pod_body(0))
+    cache.mark_deleted(JOB, job_body())
+    cache.update(JOB, job_body(uid="job-2", version="30"))
     job = cache.job(KEY)
     assert job is not None
     assert cache.observe(job).predecessors == ("digits-worker-0-0",)
     assert cache.observe(job).pods == ()
-    assert cache.see_pod_deleted(pod_body(0, version="31")) == KEY
+    assert cache.mark_deleted(POD, pod_body(0, version="31")) == KEY
     assert cache.observe(job).predecessors == ()
 
 
 def test_a_job_that_replaces_another_unseen_is_another_job() -> None:
     cache, _ = cache_with_job()
-    cache.see_pod(pod_body(0))
-    cache.see_job(job_body(uid="job-2", version="30"))
+    cache.update(POD, pod_body(0))
+    cache.update(JOB, job_body(uid="job-2", version="30"))
     job = cache.job(KEY)
     assert job is not None
     assert (job.uid, cache.observe(job).predecessors) == ("job-2", ("digits-worker-0-0",))
@@ -155,8 +157,8 @@ def test_a_job_that_replaces_another_unseen_is_another_job() -> None:
 
 def test_pods_may_be_seen_before_their_job() -> None:
     cache = Cache()
-    cache.see_pod(pod_body(0, state=RUNNING))
-    cache.see_job(job_body())
+    cache.update(POD, pod_body(0, state=RUNNING))
+    cache.update(JOB, job_body())
     assert names(cache) == ["digits-worker-0-0"]
 
 
@@ -166,10 +168,10 @@ def test_objects_come_and_go() -> None:
     service["metadata"]["name"] = "digits"
     job = cache.job(KEY)
     assert job is not None
-    assert cache.see_object(SERVICE, service) == KEY
-    cache.remember_existing(job, "Secret", "digits-agent")
+    assert cache.update(SERVICE, service) == KEY
+    cache.note_existing(job, "Secret", "digits-agent")
     assert cache.observe(job).existing == {("Service", "digits"), ("Secret", "digits-agent")}
-    assert cache.see_object_deleted("svc") == KEY
+    assert cache.mark_gone("svc") == KEY
     assert cache.observe(job).existing == {("Secret", "digits-agent")}
 
 
@@ -177,35 +179,41 @@ def test_a_refusal_is_remembered_until_it_is_cleared_or_the_spec_changes() -> No
     cache, _ = cache_with_job()
     job = cache.job(KEY)
     assert job is not None
-    cache.refuse(job, refusal())
-    cache.refuse(job, refusal())
+    cache.refusals.add(job, refusal())
+    cache.refusals.add(job, refusal())
     assert cache.observe(job).refusal == refusal()
-    assert cache.refused_times(job) == 2
+    assert cache.refusals.times(job) == 2
     edited = job_body(version="5")
     edited["metadata"]["generation"] = 2
-    cache.see_job(edited)
+    cache.update(JOB, edited)
     assert cache.observe(job).refusal is None
-    assert cache.refused_times(job) == 0
+    assert cache.refusals.times(job) == 0
 
 
-def test_a_report_is_news_only_if_it_differs() -> None:
+def test_the_leader_s_state_is_news_only_if_it_differs() -> None:
     cache, _ = cache_with_job()
     job = cache.job(KEY)
     assert job is not None
-    assert cache.hear(job, LeaderState(0, "Running", {"step": 1}))
-    assert not cache.hear(job, LeaderState(0, "Running", {"step": 1}))
-    assert cache.hear(job, LeaderState(0, "Running", {"step": 2}))
+    assert cache.leader_states.update(job, LeaderState(0, "Running", {"step": 1}))
+    assert not cache.leader_states.update(job, LeaderState(0, "Running", {"step": 1}))
+    assert cache.leader_states.update(job, LeaderState(0, "Running", {"step": 2}))
 
 
 def test_nothing_is_left_of_a_job_that_is_gone_with_its_pods() -> None:
     cache, _ = cache_with_job()
     for index in range(3):
-        cache.see_pod(pod_body(index))
-    cache.see_pod_deleted(pod_body(0, version="20"))
-    cache.see_job_deleted(job_body())
+        cache.update(POD, pod_body(index))
+    job = cache.job(KEY)
+    assert job is not None
+    cache.refusals.add(job, refusal())
+    cache.leader_states.update(job, LeaderState(0, "Running", None))
+    cache.mark_deleted(POD, pod_body(0, version="20"))
+    cache.mark_deleted(JOB, job_body())
     for index in (1, 2):
-        cache.see_pod_deleted(pod_body(index, version="20"))
-    assert (cache._jobs, cache._families, cache._uids, cache._places, cache._versions) == ({}, {}, {}, {}, {})
+        cache.mark_deleted(POD, pod_body(index, version="20"))
+    left = cache._jobs, cache._dependents, cache._uids, cache._places, cache._versions._newest
+    assert left == ({}, {}, {}, {}, {})
+    assert (cache.refusals._refused, cache.leader_states._states) == ({}, {})
 
 
 def test_the_trainer_is_the_container_with_the_agents_variable() -> None:

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 from support.control_fake import FakeKube
 
+from ftjob.control.cache.cache import Cache
 from ftjob.control.watching import discovery as module
-from ftjob.control.watching.cache import Cache
 from ftjob.control.watching.discovery import Discovery
-from ftjob.control.watching.watch import take_in, watched
+from ftjob.control.watching.feed import watched
 from ftjob.kube.errors import UnavailableError
-from ftjob.kube.port import POD_GROUPS
+from ftjob.kube.resources import POD_GROUPS
 
 BETA = ("scheduling.k8s.io/v1beta1", "PodGroup")
 ALPHA = ("scheduling.k8s.io/v1alpha3", "PodGroup")
@@ -80,12 +80,12 @@ def test_a_group_is_known_from_lists_and_watches() -> None:
         "labels": {"ftjob.dev/job": "digits", "ftjob.dev/uid": "job-1"},
     }
     cache = Cache()
-    assert take_in(cache, RESOURCE, None, {"metadata": meta}) == ("default", "digits")
+    assert cache.update(RESOURCE, {"metadata": meta}) == ("default", "digits")
     assert cache.known(RESOURCE) == {"g": ("default", "digits-0", "5")}
     newer = {"metadata": {**meta, "resourceVersion": "6"}}
-    assert take_in(cache, RESOURCE, "MODIFIED", newer) is None, "nothing that we read has changed"
+    assert cache.update(RESOURCE, newer) is None, "nothing that we read has changed"
     condition = {"type": "PodGroupInitiallyScheduled", "status": "False", "reason": "Unschedulable"}
     words = {"metadata": {**meta, "resourceVersion": "7"}, "status": {"conditions": [condition]}}
-    assert take_in(cache, RESOURCE, "MODIFIED", words) == ("default", "digits")
-    assert take_in(cache, RESOURCE, "DELETED", words) == ("default", "digits")
+    assert cache.update(RESOURCE, words) == ("default", "digits")
+    assert cache.mark_deleted(RESOURCE, words) == ("default", "digits")
     assert cache.known(RESOURCE) == {}

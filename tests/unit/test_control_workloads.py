@@ -8,9 +8,8 @@ from support.control_fake import FakeKube, context, job_body
 
 from ftjob.control.context import Context
 from ftjob.control.reconcile import reconcile
-from ftjob.control.watching.watch import take_in
 from ftjob.kube.errors import ConflictError
-from ftjob.kube.port import WORKLOADS
+from ftjob.kube.resources import JOB, WORKLOADS
 from ftjob.models.names import KUEUE_LABEL, KUEUE_PREBUILT, MULTIKUEUE, WORKLOAD
 
 KEY = ("default", "digits")
@@ -74,7 +73,7 @@ async def test_a_workload_of_someone_else_becomes_the_job_s_own(labels: dict[str
     ctx, kube = operator(sent())
     raw = kube.put(workload(labels, status=WAITING))
     if labels:  # so the watch brings it, as another job's
-        assert take_in(ctx.cache, RESOURCE, None, copy.deepcopy(raw)) == KEY
+        assert ctx.cache.update(RESOURCE, copy.deepcopy(raw)) == KEY
     assert await until_at_rest(ctx) is None
     assert [call for call in kube.calls if call[0] == "patch_metadata"] == [
         ("patch_metadata", WORKLOAD, NAME)
@@ -83,12 +82,12 @@ async def test_a_workload_of_someone_else_becomes_the_job_s_own(labels: dict[str
     assert meta["labels"]["ftjob.dev/uid"] == "job-1"
     assert [owner["uid"] for owner in meta["ownerReferences"]] == ["job-1"]
     assert said(ctx) == "waits in Kueue's queue team-a: full"
-    assert set(ctx.cache._families) == {"job-1"}, "nothing is left of the labels that it came with"
+    assert set(ctx.cache._dependents) == {"job-1"}, "nothing is left of the labels that it came with"
     kube.calls.clear()
     assert await reconcile(KEY, ctx) is None
     assert kube.calls == [], "then there is nothing more to do"
     gone = copy.deepcopy(kube.objects[WORKLOAD, "default", NAME])
-    assert take_in(ctx.cache, RESOURCE, "DELETED", gone) == KEY
+    assert ctx.cache.mark_deleted(RESOURCE, gone) == KEY
 
 
 async def test_one_that_comes_later_is_read_at_once_if_it_has_the_labels_of_a_copy() -> None:
@@ -99,7 +98,7 @@ async def test_one_that_comes_later_is_read_at_once_if_it_has_the_labels_of_a_co
     assert await reconcile(KEY, ctx) == pytest.approx(10.0)
     assert kube.calls == [], "it does not ask again so soon"
     raw = kube.put(workload(ELSEWHERE, status=WAITING))
-    assert take_in(ctx.cache, RESOURCE, None, raw) == KEY
+    assert ctx.cache.update(RESOURCE, raw) == KEY
     assert await until_at_rest(ctx) is None
     assert ("patch_metadata", WORKLOAD, NAME) in kube.calls
 
@@ -134,7 +133,7 @@ async def test_a_job_that_runs_elsewhere_follows_its_edits() -> None:
     ctx, kube = operator(job(managedBy=MULTIKUEUE))
     await until_at_rest(ctx)
     edited = kube.put(job(managedBy=MULTIKUEUE, workers=3))
-    assert ctx.cache.see_job(edited) == KEY
+    assert ctx.cache.update(JOB, edited) == KEY
     kube.calls.clear()
     await until_at_rest(ctx)
     assert await ctx.queue.get() == KEY, "the event of a deletion of our own is no news"

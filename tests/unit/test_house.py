@@ -41,7 +41,8 @@ class Repository:
         """Declare contracts of layers."""
         lines = ["[tool.importlinter]", 'root_packages = ["shop"]']
         for contract in contracts:
-            lines += ["[[tool.importlinter.contracts]]", 'type = "layers"']
+            kind = "layers" if "layers" in contract else "acyclic_siblings"
+            lines += ["[[tool.importlinter.contracts]]", f'type = "{kind}"']
             lines += [f"{key} = {value}" for key, value in contract.items()]
         (self.root / "pyproject.toml").write_text("\n".join(lines))
 
@@ -86,6 +87,7 @@ def test_a_sound_house_passes_with_a_table_of_its_packages(repository: Repositor
         ("def price():\n    from shop import goods\n", 2, " (inside a function)"),
         ("async def price():\n    from .goods import Shelf\n", 2, " (inside a function)"),
         ('importlib.import_module("shop.goods")\n', 1, " (named in a string)"),
+        ('pkgutil.resolve_name("shop.goods:Shelf")\n', 1, " (named in a string)"),
         ('importlib.import_module(".goods", __package__)\n', 1, " (named in a string)"),
         ('__import__(f"{__package__}.goods")\n', 1, " (named in a string)"),
     ],
@@ -205,6 +207,13 @@ def test_a_package_of_three_rooms_needs_layers(repository: Repository) -> None:
     assert "shop: 3 rooms, no layers." in repository.faults()
     (repository.root / "operator/shop/sale.py").unlink()
     assert repository.check()[0] == 0
+
+
+def test_rooms_that_are_alike_need_no_layers_but_may_not_be_a_circle(repository: Repository) -> None:
+    repository.declare({"ancestors": ["shop"]})
+    assert repository.check()[0] == 0
+    repository.write({"shop/money.py": "import shop.goods\n"})
+    assert "circle in shop: shop.goods, shop.money. " in repository.faults()
 
 
 def test_workloads_need_no_layers(repository: Repository) -> None:

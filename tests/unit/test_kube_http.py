@@ -20,9 +20,8 @@ from ftjob.kube.errors import (
     UnavailableError,
 )
 from ftjob.kube.http import HttpKube
-from ftjob.kube.port import JOB, POD, SERVICE
+from ftjob.kube.resources import JOB, POD, SERVICE
 
-POD_A = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "n", "name": "a"}}
 OK: dict[str, Any] = {"kind": "Pod", "metadata": {"name": "a"}}
 
 
@@ -183,15 +182,8 @@ async def test_lists_are_read_page_by_page_and_again_from_the_start_if_a_page_is
             {},
             {"propagationPolicy": "Background", "preconditions": {"uid": "u"}},
         ),
-        (
-            lambda kube: kube.apply(POD_A),
-            "PATCH",
-            "/api/v1/namespaces/n/pods/a",
-            {"fieldValidation": "Strict", "fieldManager": "ftjob.dev/operator", "force": "true"},
-            POD_A,
-        ),
     ],
-    ids=["create", "patch_status", "patch_metadata", "delete", "apply"],
+    ids=["create", "patch_status", "patch_metadata", "delete"],
 )
 async def test_each_write_is_the_request_that_it_should_be(
     call: Callable[[HttpKube], Any], method: str, path: str, query: dict[str, str], body: Any

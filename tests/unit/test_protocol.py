@@ -62,6 +62,7 @@ PROGRESS = st.builds(
         st.text("abc", min_size=1), st.floats(allow_nan=False, allow_infinity=False), max_size=3
     ),
 )
+CAPTURES = st.dictionaries(st.sampled_from(["s0", "s1"]), st.lists(NUMBERS, max_size=8))
 JOBS: dict[str, JobBuilder] = {
     "one rank": job(),
     "Horovod, profiled": job().strategy("Horovod").workers(2).processes(2).with_spec(

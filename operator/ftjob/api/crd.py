@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ftjob.api.rules.rule import cel_entry
+from ftjob.api.spec_schema import spec_schema
 from ftjob.api.validate import NAME_PATTERN, NAME_PROBLEM, RULES
 from ftjob.models.names import (
     API_VERSION,
@@ -28,7 +29,6 @@ from ftjob.models.names import (
     VERSION,
 )
 from ftjob.models.schema import Schema, structural
-from ftjob.models.spec import JobSpec
 from ftjob.models.status import JobStatus
 
 FILE_NAME = f"{GROUP}_{PLURAL}.yaml"
@@ -106,7 +106,7 @@ def render_crd() -> str:
 
 
 def _root_schema() -> Schema:
-    spec = structural(JobSpec)
+    spec = spec_schema()
     for rule in RULES:
         if rule.cel is not None:
             _rules_of(_at(spec, rule.at)).append(rule.to_cel())

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ftjob.api.problem import Problem, problems_of
+from ftjob.api.problem import Problem, problems_of, refused
 from ftjob.models.names import (
     API_VERSION,
     CONTROLLER,
@@ -22,6 +22,7 @@ from ftjob.models.names import (
 from ftjob.models.spec import JobSpec, Roles
 from ftjob.models.status import JobStatus
 from ftjob.models.template import TemplateShape
+from ftjob.strategies import STRATEGIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,15 +154,23 @@ def _read_spec(raw: Any) -> tuple[JobSpec | None, tuple[Problem, ...]]:
         text = json.dumps(raw, default=str)
         spec = JobSpec.model_validate_json(text, strict=True)
     except ValidationError as error:
-        return None, problems_of(error, ("spec",))
+        return None, (*_unknown_strategy(raw), *problems_of(error, ("spec",)))
     except (ValueError, TypeError, RecursionError) as error:
         return None, (Problem("spec", f"it can't be read ({error})", "write plain YAML or JSON"),)
+    if unknown := _unknown_strategy(raw):
+        return None, unknown
     for path, template in _templates(spec):
         try:
             TemplateShape.model_validate_json(json.dumps(template), strict=True)
         except ValidationError as error:
             return None, problems_of(error, path)
     return spec, ()
+
+
+def _unknown_strategy(raw: Any) -> tuple[Problem, ...]:
+    """Return the problem that there is no strategy of the name; what is no name, the model refuses."""
+    name = _mapping(raw).get("strategy")
+    return (refused(("spec", "strategy"), name),) if isinstance(name, str) and name not in STRATEGIES else ()
 
 
 def _templates(spec: JobSpec) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ftjob.api.spec_schema import spec_schema
 from ftjob.models.patterns import EXPECTED
-from ftjob.models.schema import Schema, structural
-from ftjob.models.spec import JobSpec
+from ftjob.models.schema import Schema
 
 Path = tuple[str | int, ...]
 
@@ -61,6 +61,11 @@ def problems_of(error: ValidationError, above: Path) -> tuple[Problem, ...]:
     return tuple(found.values())
 
 
+def refused(path: Path, value: Any) -> Problem:
+    """Return the problem that a value is none of those that may stand at a path."""
+    return Problem(_dotted(path), f"{_shown(value)} is not allowed", f"write {_expected(_locate(path)[1])}")
+
+
 def _problem(path: Path, node: Schema, detail: ErrorDetails) -> Problem:
     kind = detail["type"]
     if kind == "missing":
@@ -78,7 +83,7 @@ def _problem(path: Path, node: Schema, detail: ErrorDetails) -> Problem:
 
 @cache
 def _schema() -> Schema:
-    return {"properties": {"spec": structural(JobSpec)}}
+    return {"properties": {"spec": spec_schema()}}
 
 
 def _locate(loc: Path) -> tuple[Path, Schema]:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ftjob.api.crd import render_crd
+from ftjob.cli.exit_codes import SUCCEEDED
 
 if TYPE_CHECKING:
     import argparse
@@ -14,4 +15,4 @@ if TYPE_CHECKING:
 def main(_args: argparse.Namespace) -> int:
     """Print the CustomResourceDefinition."""
     sys.stdout.write(render_crd())
-    return 0
+    return SUCCEEDED

@@ -11,12 +11,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from ftjob import __version__
+from ftjob.cli.exit_codes import FAILED, INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-SUCCEEDED, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: what the job came to, an invalid job or wrong usage, and Ctrl-C."""
 
 DESCRIPTION = "Distributed training on Kubernetes from one short YAML, and the same YAML on this machine."
 EPILOG = """\

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ftjob.api.job import Job
-from ftjob.cli.main import INVALID, SUCCEEDED
+from ftjob.cli.exit_codes import INVALID, SUCCEEDED
 from ftjob.cli.source import SourceError, read
 from ftjob.local.outputs import to_yaml
 from ftjob.models.names import KIND

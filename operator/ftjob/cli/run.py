@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ftjob.cli.main import FAILED, INTERRUPTED, INVALID, SUCCEEDED
+from ftjob.cli.exit_codes import FAILED, INTERRUPTED, INVALID, SUCCEEDED
 from ftjob.cli.source import Found, SourceError, read
 from ftjob.cli.view import choose_view
 from ftjob.cli.words import duration, failure_text, profiles, reason, shorten

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ftjob.cli.main import INVALID, SUCCEEDED
+from ftjob.cli.exit_codes import INVALID, SUCCEEDED
 from ftjob.cli.source import SourceError, read
 from ftjob.models.names import KIND
 

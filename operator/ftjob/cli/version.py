@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ftjob import __version__
+from ftjob.cli.exit_codes import SUCCEEDED
 
 if TYPE_CHECKING:
     import argparse
@@ -14,4 +15,4 @@ if TYPE_CHECKING:
 def main(_args: argparse.Namespace) -> int:
     """Print the version."""
     sys.stdout.write(f"ftjob {__version__}\n")
-    return 0
+    return SUCCEEDED

@@ -1,1 +1,1 @@
-"""Effects in the cluster: watches, queue, reconcile, leader."""
+"""The operator in the cluster: watches, cache, queue, reconcile and its effects."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import kopf
 import uvloop
 
+from ftjob.control.credentials import connection_info
 from ftjob.control.process.logs import set_up_logs
 from ftjob.control.run import Options, run
-from ftjob.kube.credentials import connection_info
 from ftjob.plan.decision import Config
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pod_namespace=os.environ.get("POD_NAMESPACE") or info.default_namespace or "default",
         pod_name=os.environ.get("POD_NAME") or socket.gethostname(),
         leader_election=not args.no_leader_election,
-        workers=args.workers,
+        reconcilers=args.workers,
         health_port=args.health_port,
         metrics_port=args.metrics_port,
     )
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; what it leaves out comes from the environment (``FTJOB_AGENT_IMAGE``…)."""
+    """Read the command line; the environment sets options that it leaves out (``FTJOB_AGENT_IMAGE``…)."""
     defaults = Config()
     parser = argparse.ArgumentParser(
         prog="python -m ftjob.control",

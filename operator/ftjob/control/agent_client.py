@@ -28,12 +28,12 @@ class AgentError(Exception):
 
 
 class Agents:
-    """Speaks to the leaders of all jobs.
+    """Sends requests to the leaders of all jobs.
 
     Parameters
     ----------
     key
-        Of this installation; a job's bearer token is derived from it.
+        The installation's key; each job's bearer token is derived from it.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -48,7 +48,14 @@ class Agents:
     async def progress(
         self, job: AnyJob, pods: tuple[PodState, ...], *, version: int, wait: float
     ) -> LeaderState:
-        """Ask how far the ranks are; answered at once if that is news to who knows this version.
+        """Ask for the leader's state; the agent answers at once if it is newer than `version`.
+
+        Parameters
+        ----------
+        version
+            Of the last answer; 0 for none.
+        wait
+            Seconds after which the agent answers in any case.
 
         Raises
         ------
@@ -57,7 +64,7 @@ class Agents:
         return await self._send(job, pods, "GET", orders.progress_query(version, wait), wait=wait)
 
     async def order(self, job: AnyJob, pods: tuple[PodState, ...], order: Order) -> LeaderState:
-        """Say what becomes of ranks that are dead; what was said before changes nothing.
+        """Tell the leader what becomes of dead ranks; to repeat an order changes nothing.
 
         Raises
         ------

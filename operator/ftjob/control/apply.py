@@ -1,4 +1,4 @@
-"""Carrying a plan out: deletes by UID, then creates in order; and what a refusal means."""
+"""Carries a plan out: deletes by UID, creates in order, and remembers why an object was refused."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import logging
 from typing import TYPE_CHECKING
 
 from ftjob.control.agent_client import AgentError
+from ftjob.control.process.logs import about
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from ftjob.kube.port import CLAIM, JOB, POD, RESOURCES, SECRET, SERVICE, in_use, resource_of
-from ftjob.models.names import LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
+from ftjob.kube.resources import CLAIM, JOB, POD, RESOURCES, SECRET, in_use, resource_of
+from ftjob.models.names import LABEL_JOB, LABEL_UID
 from ftjob.plan.observed.state import Answer, Refusal, RefusalKind
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
-    from ftjob.kube.port import Manifest, Resource
+    from ftjob.kube.resources import Manifest, Resource
     from ftjob.plan.decision import Adoption, ObjectRef, Plan, PodRef
     from ftjob_protocol.orders import Order
 
@@ -45,42 +46,37 @@ async def apply(job: AnyJob, decision: Plan, ctx: Context) -> None:
         return
     refusal = await _create_all(job, changes.create, ctx)
     if refusal is None:
-        ctx.cache.clear_refusal(job)
+        ctx.cache.refusals.clear(job)
         pods = sum(1 for manifest in changes.create if manifest["kind"] == POD.kind)
         ctx.metrics.pods_accepted(job, pods, ctx.clock())
         return
     logger.warning("%s %s: %s", refusal.object_kind, refusal.object_name, refusal.message, extra=about(job))
-    ctx.cache.refuse(job, refusal)
+    ctx.cache.refusals.add(job, refusal)
     ctx.queue.add(job.key)
 
 
-def about(job: AnyJob) -> dict[str, dict[str, str]]:
-    """Return what a log line says about its job."""
-    return {"job": {"namespace": job.namespace, "name": job.name, "uid": job.uid}}
-
-
 async def _tell(job: AnyJob, order: Order, ctx: Context) -> None:
-    """Say what becomes of dead ranks. Without an answer it is said again at the next look."""
+    """Send the leader an order about dead ranks. Without an answer it goes out again at the next look."""
     try:
-        leader = await ctx.agents.order(job, ctx.cache.observe(job).pods, order)
+        state = await ctx.agents.order(job, ctx.cache.observe(job).pods, order)
     except AgentError as error:
         logger.info("%s of attempt %d not heard: %s", order.command, order.attempt, error, extra=about(job))
         return
-    if ctx.cache.hear(job, leader):
+    if ctx.cache.leader_states.update(job, state):
         ctx.queue.add(job.key)
 
 
 async def _delete(job: AnyJob, pod: PodRef, ctx: Context, slots: asyncio.Semaphore) -> None:
-    ctx.cache.dismiss(pod.uid)
+    ctx.cache.note_ordered_deletion(pod.uid)
     async with slots:
         try:
             body = await ctx.kube.delete(POD, job.namespace, pod.name, uid=pod.uid)
         except (NotFoundError, ConflictError):  # gone; a conflict says that the name has another owner now
-            ctx.cache.pod_vanished(pod.uid)
+            ctx.cache.mark_gone(pod.uid)
             ctx.queue.add(job.key)
             return
     if body.get("kind") == POD.kind:
-        ctx.cache.see_pod(body)
+        ctx.cache.update(POD, body)
 
 
 async def _remove(job: AnyJob, ref: ObjectRef, ctx: Context) -> None:
@@ -90,20 +86,20 @@ async def _remove(job: AnyJob, ref: ObjectRef, ctx: Context) -> None:
     except (NotFoundError, ConflictError):
         body = {}
     if body.get("kind") == ref.kind and "deletionTimestamp" in body["metadata"]:
-        _take_in(job, resource, body, ctx)  # whatever has a finalizer there lets it go later
+        _take_in(job, resource, body, ctx)  # a finalizer keeps it for a while
         return
-    key = ctx.cache.see_object_deleted(ref.uid)
+    key = ctx.cache.mark_gone(ref.uid)
     if key is not None:  # its event will be no news; the job may want another
         ctx.queue.add(key)
 
 
 async def inform(job: AnyJob, decision: Plan, ctx: Context) -> None:
-    """Tell others what they have to know, and read what the next decision needs.
+    """Write a Workload's status for Kueue, adopt a Workload, and answer the plan's look-ups.
 
     Raises
     ------
     ftjob.kube.errors.ConflictError
-        They have said something in the meantime.
+        Kueue has written the Workload's status in the meantime.
     """
     patch = decision.kueue.say
     if patch is not None:
@@ -124,13 +120,13 @@ async def inform(job: AnyJob, decision: Plan, ctx: Context) -> None:
         except ForbiddenError as error:
             remedy = f"let the operator get {resource.plural} of {resource.group} by a ClusterRole"
             answer = Answer(error=f"{lookup.kind} {lookup.name} can't be read: {error.message}; {remedy}")
-        ctx.cache.answer(lookup, answer)
+        ctx.cache.answers.add(lookup, answer)
 
 
 async def _adopt(job: AnyJob, adoption: Adoption, ctx: Context) -> None:
     """Make an object the job's own. It has just been read; if it is another now, it is read again."""
     found = adoption.found
-    ctx.cache.forget(found)
+    ctx.cache.answers.forget(found)
     resource = RESOURCES[found.api_version, found.kind]
     version = adoption.resource_version
     with contextlib.suppress(NotFoundError, ConflictError):
@@ -190,22 +186,18 @@ async def _create(job: AnyJob, manifest: Manifest, ctx: Context) -> Refusal | No
 
 
 def _take_in(job: AnyJob, resource: Resource, body: Manifest, ctx: Context) -> None:
-    """Read our own write."""
-    if resource is POD:
-        ctx.cache.see_pod(body)
-    elif resource is SERVICE:
-        ctx.cache.see_object(resource, body)
-    elif resource.kind in {POD_GROUP, WORKLOAD}:
-        ctx.cache.see_other(resource, body)
+    """Put an answer of the API server into the cache, as the watch will later."""
+    if resource in {SECRET, CLAIM}:  # not watched
+        ctx.cache.note_existing(job, resource.kind, body["metadata"]["name"])
     else:
-        ctx.cache.remember_existing(job, resource.kind, body["metadata"]["name"])
+        ctx.cache.update(resource, body)
 
 
 async def _meet(job: AnyJob, manifest: Manifest, resource: Resource, ctx: Context) -> Refusal | None:
     """Find out whose object has the name that we wanted: a name is not an identity."""
     name = manifest["metadata"]["name"]
     if resource is SECRET:  # its name contains the job's UID, and we may not read it
-        ctx.cache.remember_existing(job, resource.kind, name)
+        ctx.cache.note_existing(job, resource.kind, name)
         return None
     found = await ctx.kube.get(resource, job.namespace, name)
     meta = found["metadata"]
@@ -224,7 +216,7 @@ async def _meet(job: AnyJob, manifest: Manifest, resource: Resource, ctx: Contex
 
 
 def _refusal(job: AnyJob, manifest: Manifest, kind: RefusalKind, message: str, ctx: Context) -> Refusal:
-    seconds = min(BACKOFF_MAX, 2.0 ** min(ctx.cache.refused_times(job), 10))
+    seconds = min(BACKOFF_MAX, 2.0 ** min(ctx.cache.refusals.times(job), 10))
     return Refusal(
         kind=kind,
         object_kind=manifest["kind"],

@@ -1,4 +1,4 @@
-"""What the parts of the operator share."""
+"""The parts of the operator that the others use."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ftjob.control.agent_client import Agents
+    from ftjob.control.cache.cache import Cache
     from ftjob.control.queue import Queue
     from ftjob.control.reporting.events import Events
     from ftjob.control.reporting.metrics import Metrics
     from ftjob.control.reporting.pace import Pace
-    from ftjob.control.watching.cache import Cache
     from ftjob.control.watching.discovery import Discovery
-    from ftjob.kube.port import Kube
+    from ftjob.kube.client import Kube
     from ftjob.plan.decision import Config
 
 

@@ -1,7 +1,7 @@
-"""Following what the agents of index 0 say: how far their jobs are, and at once that ranks have failed.
+"""Follows the leaders of all running jobs: how far the training is, and at once that ranks have failed.
 
-A request is held open for each running job. It is answered when a rank's state changes, or after ten
-seconds with how far the training is by then.
+One request is held open for each job. The leader answers when a rank's state changes, or after ten seconds
+with how far the training is by then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ftjob.control.agent_client import AgentError
 from ftjob.models.status import Phase
-from ftjob.plan.life.record import is_waited_for
+from ftjob.plan.life.attempt import is_waited_for
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HOLD_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 NEW_AT_ONCE = 200
-"""So many jobs more are followed at each look, so that a new operator does not meet all of them at once."""
+"""How many more jobs are followed at each look: a new operator does not connect to all leaders at once."""
 PAUSE_SECONDS = 0.25
 """Between two requests for one job: the ranks of a large one change one after the other."""
 FIRST_RETRY_SECONDS = 0.5
@@ -47,7 +47,7 @@ async def follow_jobs(ctx: Context) -> None:
 
 
 def is_followed(job: AnyJob) -> bool:
-    """Whether the job's ranks run, or wait for our word."""
+    """Whether the job's ranks run, or wait for an order."""
     return job.is_ours and (job.status.phase is Phase.RUNNING or is_waited_for(job.status))
 
 
@@ -70,18 +70,18 @@ async def follow(job: AnyJob, ctx: Context) -> None:
 async def ask(job: AnyJob, ctx: Context, *, version: int = 0) -> int | None:
     """Ask one job's leader; return the version of its answer, None if there was none."""
     try:
-        leader = await ctx.agents.progress(
+        state = await ctx.agents.progress(
             job, ctx.cache.observe(job).pods, version=version, wait=HOLD_SECONDS
         )
     except AgentError as error:
         logger.debug("no progress of %s/%s: %s", job.namespace, job.name, error)
         return None
-    if ctx.cache.hear(job, leader):
+    if ctx.cache.leader_states.update(job, state):
         ctx.queue.add(job.key)
-    return leader.version
+    return state.version
 
 
 def _allow_files() -> None:
-    """Raise the limit of open files, 1024 where nobody has thought of us: each job is a connection."""
+    """Raise the limit of open files, which is 1024 by default: each job is a connection."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""The queue of jobs to look at: each key at most once, one worker a key, later looks in a heap."""
+"""The queue of jobs to look at: each key at most once, one reconciler a key, later looks in a heap."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ BACKOFF_MAX = 60.0
 class Queue:
     """A deduplicating queue.
 
-    A key that is added while it waits is there once; one that is added while a worker has it comes
-    again when that worker is done, so that no two workers ever have the same key.
+    A key that is added while it waits is there once; one that is added while a reconciler has it comes
+    again when that one is done, so that no two reconcilers ever have the same key.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Queue:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, key: Key) -> None:
-        """Have the key looked at as soon as a worker is free."""
+        """Have the key looked at as soon as a reconciler is free."""
         now = self._clock()
         if key in self._active:
             self._again.setdefault(key, now)
@@ -97,7 +97,7 @@ class Queue:
                 if getter in self._getters:
                     self._getters.remove(getter)
                 if self._ready and not getter.cancelled():
-                    self._wake()  # this worker was woken, but goes away
+                    self._wake()  # this reconciler was woken, but goes away
                 raise
 
     def done(self, key: Key) -> None:
@@ -121,11 +121,11 @@ class Queue:
 
     @property
     def depth(self) -> int:
-        """Number of keys that wait for a worker."""
+        """Number of keys that wait for a reconciler."""
         return len(self._waiting) + len(self._again)
 
     def oldest_age(self) -> float:
-        """Seconds that the oldest key has waited for a worker, or that the slowest look has taken."""
+        """Seconds that the oldest key has waited for a reconciler, or that the slowest look has taken."""
         times = [*self._waiting.values(), *self._active.values()]
         return max(0.0, self._clock() - min(times)) if times else 0.0
 
@@ -133,7 +133,7 @@ class Queue:
         key = self._ready.popleft()
         del self._waiting[key]
         self._active[key] = self._clock()
-        # What was planned for later was planned from what is being looked at anew now.
+        # A later look was planned from an older state of the job than the one that is looked at now.
         self._due.pop(key, None)
         return key
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ftjob.control.apply import apply, inform
 from ftjob.control.write_status import write_status
 from ftjob.plan.decide import plan
+from ftjob.plan.decision import soonest
 from ftjob.plan.kueue.multikueue import send_away
 from ftjob.plan.kueue.queue import as_admitted
 from ftjob.plan.status.derive import derive_status
@@ -39,12 +40,12 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
     status = derive_status(job, observed, decision, now=now)
     pending = await write_status(job, status, decision, ctx)  # intent first; nothing if nothing differs
     await apply(job, decision, ctx)  # then the effects, matched by UID; errors come back here
-    await inform(job, decision, ctx)  # and last whoever else is concerned
-    return min((wait for wait in (decision.next_look, pending) if wait is not None), default=None)
+    await inform(job, decision, ctx)  # and last Kueue, and what the next decision has to know
+    return soonest(decision.next_look, pending)
 
 
 async def _send_away(job: AnyJob, ctx: Context) -> float | None:
-    """Do what a job needs here that Kueue runs in another cluster. Its status is for MultiKueue to write."""
+    """Keep the Workload of a job that Kueue runs in another cluster. MultiKueue writes the job's status."""
     decision = send_away(job, ctx.cache.observe(job), now=ctx.clock(), config=ctx.config)
     if decision.reason:
         ctx.events.warn(job, decision.reason, decision.message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ftjob.control.reporting.pace import urgency_of
-from ftjob.kube.port import JOB
+from ftjob.kube.resources import JOB
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def write_status(job: AnyJob, status: JobStatus, decision: Plan, ctx: Context) -> float | None:
-    """Write what differs from the job's present status, and tell the people of it.
+    """Write what differs from the job's present status; count it, and post Events about it.
 
     Returns
     -------
@@ -39,7 +39,7 @@ async def write_status(job: AnyJob, status: JobStatus, decision: Plan, ctx: Cont
         JOB, job.namespace, job.name, patch, resource_version=job.resource_version
     )
     ctx.pace.wrote(job.uid)
-    ctx.cache.see_job(body)
+    ctx.cache.update(JOB, body)
     ctx.metrics.status_written(job, status, ctx.clock())
     ctx.events.status_written(job, status, decision)
     return None

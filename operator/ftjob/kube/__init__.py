@@ -1,1 +1,1 @@
-"""The port to the API server: raw dicts in and out, one Protocol, one adapter."""
+"""The client of the API server: raw dicts in and out, one Protocol, one class that speaks HTTP."""

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, as types."""
+"""Errors of requests to the API server, as types."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """A request that the API server did not fulfil.
+    """The API server did not fulfil a request.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def api_error(code: int, status: dict[str, Any]) -> ApiError:
     code
         HTTP status.
     status
-        The body: a Status object (meta/v1), or anything else that a proxy made up.
+        The body: a Status object (meta/v1), or anything else that a proxy has answered.
     """
-    kind = _TYPES.get(code, UnavailableError if code >= 500 else ApiError)
-    return kind(code, str(status.get("reason") or "Unknown"), str(status.get("message") or ""))
+    error_type = _TYPES.get(code, UnavailableError if code >= 500 else ApiError)
+    return error_type(code, str(status.get("reason") or "Unknown"), str(status.get("message") or ""))

@@ -1,30 +1,26 @@
-"""The one adapter of the port: aiohttp and orjson."""
+"""Requests to the API server, with aiohttp and orjson."""
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from asyncio import sleep as pause
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import aiohttp
 import orjson
 
-from ftjob.kube.credentials import connection_info, rotates
 from ftjob.kube.errors import GoneError, UnauthorizedError, UnavailableError, api_error
-from ftjob.kube.port import Manifest, Resource, resource_of
+from ftjob.kube.resources import Manifest, Resource, resource_of
 from ftjob.models.names import CONTROLLER
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable, Mapping
     from types import TracebackType
 
-    import kopf
-
-EXIT_AFTER_WRITE = "FTJOB_EXIT_AFTER_WRITE"
-"""Switch for tests: the process dies, as by SIGKILL, right after so many writes were acknowledged."""
-
+TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 TOKEN_SECONDS = 60.0
 """A projected token is rewritten at 80 % of its life, an hour at least: once a minute is often enough."""
 
@@ -38,6 +34,11 @@ _AGGREGATED = "application/json;as=APIGroupDiscoveryList;g=apidiscovery.k8s.io;v
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
+def rotates() -> bool:
+    """Whether the kubelet rewrites the token from time to time, so that it must be read again."""
+    return TOKEN_FILE.exists()
+
+
 def _nothing() -> None:
     """Allow every write."""
 
@@ -46,23 +47,50 @@ def _unseen(_verb: str, _resource: str, _code: int) -> None:
     """Count nothing."""
 
 
+class Connection(Protocol):
+    """Address and credentials of the API server; kopf's `ConnectionInfo` is one."""
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        ...
+
+    @property
+    def proxy_url(self) -> str | None:
+        """URL of the proxy in front of it."""
+        ...
+
+    @property
+    def trust_env(self) -> bool:
+        """Whether the environment may name a proxy."""
+        ...
+
+    def as_http_headers(self) -> dict[str, str]:
+        """Return the headers that authenticate a request."""
+        ...
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        """Return what to trust, and the client's certificate."""
+        ...
+
+
 class HttpKube:
-    """Requests to a real API server; see `ftjob.kube.port.Kube`.
+    """Requests to a real API server; see `ftjob.kube.client.Kube`.
 
     Parameters
     ----------
     read_credentials
         Called at the start, every minute where the token is rotated, and after a 401.
     before_write
-        Called before each write; may end the process (a leader that is not sure any more).
+        Called before each write; may end the process (of an operator that may have lost its Lease).
     on_request
-        Told verb, resource and HTTP code of every answered request; code 0 means no answer.
+        Called with verb, resource and HTTP code after every request; code 0 means no answer.
     """
 
     def __init__(
         self,
         *,
-        read_credentials: Callable[[], kopf.ConnectionInfo] = connection_info,
+        read_credentials: Callable[[], Connection],
         before_write: Callable[[], None] = _nothing,
         on_request: Callable[[str, str, int], None] = _unseen,
         timeout_seconds: float = 30.0,
@@ -82,13 +110,12 @@ class HttpKube:
             headers={"User-Agent": "ftjob-operator"},
             read_bufsize=MEGABYTE,
         )
-        self._writes_left = int(os.environ.get(EXIT_AFTER_WRITE) or 0)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
 
@@ -141,19 +168,6 @@ class HttpKube:
             resource.path(manifest["metadata"].get("namespace")),
             params={"fieldValidation": "Strict", "fieldManager": CONTROLLER},
             body=manifest,
-        )
-
-    async def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply, as this operator's field manager."""
-        resource, meta = resource_of(manifest), manifest["metadata"]
-        return await self._request(
-            "patch",
-            resource,
-            resource.path(meta.get("namespace"), meta["name"]),
-            params={"fieldValidation": "Strict", "fieldManager": CONTROLLER, "force": "true"},
-            body=manifest,
-            # JSON is YAML, and the only content type that every supported release takes.
-            headers={"Content-Type": "application/apply-patch+yaml"},
         )
 
     async def replace(self, manifest: Manifest) -> Manifest:
@@ -266,7 +280,6 @@ class HttpKube:
         self._on_request(verb, label, code)
         found = _decode(raw)
         if code < 300:
-            self._count_write(verb)
             return found
         failure = api_error(code, found)
         if isinstance(failure, UnavailableError) and retry_after.isdecimal():
@@ -276,12 +289,6 @@ class HttpKube:
     def _refresh(self) -> None:
         self._headers = self._read_credentials().as_http_headers()
         self._headers_read = time.monotonic()
-
-    def _count_write(self, verb: str) -> None:
-        if self._writes_left and verb not in {"get", "list"}:
-            self._writes_left -= 1
-            if not self._writes_left:
-                os._exit(137)
 
 
 _METHODS = {

@@ -6,7 +6,6 @@ that live in Secrets and ConfigMaps come from there too.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.api.identity import is_identity
 from ftjob.local.errors import CannotRun
+from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX
+from ftjob.models.resources import MILLI, milli
 from ftjob.plan.build.agent_config import OUTPUTS_DIR
 from ftjob_protocol import files, variables
 
@@ -28,10 +29,6 @@ PYTHONS = frozenset({"python", "python3"})
 
 _REFERENCE = re.compile(r"\$(\$|\(([^()$\s]+)\))")
 """``$$`` and ``$(NAME)``; a name may hold anything that a variable's name may in Kubernetes."""
-
-_SUFFIXES = {"m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
-    f"{letter}i": 1024.0 ** (power + 1) for power, letter in enumerate("KMGTPE")
-}
 
 
 @dataclass(frozen=True)
@@ -125,11 +122,15 @@ class _Builder:
             cpus = len(os.sched_getaffinity(0))
             amount = cpus if resource == "cpu" else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         divisor = source.get("divisor") or "1"
-        try:
-            divided = _quantity(amount if amount is not None else 0) / (_quantity(divisor) or 1.0)
-        except ValueError as error:
-            raise CannotRun(thing, str(error), "write it as Kubernetes does, e.g. 500m or 2Gi") from None
-        return str(math.ceil(divided))
+        whole, unit = (self._milli(thing, value) for value in (0 if amount is None else amount, divisor))
+        return str(-(-whole // (unit or MILLI)))
+
+    def _milli(self, thing: str, quantity: object) -> int:
+        found = milli(quantity)
+        if found is None:
+            remedy = "write it as Kubernetes does, e.g. 500m or 2Gi"
+            raise CannotRun(thing, f"{quantity!r} is not a quantity", remedy)
+        return found
 
 
 def build_trainer(
@@ -167,8 +168,8 @@ def build_trainer(
     builder.variables |= {
         variables.NODE_NAME: node,
         variables.POD_NAME: meta["name"],
-        variables.INDEX: labels["ftjob.dev/index"],
-        variables.ATTEMPT: labels["ftjob.dev/attempt"],
+        variables.INDEX: labels[LABEL_INDEX],
+        variables.ATTEMPT: labels[LABEL_ATTEMPT],
         variables.OUTPUTS: outputs,
         variables.CHECKPOINT_DIR: f"{outputs}/{files.CHECKPOINTS}",
     }
@@ -241,12 +242,3 @@ def _note_differences(builder: _Builder, outputs: str, argv: tuple[str, ...]) ->
         builder.notes.append(
             f"{builder.where}: {OUTPUTS_DIR} is {outputs} in a local run; write $(FTJOB_OUTPUTS) instead"
         )
-
-
-def _quantity(value: object) -> float:
-    """Read a Kubernetes quantity."""
-    match = re.fullmatch(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)", str(value))
-    if not match or match[2] not in _SUFFIXES:
-        message = f"{value!r} is not a quantity"
-        raise ValueError(message)
-    return float(match[1]) * _SUFFIXES[match[2]]

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ftjob.api.job import UnreadableJob, parse_job
 from ftjob.api.problem import summary
 from ftjob.local import gpus
-from ftjob.local.agents import Agent, wait_until_ended
+from ftjob.local.agent_process import Agent, wait_until_ended
 from ftjob.local.ending import Ending, ended_by
 from ftjob.local.environment import Trainer, build_trainer
 from ftjob.local.errors import CannotRun
+from ftjob.local.free_ports import free_ports
 from ftjob.local.logs import LogTail
-from ftjob.local.ports import free_ports
-from ftjob.local.processes import adopt_orphans, kill_children
-from ftjob.models.names import KUEUE_LABEL
+from ftjob.local.orphans import adopt_orphans, kill_children
+from ftjob.models.names import KUEUE_LABEL, LABEL_ATTEMPT
 from ftjob.models.spec import GangMode, trainer_of
 from ftjob.models.status import Phase
 from ftjob.plan.build.agent_config import build_worker
@@ -223,7 +223,7 @@ class Runner:
         for manifest in decision.changes.create:
             kind, name = manifest["kind"], manifest["metadata"]["name"]
             if kind == "Pod":
-                self._start(name, int(manifest["metadata"]["labels"]["ftjob.dev/attempt"]))
+                self._start(name, int(manifest["metadata"]["labels"][LABEL_ATTEMPT]))
             self._existing.add((kind, name))
         if decision.order is not None:
             leader = self._agents[self._layout(self._job.status.pod_attempt).leader.name]

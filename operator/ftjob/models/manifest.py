@@ -8,12 +8,6 @@ from ftjob.models.template import TRAINER
 
 Manifest = dict[str, Any]
 
-GRACE_SECONDS = 30
-"""Kubernetes' default of terminationGracePeriodSeconds."""
-
-GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
-MIG_PREFIX = "nvidia.com/mig-"
-
 
 def items(parent: Any, key: str) -> list[dict[str, Any]]:
     """Return the objects in a list of a template; what is not there or no object is left out."""
@@ -26,6 +20,14 @@ def mapping(parent: Any, *path: str) -> dict[str, Any]:
     for key in path:
         parent = parent.get(key) if isinstance(parent, dict) else None
     return parent if isinstance(parent, dict) else {}
+
+
+GRACE_SECONDS = 30
+"""Kubernetes' default of terminationGracePeriodSeconds."""
+
+GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
+
+MIG_PREFIX = "nvidia.com/mig-"
 
 
 def trainer_in(template: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,14 @@ WORKLOAD = "Workload"
 KUEUE_VERSIONS = ("kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/v1beta1")
 """API versions of Kueue's Workload, best first."""
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+KUEUE_CLASS = "kueue.x-k8s.io/priority-class"
+"""Names a WorkloadPriorityClass: when the job is let in, whatever priority its pods have."""
+KUEUE_POD_SET = "kueue.x-k8s.io/podset"
+"""Label of a pod: its pod set in the Workload."""
+KUEUE_WORKLOAD = "kueue.x-k8s.io/workload"
+"""Annotation of a pod: the Workload that it was admitted by."""
+KUEUE_TOPOLOGY_GATE = "kueue.x-k8s.io/topology"
+"""Scheduling gate of a pod until Kueue says on which nodes it runs."""
 KUEUE_GATE = "kueue.x-k8s.io/admission"
 """Scheduling gate of pods that Kueue itself manages."""
 MULTIKUEUE = "kueue.x-k8s.io/multikueue"
@@ -41,9 +49,16 @@ KUEUE_PREBUILT = "kueue.x-k8s.io/prebuilt-workload-name"
 
 ANNOTATION_CAPTURE = f"{GROUP}/capture"
 
+MANAGED_BY = {"app.kubernetes.io/managed-by": "ftjob"}
+"""A recommended label (kubernetes.io/docs/concepts/overview/working-with-objects/common-labels)."""
+ANNOTATION_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""kubectl's copy of a whole object."""
+
 JOB_NAME_MAX = 40
 """Leaves room for ``-<role>-<attempt>-<index>`` within the 63 characters of a DNS label (RFC 1035)."""
 
+
 WORKER = "worker"
+
 ROLES = ("chief", WORKER, "ps", "evaluator")
 """All roles, in rank order."""

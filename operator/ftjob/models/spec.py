@@ -1,7 +1,7 @@
 """The spec of a FrameworkTrainingJob as users write it.
 
-Every field's description becomes ``kubectl explain``; what fields may not say together is in
-``ftjob.api.rules.rule``.
+Every field's description becomes ``kubectl explain``, where ``ftjob.api.spec_schema`` adds the names of
+strategies; what fields may not say together is in ``ftjob.api.rules``.
 """
 
 from __future__ import annotations
@@ -23,19 +23,6 @@ class Model(BaseModel):
     """A frozen model with camelCase names on the wire that refuses unknown fields."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
-
-
-class StrategyName(StrEnum):
-    """How the workers cooperate."""
-
-    HOROVOD = "Horovod"
-    MIRRORED = "Mirrored"
-    MULTI_WORKER_MIRRORED = "MultiWorkerMirrored"
-    PARAMETER_SERVER = "ParameterServer"
-    TORCHRUN = "Torchrun"
-    TPU = "TPU"
-    JAX = "JAX"
-    PLAIN = "Plain"
 
 
 class SuccessPolicy(StrEnum):
@@ -116,7 +103,7 @@ Replicas = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class Role(Model):
-    """One further group of identical pods of a parameter-server job."""
+    """One further group of identical pods of a job."""
 
     replicas: Annotated[int | None, Field(ge=0, le=10_000, description="Pods of this role.")] = None
     template: Annotated[
@@ -125,7 +112,7 @@ class Role(Model):
 
 
 class Roles(Model):
-    """The roles beside ``worker`` (ParameterServer only)."""
+    """The roles beside ``worker``; which of them a strategy has, it says itself."""
 
     chief: Annotated[Role | None, Field(description="The coordinator; one pod.")] = None
     ps: Annotated[Role | None, Field(description="The parameter servers.")] = None
@@ -154,7 +141,7 @@ class Tpu(Model):
 
 
 class Elastic(Model):
-    """Between how many workers the job may run (Horovod, Torchrun)."""
+    """Between how many workers the job may run."""
 
     min_workers: Annotated[Replicas, Field(description="Training waits for this many workers.")]
     max_workers: Annotated[Replicas, Field(description="Upper bound of spec.workers.")]
@@ -334,7 +321,7 @@ class Watchdog(Model):
 class JobSpec(Model):
     """What a user asks for."""
 
-    strategy: Annotated[StrategyName, Field(description="How the workers cooperate. Immutable.")]
+    strategy: Annotated[str, Field(description="How the workers cooperate. Immutable.")]
     workers: Annotated[
         Replicas | None,
         Field(description="Pods of role worker, in all; if left out the hosts of the TPU, or 1."),
@@ -350,11 +337,9 @@ class JobSpec(Model):
             "it must have a command."
         ),
     ]
-    roles: Annotated[Roles | None, Field(description="Roles beside worker (ParameterServer only).")] = None
+    roles: Annotated[Roles | None, Field(description="Roles beside worker.")] = None
     tpu: Annotated[Tpu | None, Field(description="The TPU to use; required for strategy TPU.")] = None
-    elastic: Annotated[Elastic | None, Field(description="Let workers come and go (Horovod, Torchrun).")] = (
-        None
-    )
+    elastic: Annotated[Elastic | None, Field(description="Let workers come and go.")] = None
     success: Annotated[
         SuccessPolicy | None, Field(description="Who decides on success; the strategy's own if left out.")
     ] = None

@@ -11,16 +11,14 @@ from ftjob.api.validate import validate
 from ftjob.plan.decision import Changes, Plan, Step, soonest
 from ftjob.plan.gangs.arrange import arrange, gang_problem
 from ftjob.plan.kueue.queue import queue_problem, wait_in_queue, with_workload
-from ftjob.plan.life.attempt import Attempt
+from ftjob.plan.life.attempt import Attempt, active_seconds
 from ftjob.plan.life.deletion import to_replace
 from ftjob.plan.life.elastic import replace_workers, replacements
 from ftjob.plan.life.ending import after_failures, after_vanishing, give_up
-from ftjob.plan.life.finished import is_at_rest, rest
+from ftjob.plan.life.finished import has_succeeded, is_at_rest, rest, succeed
 from ftjob.plan.life.in_place import after_halt
-from ftjob.plan.life.record import active_seconds
 from ftjob.plan.life.refusal import after_refusal
 from ftjob.plan.life.starting import complete, start_timeout, wait_for_predecessors, wait_to_begin
-from ftjob.plan.life.success import has_succeeded, succeed
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:

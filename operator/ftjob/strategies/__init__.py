@@ -1,30 +1,30 @@
-"""One module per strategy. A new one is a file and a line here; the API has its name and its traits."""
+"""One module per strategy. A new one is a file and a line here; all else is derived from `STRATEGIES`."""
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from ftjob.strategies.horovod import Horovod
-from ftjob.strategies.jax import Jax
-from ftjob.strategies.mirrored import Mirrored
-from ftjob.strategies.multi_worker_mirrored import MultiWorkerMirrored
-from ftjob.strategies.parameter_server import ParameterServer
-from ftjob.strategies.plain import Plain
-from ftjob.strategies.torchrun import Torchrun
-from ftjob.strategies.tpu import Tpu
-
 if TYPE_CHECKING:
-    from ftjob.models.spec import StrategyName
     from ftjob.strategies.base import Strategy
 
-_ALL: tuple[Strategy, ...] = (
-    Horovod(),
-    Mirrored(),
-    MultiWorkerMirrored(),
-    ParameterServer(),
-    Torchrun(),
-    Tpu(),
-    Jax(),
-    Plain(),
+_CLASSES = (
+    "ftjob.strategies.horovod:Horovod",
+    "ftjob.strategies.mirrored:Mirrored",
+    "ftjob.strategies.multi_worker_mirrored:MultiWorkerMirrored",
+    "ftjob.strategies.parameter_server:ParameterServer",
+    "ftjob.strategies.torchrun:Torchrun",
+    "ftjob.strategies.tpu:Tpu",
+    "ftjob.strategies.jax:Jax",
+    "ftjob.strategies.plain:Plain",
 )
-STRATEGIES: dict[StrategyName, Strategy] = {strategy.name: strategy for strategy in _ALL}
+"""Module and class of each strategy, in the order in which the API lists them."""
+
+
+def _load(name: str) -> Strategy:
+    strategy: Strategy = resolve_name(name)()
+    return strategy
+
+
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in map(_load, _CLASSES)}
+"""Every strategy by its name in the API."""

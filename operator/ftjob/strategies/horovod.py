@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ftjob.models.spec import StrategyName
 from ftjob.strategies.base import (
     GROUP_RANK,
     GROUP_SIZE,
@@ -20,8 +19,11 @@ from ftjob.strategies.base import (
     NCCL_INTERFACE,
     RANK,
     SIZE,
+    Family,
     Strategy,
 )
+from ftjob.strategies.tf_config import TF_DISTRIBUTE
+from ftjob.strategies.torchrun import TORCH_DISTRIBUTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +39,28 @@ Horovod's own 30 are few if one loads data first."""
 class Horovod(Strategy):
     """Ranks that all-reduce by Horovod."""
 
-    name: ClassVar[StrategyName] = StrategyName.HOROVOD
+    name: ClassVar[str] = "Horovod"
+    elastic: ClassVar[bool] = True
+    # The ranks' own framework would take its variables for a second group, beside Horovod's.
+    identity: ClassVar[tuple[Family, ...]] = (
+        TORCH_DISTRIBUTED,
+        TF_DISTRIBUTE,
+        Family(
+            "Horovod",
+            (
+                "HOROVOD_RANK",
+                "HOROVOD_SIZE",
+                "HOROVOD_LOCAL_RANK",
+                "HOROVOD_LOCAL_SIZE",
+                "HOROVOD_CROSS_RANK",
+                "HOROVOD_CROSS_SIZE",
+                "HOROVOD_HOSTNAME",
+                "HOROVOD_GLOO_RENDEZVOUS_ADDR",
+                "HOROVOD_GLOO_RENDEZVOUS_PORT",
+                "HOROVOD_CONTROLLER",
+            ),
+        ),
+    )
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return Horovod's identity variables and the address of its store."""

@@ -9,19 +9,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ftjob.models.manifest import gpus_of
-from ftjob.models.spec import StrategyName, trainer_of
-from ftjob.strategies.base import LEADER_IP, NCCL_INTERFACE, Strategy
+from ftjob.models.spec import trainer_of
+from ftjob.strategies.base import LEADER_IP, NCCL_INTERFACE, Family, Processes, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ftjob.models.layout import Layout, WorkerPlace
 
+JAX_DISTRIBUTED = Family(
+    "jax.distributed", ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+)
+
 
 class Jax(Strategy):
     """One process a pod, which drives all of its devices, or several that share them out."""
 
-    name: ClassVar[StrategyName] = StrategyName.JAX
+    name: ClassVar[str] = "JAX"
+    processes: ClassVar[Processes] = Processes.ONE
+    identity: ClassVar[tuple[Family, ...]] = (JAX_DISTRIBUTED,)
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return the coordinator, the number of processes and this one's, and its share of the GPUs."""

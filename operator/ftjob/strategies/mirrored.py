@@ -1,11 +1,10 @@
-"""tf.distribute.MirroredStrategy: one process a pod, its GPUs are the replicas."""
+"""tf.distribute.MirroredStrategy: one process, each GPU of its pod is a replica."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ftjob.models.spec import StrategyName
-from ftjob.strategies.base import Strategy
+from ftjob.strategies.base import Processes, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,9 +13,10 @@ if TYPE_CHECKING:
 
 
 class Mirrored(Strategy):
-    """Replicas inside one process; workers, if several, know nothing of each other."""
+    """Replicas inside one process, which share the devices of one pod."""
 
-    name: ClassVar[StrategyName] = StrategyName.MIRRORED
+    name: ClassVar[str] = "Mirrored"
+    processes: ClassVar[Processes] = Processes.ALWAYS_ONE
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return nothing: TensorFlow finds the pod's devices by itself."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ftjob.models.spec import StrategyName
-from ftjob.strategies.base import NCCL_INTERFACE, Strategy
-from ftjob.strategies.tf_config import tf_config
+from ftjob.strategies.base import NCCL_INTERFACE, Family, Processes, Strategy
+from ftjob.strategies.tf_config import TF_DISTRIBUTE, tf_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
 class MultiWorkerMirrored(Strategy):
     """Equal workers that all-reduce; without a task ``chief``, TensorFlow makes worker 0 the chief."""
 
-    name: ClassVar[StrategyName] = StrategyName.MULTI_WORKER_MIRRORED
+    name: ClassVar[str] = "MultiWorkerMirrored"
+    processes: ClassVar[Processes] = Processes.ALWAYS_ONE
+    identity: ClassVar[tuple[Family, ...]] = (TF_DISTRIBUTE,)
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return the cluster and this task in it."""

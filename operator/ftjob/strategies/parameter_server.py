@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ftjob.models.spec import StrategyName
-from ftjob.strategies.base import Strategy
-from ftjob.strategies.tf_config import tf_config
+from ftjob.models.spec import SuccessPolicy
+from ftjob.strategies.base import Family, Processes, Strategy
+from ftjob.strategies.tf_config import TF_DISTRIBUTE, tf_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 class ParameterServer(Strategy):
     """Roles that serve the chief, or worker 0 where there is no chief."""
 
-    name: ClassVar[StrategyName] = StrategyName.PARAMETER_SERVER
+    name: ClassVar[str] = "ParameterServer"
+    processes: ClassVar[Processes] = Processes.ALWAYS_ONE
+    roles: ClassVar[Mapping[str, int]] = {"chief": 1, "ps": 1, "evaluator": 0}
+    success: ClassVar[SuccessPolicy] = SuccessPolicy.CHIEF
+    others_end: ClassVar[bool] = False
+    identity: ClassVar[tuple[Family, ...]] = (TF_DISTRIBUTE,)
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return the cluster and this task in it."""

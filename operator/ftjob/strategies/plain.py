@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ftjob.models.spec import StrategyName
 from ftjob.strategies.base import Strategy
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 class Plain(Strategy):
     """Independent workers, as an Indexed Job's pods."""
 
-    name: ClassVar[StrategyName] = StrategyName.PLAIN
+    name: ClassVar[str] = "Plain"
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return the index under the name that Indexed Jobs use (Kubernetes batch/v1)."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from ftjob.strategies.base import Family
+
 if TYPE_CHECKING:
     from ftjob.models.layout import Layout, WorkerPlace
+
+TF_DISTRIBUTE = Family("tf.distribute", ("TF_CONFIG",))
 
 OUTSIDE = frozenset({"evaluator"})
 """Roles that no other task talks to: tf.distribute demands that they are not in the cluster

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ftjob.models.spec import StrategyName
 from ftjob.strategies.base import (
     GENERATION,
     GROUP_RANK,
@@ -22,6 +21,7 @@ from ftjob.strategies.base import (
     NCCL_INTERFACE,
     RANK,
     SIZE,
+    Family,
     Strategy,
 )
 
@@ -30,11 +30,19 @@ if TYPE_CHECKING:
 
     from ftjob.models.layout import Layout, WorkerPlace
 
+TORCH_DISTRIBUTED = Family(
+    "torch.distributed",
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"),
+    ("PET_",),  # torchrun's arguments
+)
+
 
 class Torchrun(Strategy):
     """Ranks that meet at the store of rank 0, as ``init_process_group`` finds it by ``env://``."""
 
-    name: ClassVar[StrategyName] = StrategyName.TORCHRUN
+    name: ClassVar[str] = "Torchrun"
+    elastic: ClassVar[bool] = True
+    identity: ClassVar[tuple[Family, ...]] = (TORCH_DISTRIBUTED,)
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return torch.distributed's identity variables and torchrun's arguments."""

@@ -12,9 +12,9 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftjob.models.names import LABEL_SLICE, LABEL_UID
-from ftjob.models.spec import JobSpec, StrategyName, TpuLibrary
-from ftjob.strategies.base import PodNeeds, Strategy
-from ftjob.strategies.jax import coordinator
+from ftjob.models.spec import JobSpec, TpuLibrary
+from ftjob.strategies.base import Family, PodNeeds, Processes, Strategy
+from ftjob.strategies.jax import JAX_DISTRIBUTED, coordinator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,12 +25,29 @@ if TYPE_CHECKING:
 NODE_POOL_LABEL = "cloud.google.com/gke-nodepool"
 """A multi-host slice is a node pool of GKE, and a node pool is one slice."""
 
+V5E = {"accelerator": "tpu-v5-lite-podslice", "topology": "2x4", "chipsPerWorker": 4}
+
 
 class Tpu(Strategy):
     """TPU hosts, slice by slice in the order of their indexes."""
 
-    name: ClassVar[StrategyName] = StrategyName.TPU
+    name: ClassVar[str] = "TPU"
+    processes: ClassVar[Processes] = Processes.ALWAYS_ONE
+    identity: ClassVar[tuple[Family, ...]] = (
+        JAX_DISTRIBUTED,
+        Family("TPU slices", ("TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES"), ("MEGASCALE_",)),
+    )
     unless_set: ClassVar[tuple[str, ...]] = ("TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES")
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"tpu": {"library": "TensorFlow", **V5E}},
+        {"tpu": {"library": "JAX", **V5E, "slices": 2}},
+        {"tpu": {"library": "TorchXLA", **V5E}},
+        {"tpu": {"library": "TensorFlow", "endpoints": ["grpc://10.0.0.2:8470"]}},
+    )
+
+    def default_workers(self, spec: JobSpec) -> int:
+        """Return the number of TPU hosts, or 1 for TPU nodes outside the cluster."""
+        return tpu_hosts(spec) or 1
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return the place in the slice, that of the slice among others, and what the library wants."""

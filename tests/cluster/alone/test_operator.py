@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.cluster import CONTEXT, Cluster, conditions, job, operator_requests
+from support.mortal import WRITES, program
 from support.scenario import HELD, SYSTEM, let_go, no_operator
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ def one_write(template: dict[str, Any], life: int) -> dict[str, Any]:
     """Return an operator that dies, as by SIGKILL, as soon as one write of its own was acknowledged."""
     spec = {**template["spec"], "restartPolicy": "Never"}
     [container] = spec["containers"]
-    env = [*container["env"], {"name": "FTJOB_EXIT_AFTER_WRITE", "value": "1"}]
+    env = [*container["env"], {"name": WRITES, "value": "1"}]
     # Without the Lease, whose renewal would be the one write.
-    spec["containers"] = [{**container, "env": env, "args": [*container["args"], "--no-leader-election"]}]
+    args = [*container["args"], "--no-leader-election"]
+    spec["containers"] = [{**container, "env": env, "command": ["python", "-c", program()], "args": args}]
     meta = {"name": f"operator-life-{life}", "labels": {"test": "one-write"}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 

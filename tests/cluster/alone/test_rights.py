@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 UNSEEN = {("frameworktrainingjobs", "get")}
-"""What a watch that has missed an event leads to: tests/unit/test_control_sync.py."""
+"""What a watch that has missed an event leads to: tests/unit/test_control_full_lists.py."""
 GANG_OF_ONE = {"schedulingPolicy": {"gang": {"minCount": 1}}}
 KUEUE = {("workloads", "watch")} | {
     (resource.split("/")[0], verb) for resource, verb in OF_KUEUE | RIGHTS_TO_ADOPT

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from ftjob.api.defaults import TRAITS, Processes, processes_per_worker, world_size_of
+from ftjob.api.defaults import processes_per_worker, world_size_of
 from ftjob.api.rules.rule import Rule
 from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.manifest import gpus_of
-from ftjob.models.spec import JobSpec, ProfilingMode, StrategyName, SuccessPolicy, WhenDeleted, trainer_of
+from ftjob.models.spec import JobSpec, ProfilingMode, Roles, SuccessPolicy, WhenDeleted, trainer_of
+from ftjob.strategies import STRATEGIES
+from ftjob.strategies.base import Processes
+from ftjob.strategies.jax import Jax
+from ftjob.strategies.mirrored import Mirrored
+from ftjob.strategies.torchrun import Torchrun
 
 PROCESSES_MAX = 256
 LAUNCHERS = frozenset({"torchrun", "torch.distributed.run", "torch.distributed.launch"})
-ALWAYS_ONE = [name for name, traits in TRAITS.items() if traits.processes is Processes.ALWAYS_ONE]
-ELASTIC = [name for name, traits in TRAITS.items() if traits.elastic]
-CHIEF_ALONE = [name for name, traits in TRAITS.items() if traits.success is SuccessPolicy.CHIEF]
-WITH_ROLES = [name for name, traits in TRAITS.items() if traits.roles]
+ALWAYS_ONE = [s.name for s in STRATEGIES.values() if s.processes is Processes.ALWAYS_ONE]
+ELASTIC = [s.name for s in STRATEGIES.values() if s.elastic]
+WITH_ROLES = [s.name for s in STRATEGIES.values() if s.roles]
+WITH_ROLE = {role: [s.name for s in STRATEGIES.values() if role in s.roles] for role in Roles.model_fields}
+WITH_CHIEF = WITH_ROLE["chief"]
 
 
 def _cel(names: Iterable[str]) -> str:
@@ -26,6 +32,14 @@ def _cel(names: Iterable[str]) -> str:
 def _listed(names: Iterable[str]) -> str:
     *others, last = map(str, names)
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def _have(names: list[str]) -> str:
+    return f"{_listed(names)} {'has' if len(names) == 1 else 'have'}"
+
+
+def _strategies(names: list[str]) -> str:
+    return "strategy" if len(names) == 1 else "the strategies"
 
 
 def _out_of_bounds(spec: JobSpec) -> bool:
@@ -52,7 +66,7 @@ def _leaves_the_volume(spec: JobSpec) -> bool:
 
 
 def _starts_torchrun_in_every_rank(spec: JobSpec) -> bool:
-    if spec.strategy is not StrategyName.TORCHRUN or processes_per_worker(spec) == 1:
+    if spec.strategy != Torchrun.name or processes_per_worker(spec) == 1:
         return False
     trainer = trainer_of(spec)
     words = [word for key in ("command", "args") for word in trainer.get(key) or ()][:3]
@@ -66,6 +80,14 @@ def _replicas(spec: JobSpec, role: str) -> int | None:
 
 def _has_several(role: str, spec: JobSpec) -> bool:
     return (_replicas(spec, role) or 0) > 1
+
+
+def _has_role(role: str, strategies: list[str], spec: JobSpec) -> bool:
+    return spec.strategy in strategies and getattr(spec.roles, role, None) is not None
+
+
+def _waits_for_others(strategies: list[str], policy: SuccessPolicy, spec: JobSpec) -> bool:
+    return spec.strategy in strategies and spec.success not in {None, policy}
 
 
 def _profiles_ranks_that_are_not(spec: JobSpec) -> bool:
@@ -95,7 +117,7 @@ COMBINATIONS: tuple[Rule, ...] = (
         remedy="leave processesPerWorker out, so that one process drives all GPUs, or set it to a divisor of "
         "their number",
         broken=lambda spec: (
-            spec.strategy is StrategyName.JAX and gpus_of(trainer_of(spec)) % processes_per_worker(spec) != 0
+            spec.strategy == Jax.name and gpus_of(trainer_of(spec)) % processes_per_worker(spec) != 0
         ),
     ),
     Rule(
@@ -110,14 +132,25 @@ COMBINATIONS: tuple[Rule, ...] = (
         message="Mirrored trains on the devices of one pod; further workers would each train alone",
         remedy="leave workers out, or use strategy MultiWorkerMirrored to train over several pods",
         cel="self.strategy != 'Mirrored' || self.?workers.orValue(1) == 1",
-        broken=lambda spec: spec.strategy is StrategyName.MIRRORED and spec.workers not in {None, 1},
+        broken=lambda spec: spec.strategy == Mirrored.name and spec.workers not in {None, 1},
     ),
     Rule(
         field="spec.roles",
-        message=f"only strategy {_listed(WITH_ROLES)} has roles beside worker",
-        remedy=f"remove roles, or set strategy to {_listed(WITH_ROLES)}",
+        message=f"only {_strategies(WITH_ROLES)} {_have(WITH_ROLES)} roles beside worker",
+        remedy=f"remove roles, or set strategy to {' or '.join(WITH_ROLES)}",
         cel=f"self.strategy in {_cel(WITH_ROLES)} || !has(self.roles)",
         broken=lambda spec: spec.strategy not in WITH_ROLES and spec.roles is not None,
+    ),
+    *(
+        Rule(
+            field=f"spec.roles.{role}",
+            message=f"only {_strategies(having)} {_have(having)} role {role}",
+            remedy=f"remove roles.{role}",
+            cel=f"!(self.strategy in {_cel(lacking)}) || !self.?roles.?{role}.hasValue()",
+            broken=partial(_has_role, role, lacking),
+        )
+        for role, having in WITH_ROLE.items()
+        if (lacking := [name for name in WITH_ROLES if name not in having])
     ),
     Rule(
         field="spec.elastic",
@@ -152,22 +185,29 @@ COMBINATIONS: tuple[Rule, ...] = (
     ),
     Rule(
         field="spec.success",
-        message=f"only strategy {_listed(CHIEF_ALONE)} has a chief",
+        message=f"only {_strategies(WITH_CHIEF)} {_have(WITH_CHIEF)} a chief",
         remedy="set success to AllWorkers or Worker0, or leave it out",
-        cel=f"self.strategy in {_cel(CHIEF_ALONE)} || self.?success.orValue('') != 'Chief'",
-        broken=lambda spec: spec.strategy not in CHIEF_ALONE and spec.success is SuccessPolicy.CHIEF,
+        cel=f"self.strategy in {_cel(WITH_CHIEF)} || self.?success.orValue('') != 'Chief'",
+        broken=lambda spec: spec.strategy not in WITH_CHIEF and spec.success is SuccessPolicy.CHIEF,
     ),
-    Rule(
-        field="spec.success",
-        message=f"of strategy {_listed(CHIEF_ALONE)} only the chief ends by itself",
-        remedy="set success to Chief, or leave it out; where there is no chief, worker 0 stands for it",
-        cel=f"!(self.strategy in {_cel(CHIEF_ALONE)}) || self.?success.orValue('Chief') == 'Chief'",
-        broken=lambda spec: spec.strategy in CHIEF_ALONE and spec.success not in {None, SuccessPolicy.CHIEF},
+    *(
+        Rule(
+            field="spec.success",
+            message=f"of {_strategies(names)} {_listed(names)} only {who} ends by itself",
+            remedy=f"set success to {policy}, or leave it out{otherwise}",
+            cel=f"!(self.strategy in {_cel(names)}) || self.?success.orValue('{policy}') == '{policy}'",
+            broken=partial(_waits_for_others, names, policy),
+        )
+        for policy, who, otherwise in (
+            (SuccessPolicy.CHIEF, "the chief", "; where there is no chief, worker 0 stands for it"),
+            (SuccessPolicy.WORKER_0, "worker 0", ""),
+        )
+        if (names := [s.name for s in STRATEGIES.values() if s.success is policy and not s.others_end])
     ),
     *(
         Rule(
             field=f"spec.roles.{role}.replicas",
-            message=f"ParameterServer has at most one {role}",
+            message=f"{_have(WITH_ROLE[role])} at most one {role}",
             remedy="set replicas to 0 or 1",
             at="spec.roles",
             cel=f"self.?{role}.?replicas.orValue(0) <= 1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ftjob.api.defaults import roles_of
 from ftjob.api.rules.rule import Rule
 from ftjob.models.manifest import mapping
+from ftjob.models.names import KUEUE_LABEL
 from ftjob.models.spec import GangMode, JobSpec, template_of
 from ftjob.strategies.tpu import tpu_hosts
 
@@ -31,7 +32,7 @@ SCHEDULING_RULES: tuple[Rule, ...] = (
         field="spec.scheduling.queue",
         message="it is a queue of Volcano, and the job does not ask for Volcano",
         remedy="set scheduling.gang to Volcano, or remove queue; for Kueue label the job with "
-        "kueue.x-k8s.io/queue-name instead",
+        f"{KUEUE_LABEL} instead",
         at="spec.scheduling",
         cel="!has(self.queue) || self.?gang.orValue('Auto') == 'Volcano'",
         broken=lambda spec: (

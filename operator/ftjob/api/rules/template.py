@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ftjob.api.identity import FAMILIES, Family
+from ftjob.api.identity import FAMILIES
 from ftjob.api.rules.rule import Rule
 from ftjob.models.manifest import containers_of, items, mapping, trainer_in
 from ftjob.models.names import GROUP, ROLES, WORKER
 from ftjob.models.spec import JobSpec
 from ftjob.models.template import AGENT_NAME, MOUNT_ROOT, OUTPUTS_VOLUME, TRAINER
+from ftjob.strategies.base import Family
 
 OUR_VOLUMES = (AGENT_NAME, OUTPUTS_VOLUME)
 

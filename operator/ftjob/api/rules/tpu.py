@@ -9,8 +9,8 @@ from ftjob.api.defaults import WORKERS_MAX
 from ftjob.api.rules.rule import Rule
 from ftjob.api.rules.scheduling import requires_neighbours
 from ftjob.models.manifest import mapping
-from ftjob.models.spec import JobSpec, StrategyName, TpuLibrary, trainer_of
-from ftjob.strategies.tpu import ACCELERATOR_LABEL, TOPOLOGY_LABEL, TPU_RESOURCE, tpu_hosts
+from ftjob.models.spec import JobSpec, TpuLibrary, trainer_of
+from ftjob.strategies.tpu import ACCELERATOR_LABEL, TOPOLOGY_LABEL, TPU_RESOURCE, Tpu, tpu_hosts
 
 _WITH_ENDPOINTS = "(has(self.endpoints) && self.endpoints.size() > 0)"
 _SIDES = "self.topology.split('x')"
@@ -91,7 +91,7 @@ TPU_RULES: tuple[Rule, ...] = (
         message="strategy TPU needs to know which TPU",
         remedy="write tpu: {library: ..., accelerator: ..., topology: ..., chipsPerWorker: ...}",
         cel="self.strategy != 'TPU' || has(self.tpu)",
-        broken=lambda spec: spec.strategy is StrategyName.TPU and spec.tpu is None,
+        broken=lambda spec: spec.strategy == Tpu.name and spec.tpu is None,
         required=True,
     ),
     Rule(
@@ -99,7 +99,7 @@ TPU_RULES: tuple[Rule, ...] = (
         message="only strategy TPU has a tpu section",
         remedy="remove tpu, or set strategy to TPU",
         cel="self.strategy == 'TPU' || !has(self.tpu)",
-        broken=lambda spec: spec.strategy is not StrategyName.TPU and spec.tpu is not None,
+        broken=lambda spec: spec.strategy != Tpu.name and spec.tpu is not None,
     ),
     *(
         Rule(

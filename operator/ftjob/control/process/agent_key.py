@@ -7,10 +7,11 @@ import secrets
 from typing import TYPE_CHECKING
 
 from ftjob.kube.errors import ConflictError, NotFoundError
-from ftjob.kube.port import SECRET
+from ftjob.kube.resources import SECRET
+from ftjob.models.names import MANAGED_BY
 
 if TYPE_CHECKING:
-    from ftjob.kube.port import Kube
+    from ftjob.kube.client import Kube
 
 NAME = "ftjob-agent-key"
 FIELD = "key"
@@ -18,7 +19,7 @@ BYTES = 32
 
 
 async def agent_key(kube: Kube, namespace: str) -> bytes:
-    """Return the key; make it if it is not there. Whoever is first, all operators get the same.
+    """Return the key; create it if there is none. All operators get the same, whichever creates it.
 
     Raises
     ------
@@ -44,11 +45,7 @@ def _manifest(namespace: str) -> dict[str, object]:
     return {
         "apiVersion": SECRET.api_version,
         "kind": SECRET.kind,
-        "metadata": {
-            "name": NAME,
-            "namespace": namespace,
-            "labels": {"app.kubernetes.io/managed-by": "ftjob"},
-        },
+        "metadata": {"name": NAME, "namespace": namespace, "labels": MANAGED_BY},
         "type": "Opaque",
         "data": {FIELD: base64.b64encode(secrets.token_bytes(BYTES)).decode()},
     }

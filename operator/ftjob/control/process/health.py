@@ -1,4 +1,4 @@
-"""What the kubelet and Prometheus ask: /healthz, /readyz and /metrics."""
+"""The endpoints for the kubelet and Prometheus: /healthz, /readyz and /metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass
 class Health:
-    """What can be said of this process."""
+    """The health of this process."""
 
     queue: Queue
     metrics: Metrics

@@ -1,4 +1,4 @@
-"""One operator works, the others wait: leader election by a Lease (coordination.k8s.io)."""
+"""One operator works, the others wait: whichever holds the Lease (coordination.k8s.io)."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.control.process.clock import boot_time
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
-from ftjob.kube.port import LEASE
+from ftjob.kube.resources import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ftjob.kube.port import Kube, Manifest
+    from ftjob.kube.client import Kube
+    from ftjob.kube.resources import Manifest
 
 NAME = "ftjob-operator"
 LEASE_SECONDS = 15.0
 """Others take over when a Lease has not changed for so long, by their own clock."""
 
 RENEW_SECONDS = 10.0
-"""The leader stops writing so long after it sent its last renewal: 5 s before anyone takes over."""
+"""The holder stops writing so long after it sent its last renewal: 5 s before anyone takes over."""
 
 RETRY_SECONDS = 3.0
-"""Between two tries to take or renew the Lease; three fit into the time until a leader leaves."""
+"""Between two tries to take or renew the Lease; three fit into the time until a holder leaves."""
 
 logger = logging.getLogger(__name__)
 
 
-class Leader:
-    """Holds the Lease, or ends the process.
+class LeaseHolder:
+    """Takes the Lease and holds it, or ends the process.
 
     Parameters
     ----------
     identity
         Unique to this process.
     leave
-        Ends the process at once; a leader that is not sure any more must not run a line further.
+        Ends the process at once; a holder that is not sure any more must not run a line further.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Leader:
         self._deadline = float("-inf")
 
     async def acquire(self) -> None:
-        """Wait until this process is the leader."""
+        """Wait until this process holds the Lease."""
         seen, since = "", self._clock()
         while True:
             try:
@@ -97,7 +98,7 @@ class Leader:
             self._lost("not renewed in time")
 
     async def release(self) -> None:
-        """Give the Lease up, so that the next one need not wait for its end."""
+        """Give the Lease up, so that the next holder need not wait until it expires."""
         if self._lease is None:
             return
         self._lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+if TYPE_CHECKING:
+    from ftjob.api.job import AnyJob
 
 
 class JsonFormatter(logging.Formatter):
@@ -53,6 +56,11 @@ def set_up_logs(*, level: str, style: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(TextFormatter() if style == "text" else JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # They speak of each event of each object.
+    # They log each event of each object.
     for noisy in ("kopf", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+
+
+def about(job: AnyJob) -> dict[str, dict[str, str]]:
+    """Return the `extra` of a log record that concerns a job."""
+    return {"job": {"namespace": job.namespace, "name": job.name, "uid": job.uid}}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ftjob.api.job import Job
 from ftjob.kube.errors import ApiError, NotFoundError
-from ftjob.kube.port import EVENT
+from ftjob.kube.resources import EVENT
 from ftjob.models.names import API_VERSION, CONTROLLER, KIND
 from ftjob.models.status import ConditionType, Phase
 from ftjob_protocol.reasons import Reason
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ftjob.api.job import AnyJob
-    from ftjob.kube.port import Kube, Manifest
+    from ftjob.kube.client import Kube
+    from ftjob.kube.resources import Manifest
     from ftjob.models.status import JobStatus
     from ftjob.plan.decision import Plan
 
@@ -51,12 +52,12 @@ logger = logging.getLogger(__name__)
 
 
 class Events:
-    """Posts Events one after the other, and forgets what does not fit into its backlog.
+    """Posts Events one after the other, and drops those that do not fit into its backlog.
 
     Parameters
     ----------
     instance
-        Who speaks: the operator's pod.
+        The operator's pod, which reports.
     clock
         Seconds that only go forward; the same words within ten minutes are said once.
     """
@@ -69,7 +70,7 @@ class Events:
         self._said: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
     def status_written(self, job: AnyJob, status: JobStatus, decision: Plan) -> None:
-        """Tell of a change of phase or of the reason to wait."""
+        """Post a change of phase, or a new reason to wait."""
         old, phase = job.status, status.phase
         wanted = _CONDITION_OF_PHASE.get(phase) if phase else None
         condition = next((c for c in status.conditions if c.type is wanted), None)
@@ -85,7 +86,7 @@ class Events:
             self._say(job, WARNING, Reason.NO_OUTPUTS, NO_OUTPUTS)
 
     def warn(self, job: AnyJob, reason: str, note: str) -> None:
-        """Tell of trouble."""
+        """Post a warning."""
         self._say(job, WARNING, reason, note)
 
     async def run(self) -> None:
@@ -99,7 +100,7 @@ class Events:
             except ApiError as error:
                 logger.warning("Event not posted: %s", error)
 
-    def _say(self, job: AnyJob, kind: str, reason: str, note: str) -> None:
+    def _say(self, job: AnyJob, event_type: str, reason: str, note: str) -> None:
         said = (job.uid, reason, note)
         now = self._clock()
         if now - self._said.pop(said, float("-inf")) < REPEAT_SECONDS or self._backlog.full():
@@ -107,9 +108,9 @@ class Events:
         self._said[said] = now
         while len(self._said) > REMEMBERED:
             self._said.popitem(last=False)
-        self._backlog.put_nowait(self._event(job, kind, reason, note))
+        self._backlog.put_nowait(self._event(job, event_type, reason, note))
 
-    def _event(self, job: AnyJob, kind: str, reason: str, note: str) -> Manifest:
+    def _event(self, job: AnyJob, event_type: str, reason: str, note: str) -> Manifest:
         return {
             "apiVersion": EVENT.api_version,
             "kind": EVENT.kind,
@@ -118,7 +119,7 @@ class Events:
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance,
             "action": "Reconcile",
-            "type": kind,
+            "type": event_type,
             "reason": reason,
             "note": note if len(note) <= NOTE_MAX else note[: NOTE_MAX - 1] + "…",
             "regarding": {

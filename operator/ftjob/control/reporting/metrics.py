@@ -1,4 +1,4 @@
-"""What the operator counts. No label holds a job's name: there would be no end of series."""
+"""The operator's metrics. No label holds a job's name: the number of series would grow without end."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ftjob.api.job import AnyJob
+    from ftjob.control.cache.cache import Cache
     from ftjob.control.queue import Queue
-    from ftjob.control.watching.cache import Cache
     from ftjob.models.status import JobStatus
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time series for each, of no use here
@@ -75,7 +75,9 @@ class Metrics:
             buckets=LIFE,
             registry=self.registry,
         )
-        self.leader = Gauge("ftjob_leader", "1 while this operator is the leader.", registry=self.registry)
+        self.holds_lease = Gauge(
+            "ftjob_leader", "1 while this operator is the leader.", registry=self.registry
+        )
         # A series that begins with its first event has no increase then, which is what alerts look at.
         for phase in Phase:
             if phase.is_final:
@@ -92,7 +94,7 @@ class Metrics:
         self.requests.labels(verb, resource, str(code)).inc()
 
     def pods_accepted(self, job: AnyJob, count: int, now: float) -> None:
-        """Count new pods; a job's first ones end the time that its user waited for us."""
+        """Count new pods; with a job's first ones ends the time from its creation to its pods."""
         self.pods_created.inc(count)
         if job.status.start_time is None:
             self.created_to_pods.observe(max(0.0, now - _unix(job.created, now)))
@@ -117,7 +119,7 @@ class Metrics:
 
 
 class _State(Collector):
-    """Gauges that are read where the state is, not kept beside it."""
+    """Gauges that are read from the cache and the queue at each scrape."""
 
     def __init__(self, cache: Cache, queue: Queue) -> None:
         self._cache = cache

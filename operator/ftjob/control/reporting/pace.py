@@ -25,7 +25,7 @@ class Urgency(IntEnum):
 
     NOW = 0
     COUNTS = 1
-    """How many pods are ready or wait, how many steps there will be: soon, but a pod each is too often."""
+    """How many pods are ready or wait, how many steps there will be: soon, but not once for each pod."""
     PROGRESS = 2
     """Numbers that are out of date as soon as they are written."""
 
@@ -103,7 +103,7 @@ def urgency_of(patch: dict[str, Any], old: dict[str, Any], *, effects: bool) -> 
 
 
 def _only_waiting_differs(conditions: Any, old: dict[str, Any]) -> bool:
-    """Whether only the words of the condition Running differ, which count the pods that wait."""
+    """Whether only the message of the condition Running differs, which counts the pods that wait."""
 
     def strip(items: Any) -> list[dict[str, Any]]:
         return [item | {"message": ""} if item.get("type") == RUNNING else item for item in items or ()]

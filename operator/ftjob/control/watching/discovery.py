@@ -1,6 +1,6 @@
-"""What the API server serves beside what every one does: the kinds of gang schedulers.
+"""Which optional kinds the API server serves: PodGroups of gang schedulers, and Kueue's Workloads.
 
-What is watched is fixed when the operator starts. So when the answer changes, which is rare (an upgrade, an
+The watches are fixed when the operator starts. So when the answer changes, which is rare (an upgrade, an
 installed or removed scheduler), the operator ends and its Deployment starts it anew: nothing is lost by that.
 """
 
@@ -11,10 +11,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from ftjob.kube.errors import ApiError
-from ftjob.kube.port import OPTIONAL
+from ftjob.kube.resources import OPTIONAL
 
 if TYPE_CHECKING:
-    from ftjob.kube.port import Kube
+    from ftjob.kube.client import Kube
 
     Served = frozenset[tuple[str, str]]
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Discovery:
-    """Looks now and then whether the API server still serves the same."""
+    """Asks now and then whether the API server still serves the same kinds."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
@@ -35,14 +35,14 @@ class Discovery:
         """(apiVersion, kind) of the optional kinds that are there."""
 
     def soon(self) -> None:
-        """Have a look soon: something was not there."""
+        """Have it ask again soon: a kind was not there."""
         self._wanted.set()
 
     async def start(self) -> None:
-        """Look for the first time; waits for an answer."""
+        """Ask for the first time; wait for an answer."""
         while True:
             try:
-                self.served = await self._look()
+                self.served = await self._ask()
                 break
             except ApiError as error:
                 logger.warning("can't ask the API server what it serves: %s", error)
@@ -51,7 +51,7 @@ class Discovery:
             logger.info("served: %s", ", ".join(f"{kind} {version}" for version, kind in sorted(self.served)))
 
     async def run(self) -> None:
-        """Look every ten minutes, or soon after something was missing; return when the answer has changed."""
+        """Ask every ten minutes, or soon after a kind was missing; return when the answer has changed."""
         while True:
             try:
                 async with asyncio.timeout(EVERY_SECONDS):
@@ -61,7 +61,7 @@ class Discovery:
                 pass
             self._wanted.clear()
             try:
-                now = await self._look()
+                now = await self._ask()
             except ApiError as error:
                 logger.warning("can't ask the API server what it serves: %s", error)
                 continue
@@ -70,6 +70,6 @@ class Discovery:
                 logger.warning("the API server has come to serve or to lack %s; starting anew", changed)
                 return
 
-    async def _look(self) -> Served:
+    async def _ask(self) -> Served:
         known = {(resource.api_version, resource.kind) for family in OPTIONAL for resource in family}
         return frozenset(await self._kube.served() & known)

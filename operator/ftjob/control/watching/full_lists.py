@@ -6,21 +6,21 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from ftjob.control.watching.cache import is_newer
-from ftjob.control.watching.watch import take_in, watched
+from ftjob.control.cache.cache import Known
+from ftjob.control.cache.versions import is_newer
+from ftjob.control.watching.feed import feed, watched
 from ftjob.kube.errors import ApiError, NotFoundError
-from ftjob.kube.port import JOB
+from ftjob.kube.resources import JOB
 
 if TYPE_CHECKING:
+    from ftjob.control.cache.cache import Cache
     from ftjob.control.queue import Queue
-    from ftjob.control.watching.cache import Cache
-    from ftjob.kube.port import Kube, Resource
+    from ftjob.kube.client import Kube
+    from ftjob.kube.resources import Resource
 
 EVERY_SECONDS = 600.0
 SETTLE_SECONDS = 5.0
 RETRY_SECONDS = 5.0
-
-_NOWHERE: tuple[str, str, str | None] = ("", "", None)
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,7 @@ async def fill(kube: Kube, cache: Cache, queue: Queue, namespace: str | None) ->
             try:
                 async for page in kube.list_pages(resource, namespace, selector=selector):
                     for body in page:
-                        key = take_in(cache, resource, None, body)
-                        if key is not None:
-                            queue.add(key)
+                        feed(cache, queue, resource, None, body)
                 break
             except NotFoundError as error:
                 hint = "; is the CRD installed?" if resource is JOB else ""
@@ -88,24 +86,23 @@ class Sweeper:
                 logger.warning("can't compare the cache with the cluster: %s", error)
 
     async def sweep(self) -> None:
-        """Compare once; what the watches bring while we wait is no loss."""
+        """Compare once. If a list is ahead of the cache, give the watches time to bring the news first."""
         for resource, selector in watched(self._cache.served):
-            listed: dict[str, tuple[str, str, str]] = {}
+            listed: dict[str, Known] = {}
             pages = self._kube.list_pages(resource, self._namespace, selector=selector, metadata_only=True)
             async for page in pages:
                 for item in page:
                     meta = item["metadata"]
-                    listed[meta["uid"]] = (meta["namespace"], meta["name"], meta["resourceVersion"])
+                    listed[meta["uid"]] = Known(meta["namespace"], meta["name"], meta["resourceVersion"])
             before = self._cache.known(resource)
-            if any(is_newer(place[2], before.get(uid, _NOWHERE)[2]) for uid, place in listed.items()):
+            if any(_is_news(found, before.get(uid)) for uid, found in listed.items()):
                 await asyncio.sleep(self._settle)
             known = self._cache.known(resource)
-            for uid, (namespace, name, version) in listed.items():
-                if not self._cache.is_buried(uid) and is_newer(version, known.get(uid, _NOWHERE)[2]):
-                    await self._read(resource, namespace, name, uid)
+            for uid, found in listed.items():
+                if not self._cache.is_deleted(uid) and _is_news(found, known.get(uid)):
+                    await self._read(resource, found.namespace, found.name, uid)
             for uid in before.keys() & known.keys() - listed.keys():
-                namespace, name, _ = known[uid]
-                await self._read(resource, namespace, name, uid)
+                await self._read(resource, known[uid].namespace, known[uid].name, uid)
 
     async def _read(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
         """Read one object; it may be gone, or another one may have its name."""
@@ -113,12 +110,13 @@ class Sweeper:
             body = await self._kube.get(resource, namespace, name)
         except NotFoundError:
             body = None
-        keys = []
         if body is not None:
-            keys.append(take_in(self._cache, resource, None, body))
+            feed(self._cache, self._queue, resource, None, body)
         if body is None or body["metadata"]["uid"] != uid:
             gone = {"metadata": {"uid": uid, "namespace": namespace, "name": name}}
-            keys.append(take_in(self._cache, resource, "DELETED", gone))
-        for key in keys:
-            if key is not None:
-                self._queue.add(key)
+            feed(self._cache, self._queue, resource, "DELETED", gone)
+
+
+def _is_news(listed: Known, known: Known | None) -> bool:
+    """Whether the cache does not know a listed object, or only an older version."""
+    return is_newer(listed.version, known.version if known else None)

@@ -3,10 +3,10 @@
 kopf logs in, lists, watches, follows bookmarks and reconnects. What it then does for every single event
 (a task and a queue per object, four loggers, copies of the body for handlers that compare states) costs
 half a millisecond of CPU and some kilobytes for good, in bursts of thousands. So its HTTP session, which
-kopf lets its users provide, reads lists and watches first: objects go straight into the cache, and kopf gets
-to see the same list without items, and a watch of bookmarks.
+kopf lets its users provide, reads lists and watches first: objects go straight into the cache, and kopf
+sees the same list without items, and a watch of bookmarks.
 
-Without the tap everything works as well: what passes it arrives at kopf's handlers
+Without the tap everything works, only slower: objects that pass it arrive at kopf's handlers
 (`ftjob.control.watching.watch`).
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import kopf
     from aiohttp.connector import Connection
 
-    from ftjob.kube.port import Resource
+    from ftjob.kube.resources import Resource
 
     Take = Callable[[Resource, str | None, Any], None]
     """Takes an event: the resource, its type (None for an item of a list), and the object."""
@@ -48,7 +48,7 @@ def tapped_session(
     resources
         Those to take out.
     listed
-        Called after each list: what vanished before it is not in it, and nobody says so.
+        Called after each list: it says nothing of the objects that were deleted before it.
     """
     places = {tuple(resource.path(None).strip("/").split("/")): resource for resource in resources}
 
@@ -107,7 +107,7 @@ class Watch:
         return getattr(self._content, name)
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
-        """Yield what kopf has to see: bookmarks and errors, and one bookmark for all objects of a chunk."""
+        """Yield only bookmarks and errors to kopf, and one bookmark for all objects of a chunk."""
         pieces: list[bytes] = []
         async for chunk in self._content.iter_chunked(size):
             head, newline, rest = chunk.rpartition(b"\n")
@@ -137,14 +137,14 @@ class Watch:
                 "kind": self._resource.kind,
                 "metadata": {"resourceVersion": version},
             }
-            # First, since what is passed may be a later bookmark.
+            # First, since a line that is passed on may be a later bookmark.
             passed.insert(0, orjson.dumps({"type": "BOOKMARK", "object": body}))
         return b"".join(line + b"\n" for line in passed)
 
 
-def _take(take: Take, resource: Resource, kind: str | None, body: Any) -> None:
-    """Take one object; one that can't be understood must not end the watch of all others."""
+def _take(take: Take, resource: Resource, event_type: str | None, body: Any) -> None:
+    """Take one object; an error of one must not end the watch of all others."""
     try:
-        take(resource, kind, body)
+        take(resource, event_type, body)
     except Exception:
-        logger.exception("%s of %s not understood", kind or "item", resource.plural)
+        logger.exception("%s of %s not understood", event_type or "item", resource.plural)

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import kopf
 
+from ftjob.control.credentials import connection_info
+from ftjob.control.watching.feed import feed, watched
 from ftjob.control.watching.kopf_tap import tapped_session
-from ftjob.kube.credentials import connection_info
-from ftjob.kube.port import JOB, POD, SERVICE, Resource, in_use
-from ftjob.models.names import LABEL_UID, POD_GROUP, WORKLOAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ftjob.control.queue import Key, Queue
-    from ftjob.control.watching.cache import Cache
-
-OURS = LABEL_UID
-"""Label selector of what belongs to jobs: the label exists."""
-
-
-def watched(served: frozenset[tuple[str, str]]) -> tuple[tuple[Resource, str], ...]:
-    """Return what is watched, each kind with its label selector."""
-    return ((JOB, ""), (POD, OURS), (SERVICE, OURS), *((resource, OURS) for resource in in_use(served)))
+    from ftjob.control.cache.cache import Cache
+    from ftjob.control.queue import Queue
+    from ftjob.control.watching.kopf_tap import Take
+    from ftjob.kube.resources import Resource
 
 
 async def watch(
@@ -38,7 +32,7 @@ async def watch(
     namespace
         The one namespace to serve; None for all.
     relisted
-        Called after each list: some objects that the cache knows may have gone unseen before it.
+        Called after each list: objects that the cache knows may have been deleted unseen before it.
     """
     ignored = asyncio.all_tasks()
     # For kopf's peering, which is off; left alone, kopf asks for the user's name, and UID 65532 has none.
@@ -63,13 +57,10 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
 
 def registry(cache: Cache, queue: Queue, *, relisted: Callable[[], None]) -> kopf.OperatorRegistry:
-    """Return what kopf has to know: how to log in, and what to watch."""
+    """Return kopf's registry: how to log in, and which kinds to watch."""
     found = kopf.OperatorRegistry()
 
-    def take(resource: Resource, kind: str | None, body: Any) -> None:
-        key = take_in(cache, resource, kind, body)
-        if key is not None:
-            queue.add(key)
+    take: Take = partial(feed, cache, queue)
 
     @kopf.on.login(registry=found)
     async def login(**_: Any) -> kopf.AiohttpSession:
@@ -90,25 +81,6 @@ def registry(cache: Cache, queue: Queue, *, relisted: Callable[[], None]) -> kop
     for resource, _ in watched(cache.served):
         handle(resource)
     return found
-
-
-def take_in(cache: Cache, resource: Resource, kind: str | None, body: Any) -> Key | None:
-    """Put an event into the cache; return the key of the job that has to be looked at."""
-    deleted = kind == "DELETED"
-    if resource is JOB:
-        return cache.see_job_deleted(body) if deleted else cache.see_job(body)
-    if resource is POD:
-        return cache.see_pod_deleted(body) if deleted else cache.see_pod(body)
-    if deleted:
-        return cache.see_object_deleted(body["metadata"]["uid"])
-    if resource.kind in {POD_GROUP, WORKLOAD}:
-        return cache.see_other(resource, typed(resource, body))
-    return cache.see_object(resource, body)
-
-
-def typed(resource: Resource, body: Any) -> Any:
-    """Return an object with its type, which items of a list don't have."""
-    return {"apiVersion": resource.api_version, "kind": resource.kind, **body}
 
 
 def settings(kinds: tuple[tuple[Resource, str], ...]) -> kopf.OperatorSettings:

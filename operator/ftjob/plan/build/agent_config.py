@@ -78,7 +78,7 @@ def build_worker(
         job=job.name,
         namespace=job.namespace,
         uid=job.uid,
-        strategy=spec.strategy.value,
+        strategy=spec.strategy,
         role=worker.role,
         index=worker.index,
         attempt=layout.attempt,

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftjob.models.names import (
-    API_VERSION,
-    KIND,
-    LABEL_JOB,
-    LABEL_UID,
-)
+from ftjob.models.names import API_VERSION, KIND, LABEL_JOB, LABEL_UID, MANAGED_BY
 from ftjob.models.spec import AccessMode, WhenDeleted
 from ftjob.plan.build.token import bearer_token
 
@@ -18,7 +13,6 @@ if TYPE_CHECKING:
     from ftjob.models.manifest import Manifest
     from ftjob.plan.decision import Config
 
-MANAGED_BY = {"app.kubernetes.io/managed-by": "ftjob"}
 TOKEN_KEY = "token"  # noqa: S105  the key's name, not a token
 
 

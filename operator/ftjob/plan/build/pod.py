@@ -66,7 +66,7 @@ def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> 
         LABEL_ROLE: worker.role,
         LABEL_INDEX: str(worker.index),
         LABEL_ATTEMPT: str(layout.attempt),
-        LABEL_STRATEGY: job.spec.strategy.value,
+        LABEL_STRATEGY: job.spec.strategy,
     }
     meta["annotations"] = KEEP_IN_PLACE | (user_meta.get("annotations") or {})
     spec |= {"restartPolicy": "Never", "hostname": worker.name, "subdomain": service_name(job)}

@@ -17,7 +17,7 @@ from ftjob.models.names import LABEL_ATTEMPT, POD_GROUP
 from ftjob.models.spec import GangMode, template_of
 from ftjob.plan.build.objects import child_meta
 from ftjob.plan.decision import ObjectRef, Step
-from ftjob.plan.gangs import BY_VERSION, GANGS
+from ftjob.plan.gangs.registry import BY_VERSION, GANGS
 from ftjob.plan.observed.state import GroupState
 
 if TYPE_CHECKING:

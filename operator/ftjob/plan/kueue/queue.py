@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ftjob.api.job import Job
 from ftjob.api.problem import Problem
 from ftjob.models.manifest import items, mapping
-from ftjob.models.names import KUEUE_LABEL, KUEUE_PREBUILT, LABEL_ROLE
+from ftjob.models.names import (
+    KUEUE_LABEL,
+    KUEUE_POD_SET,
+    KUEUE_PREBUILT,
+    KUEUE_TOPOLOGY_GATE,
+    KUEUE_WORKLOAD,
+    LABEL_ROLE,
+)
 from ftjob.models.status import Phase
 from ftjob.plan.decision import Changes, ForKueue, Plan, Step
 from ftjob.plan.gangs.arrange import gang_size
@@ -42,8 +49,6 @@ if TYPE_CHECKING:
     from ftjob.plan.observed.state import Observed
 
 FLAVOR = "ResourceFlavor"
-PODSET_LABEL, WORKLOAD_ANNOTATION = "kueue.x-k8s.io/podset", "kueue.x-k8s.io/workload"
-TOPOLOGY_GATE = "kueue.x-k8s.io/topology"
 ANSWER_SECONDS = 60.0
 """How long a wait for something that can't be read lasts, before it is tried again."""
 
@@ -235,8 +240,8 @@ def _place(pod: Manifest, workload: WorkloadState, observed: Observed) -> None:
     role = pod["metadata"]["labels"][LABEL_ROLE]
     meta, spec = pod["metadata"], pod["spec"]
     selector, tolerations = {**(spec.get("nodeSelector") or {})}, spec.setdefault("tolerations", [])
-    meta["labels"][PODSET_LABEL] = role
-    meta["annotations"][WORKLOAD_ANNOTATION] = workload.name
+    meta["labels"][KUEUE_POD_SET] = role
+    meta["annotations"][KUEUE_WORKLOAD] = workload.name
     updates: list[dict[str, Any]] = []
     for assignment in assignments(workload):
         if assignment.get("name") != role:
@@ -247,7 +252,7 @@ def _place(pod: Manifest, workload: WorkloadState, observed: Observed) -> None:
                 {"nodeSelector": flavor.get("nodeLabels"), "tolerations": flavor.get("tolerations")}
             )
         if "topologyAssignment" in assignment:
-            spec.setdefault("schedulingGates", []).append({"name": TOPOLOGY_GATE})
+            spec.setdefault("schedulingGates", []).append({"name": KUEUE_TOPOLOGY_GATE})
     for check in items(workload.status, "admissionChecks"):
         updates += [update for update in items(check, "podSetUpdates") if update.get("name") == role]
     for update in updates:

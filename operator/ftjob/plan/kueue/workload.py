@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.api.defaults import roles_of
 from ftjob.models.manifest import items, mapping
-from ftjob.models.names import KUEUE_VERSIONS, LABEL_ROLE, WORKLOAD
+from ftjob.models.names import KUEUE_CLASS, KUEUE_VERSIONS, LABEL_ROLE, WORKLOAD
 from ftjob.models.resources import shown
 from ftjob.plan.build.objects import child_meta
 from ftjob.plan.build.pod import build_pod
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ftjob.plan.observed.state import Observed
 
 CLASS, WORKLOAD_CLASS = "PriorityClass", "WorkloadPriorityClass"
-CLASS_LABEL = "kueue.x-k8s.io/priority-class"
-"""Names a WorkloadPriorityClass: when the job is let in, whatever priority its pods have."""
 SCHEDULING, PRIORITY_CLASSES = "scheduling.k8s.io", "scheduling.k8s.io/v1"
 
 
@@ -78,7 +76,7 @@ def build_workload(job: Job, observed: Observed, config: Config) -> Manifest:
 
 def priority(job: Job, observed: Observed) -> tuple[Lookup, ...]:
     """Return the class that says how soon the job is let in: Kueue's own, or else that of its pods."""
-    own = job.labels.get(CLASS_LABEL)
+    own = job.labels.get(KUEUE_CLASS)
     if own:
         return (Lookup(version_of(observed.served) or "", WORKLOAD_CLASS, own),)
     name = job.spec.scheduling.priority_class_name or mapping(job.spec.template, "spec").get(

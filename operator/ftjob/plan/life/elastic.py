@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ftjob.plan.decision import Changes, ForStatus, Plan, Replacements, Step, soonest
+from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.first_failure import first_failure, sentence
-from ftjob.plan.life.record import progressed
 from ftjob.plan.life.restart import backoff, judge
 from ftjob.plan.life.starting import build
 from ftjob.plan.observed.state import RefusalKind

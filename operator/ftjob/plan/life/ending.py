@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftjob.plan.decision import Changes, ForStatus, Plan, Step
+from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.deletion import refs, to_clean, to_replace
 from ftjob.plan.life.first_failure import (
     CULPRIT_SECONDS,
@@ -14,7 +15,6 @@ from ftjob.plan.life.first_failure import (
     sentence,
     vanished,
 )
-from ftjob.plan.life.record import progressed
 from ftjob.plan.life.restart import judge
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from ftjob.plan.build.objects import build_claim, build_secret, build_service, s
 from ftjob.plan.build.pod import build_pod
 from ftjob.plan.decision import Changes, Plan, Step, soonest
 from ftjob.plan.life import in_place
+from ftjob.plan.life.attempt import has_begun, is_waited_for
 from ftjob.plan.life.deletion import refs, to_replace
 from ftjob.plan.life.fencing import cut_off_together, may_still_run
-from ftjob.plan.life.record import has_begun, is_waited_for
 from ftjob.plan.observed.why_waiting import why_not_running
 from ftjob_protocol.reasons import Reason
 

@@ -119,26 +119,7 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
     conditions = conditions_of(status)
     container = next((c for c in status.get("containerStatuses") or () if c["name"] == trainer), None)
     state = (container or {}).get("state") or {}
-    terminated = None
-    if "terminated" in state:
-        end = state["terminated"]
-        text = end.get("message") or ""
-        message = parse_termination_message(text)
-        terminated = Terminated(
-            exit_code=int(end.get("exitCode", 1)),
-            reason=end.get("reason", ""),
-            message=message,
-            seen=seen,
-            log_tail=last_lines(text) if message is None else "",
-        )
-    elif status.get("phase") in {"Failed", "Succeeded"}:
-        # The kubelet may end a pod (eviction, admission) without any container status.
-        terminated = Terminated(
-            exit_code=0 if status["phase"] == "Succeeded" else 137,
-            reason=status.get("reason", "") or status["phase"],
-            message=None,
-            seen=seen,
-        )
+    terminated = _read_end(status, state, seen)
     deleting = "deletionTimestamp" in meta
     condition = conditions.get("DisruptionTarget") or {}
     disruption = condition.get("reason") if condition.get("status") == "True" else None
@@ -164,6 +145,30 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
         gone=gone,
         disruption=disruption,
         waiting=None if terminated else _gated(raw) or _waiting(status, conditions, state),
+    )
+
+
+def _read_end(status: dict[str, Any], trainer: dict[str, Any], seen: float) -> Terminated | None:
+    """Return how the trainer ended: its own end, whatever else of the pod may live on; or the pod's."""
+    if "terminated" in trainer:
+        end = trainer["terminated"]
+        text = end.get("message") or ""
+        message = parse_termination_message(text)
+        return Terminated(
+            exit_code=int(end.get("exitCode", 1)),
+            reason=end.get("reason", ""),
+            message=message,
+            seen=seen,
+            log_tail=last_lines(text) if message is None else "",
+        )
+    if status.get("phase") not in {"Failed", "Succeeded"}:
+        return None
+    # The kubelet may end a pod (eviction, admission) without any container status.
+    return Terminated(
+        exit_code=0 if status["phase"] == "Succeeded" else 137,
+        reason=status.get("reason", "") or status["phase"],
+        message=None,
+        seen=seen,
     )
 
 

@@ -10,9 +10,8 @@ from ftjob.models.names import LABEL_JOB, LABEL_ROLE, WORKER
 from ftjob.models.status import ConditionType, Display, JobStatus, Phase
 from ftjob.models.times import rfc3339
 from ftjob.plan.decision import Step
-from ftjob.plan.life.attempt import Attempt
+from ftjob.plan.life.attempt import Attempt, active_seconds, has_begun, is_waited_for
 from ftjob.plan.life.elastic import enough_run
-from ftjob.plan.life.record import active_seconds, has_begun, is_waited_for
 from ftjob.plan.status.captures import profile_status
 from ftjob.plan.status.conditions import ADMITTED, Said, conditions, of_attempt, resumed
 from ftjob.plan.status.display import display, restarts_shown

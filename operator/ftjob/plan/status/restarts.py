@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.models.status import ConditionType
 from ftjob.models.times import unix
+from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.in_place import failed_ranks
-from ftjob.plan.life.record import progressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

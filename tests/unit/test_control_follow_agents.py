@@ -12,9 +12,10 @@ from support.control_fake import FakeKube, context_of, job_body, pod_body
 from ftjob.api.job import Job
 from ftjob.control import agent_client as module
 from ftjob.control.apply import apply
+from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
 from ftjob.control.follow_agents import ask, follow_jobs
-from ftjob.control.watching.cache import Cache
+from ftjob.kube.resources import JOB, POD
 from ftjob.plan.build.token import bearer_token
 from ftjob.plan.decision import Plan, Step
 from ftjob_protocol.leader_state import LeaderState
@@ -29,7 +30,7 @@ ANSWER = {
     "notes": ["n"],
     "watchdog": "w",
 }
-REPORT = LeaderState(0, "Running", {"step": 3, "metrics": {}}, (), ("n",), "w")
+LEADER = LeaderState(0, "Running", {"step": 3, "metrics": {}}, (), ("n",), "w")
 SECRET = b"k" * 32
 
 
@@ -48,9 +49,9 @@ async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -
     port = runner.addresses[0][1]
     monkeypatch.setattr(module, "agent_port", lambda _uid: port)
     kube, cache = FakeKube(), Cache()
-    cache.see_job(job_body(status={"phase": "Running"}))
-    cache.see_pod(pod_body(0, state={"running": {}}, podIP="127.0.0.1"))
-    cache.see_pod(pod_body(1, state={"running": {}}, podIP="127.0.0.2"))
+    cache.update(JOB, job_body(status={"phase": "Running"}))
+    cache.update(POD, pod_body(0, state={"running": {}}, podIP="127.0.0.1"))
+    cache.update(POD, pod_body(1, state={"running": {}}, podIP="127.0.0.2"))
     ctx = context_of(kube, cache, key=SECRET)
     try:
         yield ctx
@@ -82,9 +83,9 @@ async def asked(
 async def test_the_leader_is_asked_with_the_jobs_token_and_news_have_the_job_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ctx, seen, report = await asked(monkeypatch, web.json_response(ANSWER))
+    ctx, seen, leader = await asked(monkeypatch, web.json_response(ANSWER))
     assert seen == [f"/v1/progress Bearer {bearer_token(SECRET, 'job-1')}"]
-    assert report == REPORT
+    assert leader == LEADER
     assert await ctx.queue.get() == ("default", "digits")
 
 
@@ -101,17 +102,17 @@ async def test_the_leader_is_asked_with_the_jobs_token_and_news_have_the_job_loo
     ids=["refused", "text", "list", "types", "endless", "redirect"],
 )
 async def test_whatever_a_pod_answers_nothing_happens(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
-    ctx, seen, report = await asked(monkeypatch, answer())
+    ctx, seen, leader = await asked(monkeypatch, answer())
     assert len(seen) == 1
-    assert report is None
+    assert leader is None
     assert ctx.queue.depth == 0
 
 
 async def test_numbers_that_json_has_no_word_for_are_left_out() -> None:
-    report = LeaderState.read(
+    leader = LeaderState.read(
         {"attempt": 1, "progress": {"step": 1, "metrics": {"loss": float("nan"), "lr": 0.1}}}
     )
-    assert report.progress == {"step": 1, "metrics": {"lr": 0.1}}
+    assert leader.progress == {"step": 1, "metrics": {"lr": 0.1}}
 
 
 async def test_a_request_is_held_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,9 +134,9 @@ async def test_a_request_is_held_until_there_is_news(monkeypatch: pytest.MonkeyP
         await is_held.wait()
         has_failed.set()
         assert await ctx.queue.get() == ("default", "digits")
-        report = ctx.cache.observe(job_of(ctx)).leader
-        assert report is not None
-        assert report.state == "Halted"
+        leader = ctx.cache.observe(job_of(ctx)).leader
+        assert leader is not None
+        assert leader.state == "Halted"
         following.cancel()
 
 
@@ -149,13 +150,13 @@ async def test_an_order_reaches_the_agent_and_its_answer_is_heard(monkeypatch: p
     async with operator_and_agent(monkeypatch, handle) as ctx:
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1, 2.5)), ctx)
         await apply(job_of(ctx), Plan(Step.CONTINUE, order=Order(OrderKind.END, 0)), ctx)
-        report = ctx.cache.observe(job_of(ctx)).leader
+        leader = ctx.cache.observe(job_of(ctx)).leader
     assert seen == [
         ("POST", "/v1/start", {"attempt": 1, "waitSeconds": 2.5}),
         ("POST", "/v1/end", {"attempt": 0, "waitSeconds": 0.0}),
     ]
-    assert report is not None
-    assert report.ordered == 1
+    assert leader is not None
+    assert leader.ordered == 1
 
 
 async def test_an_order_that_nobody_hears_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,5 +166,7 @@ async def test_an_order_that_nobody_hears_is_no_mistake(monkeypatch: pytest.Monk
     async with operator_and_agent(monkeypatch, handle) as ctx:
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)
         assert ctx.cache.observe(job_of(ctx)).leader is None
-        ctx.cache.see_pod(pod_body(0, state={"terminated": {"exitCode": 1}}, podIP="127.0.0.1", version="11"))
+        ctx.cache.update(
+            POD, pod_body(0, state={"terminated": {"exitCode": 1}}, podIP="127.0.0.1", version="11")
+        )
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)

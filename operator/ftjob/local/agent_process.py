@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -13,7 +12,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ftjob.local.child
+import ftjob.local.start_agent
 from ftjob.plan.observed.pod import PodState, Terminated
 from ftjob_protocol import files, orders, steps, variables
 from ftjob_protocol.leader_state import LeaderState
@@ -34,7 +33,6 @@ class Agent:
     def __init__(self, place: WorkerPlace, attempt: int, job_uid: str, folder: Path) -> None:
         self.place = place
         self.attempt = attempt
-        self.trainer_command = ""
         self._job_uid = job_uid
         self._uid = str(uuid.uuid4())
         self._folder = folder
@@ -63,7 +61,7 @@ class Agent:
             variables.TERMINATION_LOG: str(self._folder / "termination-log"),
         }
         # A script beside this module, not `-m`: that interpreter need not have ftjob.
-        script = Path(ftjob.local.child.__file__)
+        script = Path(ftjob.local.start_agent.__file__)
         argv = [python, str(script), str(os.getpid()), str(script.parents[2]), "--", *trainer.command]
         with (self._folder / "agent.log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -96,13 +94,6 @@ class Agent:
             seen=now,
         )
         return True
-
-    def last_words(self) -> str:
-        """Return what it wrote to stderr, for an agent that ended without a message."""
-        try:
-            return (self._folder / "agent.log").read_text(encoding="utf-8", errors="replace")[-2048:].strip()
-        except OSError:
-            return ""
 
     def stop(self) -> None:
         """Ask it to end its ranks and itself."""
@@ -156,10 +147,6 @@ class Agent:
             return None
         finally:
             connection.close()
-
-    def remove(self) -> None:
-        """Remove its private folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _counted_steps(path: Path) -> tuple[int, int | None] | None:

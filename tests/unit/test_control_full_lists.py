@@ -2,8 +2,8 @@
 
 from support.control_fake import FakeKube, job_body, pod_body
 
+from ftjob.control.cache.cache import Cache
 from ftjob.control.queue import Queue
-from ftjob.control.watching.cache import Cache
 from ftjob.control.watching.full_lists import Sweeper, fill
 
 KEY = ("default", "digits")
@@ -67,4 +67,4 @@ async def test_a_sweep_finds_jobs_that_vanished() -> None:
     kube.objects.clear()
     await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
     assert cache.job(KEY) is None
-    assert cache._families == {}
+    assert cache._dependents == {}

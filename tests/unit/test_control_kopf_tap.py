@@ -11,7 +11,7 @@ import kopf
 from aiohttp import web
 
 from ftjob.control.watching.kopf_tap import tapped_session
-from ftjob.kube.port import POD, Resource
+from ftjob.kube.resources import POD, Resource
 
 LIST: dict[str, Any] = {"kind": "PodList", "metadata": {"resourceVersion": "9"}}
 Taken = list[tuple[str, str | None, str]]
@@ -21,8 +21,8 @@ def pod(version: str) -> dict[str, Any]:
     return {"metadata": {"name": "a", "resourceVersion": version}}
 
 
-def line(kind: str, version: str) -> bytes:
-    return json.dumps({"type": kind, "object": pod(version)}).encode() + b"\n"
+def line(event_type: str, version: str) -> bytes:
+    return json.dumps({"type": event_type, "object": pod(version)}).encode() + b"\n"
 
 
 @asynccontextmanager
@@ -45,8 +45,8 @@ async def session(chunks: list[bytes], taken: Taken) -> AsyncIterator[aiohttp.Cl
     async def refused(_request: web.Request) -> web.Response:
         return web.json_response({"message": "no"}, status=403)
 
-    def take(resource: Resource, kind: str | None, body: Any) -> None:
-        taken.append((resource.plural, kind, body["metadata"]["resourceVersion"]))
+    def take(resource: Resource, event_type: str | None, body: Any) -> None:
+        taken.append((resource.plural, event_type, body["metadata"]["resourceVersion"]))
         if body["metadata"]["resourceVersion"] == "13":
             raise ValueError("an odd object")
 
@@ -95,7 +95,7 @@ async def test_of_a_watch_kopf_sees_bookmarks_with_the_newest_version() -> None:
     async with session([whole[:30], whole[30:]], taken) as tapped:
         seen = await read(tapped)
     assert taken == [("pods", "ADDED", "10"), ("pods", "MODIFIED", "11"), ("pods", "DELETED", "14")]
-    assert {kind for kind, _ in seen} == {"BOOKMARK"}
+    assert {event_type for event_type, _ in seen} == {"BOOKMARK"}
     assert ("BOOKMARK", "12") in seen
     assert ("BOOKMARK", "14") in seen
 

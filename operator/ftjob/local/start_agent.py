@@ -3,7 +3,7 @@
 Run as a script by the trainer's interpreter, which need not have ftjob installed: standard library and
 Python 3.9 only.
 
-    python child.py <pid of ftjob run> <folder that holds ftjob_agent> -- <command of the ranks>
+    python start_agent.py <pid of ftjob run> <folder that holds ftjob_agent> -- <command of the ranks>
 """
 
 import ctypes

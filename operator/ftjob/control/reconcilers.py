@@ -1,4 +1,4 @@
-"""The workers: take a key, reconcile it, and never let one job's trouble be another's."""
+"""The reconcilers: each takes a key and reconciles it, and never lets one job's trouble be another's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from ftjob.control.apply import about
+from ftjob.control.process.logs import about
 from ftjob.control.reconcile import reconcile
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
 from ftjob_protocol.reasons import Reason
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def work(ctx: Context) -> None:
+async def reconcile_jobs(ctx: Context) -> None:
     """Reconcile keys until cancelled."""
     while True:
         key = await ctx.queue.get()

@@ -1,4 +1,4 @@
-"""How the API server is reached: a service account in a pod, a kubeconfig elsewhere.
+"""Address and credentials of the API server: a service account in a pod, a kubeconfig elsewhere.
 
 kopf's own public readers are used, so that its watches and our requests agree by construction.
 """
@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kopf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 def connection_info() -> kopf.ConnectionInfo:
@@ -52,8 +49,3 @@ def _server(environ: Mapping[str, str]) -> str | None:
     if not host or not port:
         return None
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-
-
-def rotates() -> bool:
-    """Whether the kubelet rewrites the token from time to time, so that it must be read again."""
-    return TOKEN_FILE.exists()

@@ -6,7 +6,7 @@ import pytest
 from support.control_fake import Clock, FakeKube
 
 from ftjob.control.process import lease as module
-from ftjob.control.process.lease import LEASE_SECONDS, RENEW_SECONDS, Leader
+from ftjob.control.process.lease import LEASE_SECONDS, RENEW_SECONDS, LeaseHolder
 from ftjob.kube.errors import UnavailableError
 
 
@@ -18,8 +18,8 @@ def leave(code: int) -> None:
     raise LeftError(code)
 
 
-def leader(kube: FakeKube, clock: Clock, identity: str) -> Leader:
-    return Leader(kube, namespace="own", identity=identity, clock=clock, leave=leave)
+def holder(kube: FakeKube, clock: Clock, identity: str) -> LeaseHolder:
+    return LeaseHolder(kube, namespace="own", identity=identity, clock=clock, leave=leave)
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +34,8 @@ async def turns(count: int = 20) -> None:
 
 async def test_the_first_takes_the_lease_and_the_second_waits_for_its_end() -> None:
     kube, clock = FakeKube(), Clock()
-    await leader(kube, clock, "first").acquire()
-    second = leader(kube, clock, "second")
+    await holder(kube, clock, "first").acquire()
+    second = holder(kube, clock, "second")
     waiting = asyncio.create_task(second.acquire())
     await turns()
     clock.now = LEASE_SECONDS
@@ -50,9 +50,9 @@ async def test_the_first_takes_the_lease_and_the_second_waits_for_its_end() -> N
 
 async def test_a_renewed_lease_is_not_taken() -> None:
     kube, clock = FakeKube(), Clock()
-    first = leader(kube, clock, "first")
+    first = holder(kube, clock, "first")
     await first.acquire()
-    waiting = asyncio.create_task(leader(kube, clock, "second").acquire())
+    waiting = asyncio.create_task(holder(kube, clock, "second").acquire())
     await turns()
     for _ in range(5):
         clock.now += LEASE_SECONDS / 2
@@ -64,16 +64,16 @@ async def test_a_renewed_lease_is_not_taken() -> None:
 
 async def test_a_released_lease_is_taken_at_once() -> None:
     kube, clock = FakeKube(), Clock()
-    first = leader(kube, clock, "first")
+    first = holder(kube, clock, "first")
     await first.acquire()
     await first.release()
-    await leader(kube, clock, "second").acquire()
+    await holder(kube, clock, "second").acquire()
     assert kube.objects["Lease", "own", "ftjob-operator"]["spec"]["holderIdentity"] == "second"
 
 
 async def test_who_did_not_renew_in_time_leaves_before_its_next_write() -> None:
     kube, clock = FakeKube(), Clock()
-    first = leader(kube, clock, "first")
+    first = holder(kube, clock, "first")
     await first.acquire()
     clock.now = RENEW_SECONDS
     first.check()
@@ -84,7 +84,7 @@ async def test_who_did_not_renew_in_time_leaves_before_its_next_write() -> None:
 
 async def test_who_finds_the_lease_taken_leaves() -> None:
     kube, clock = FakeKube(), Clock()
-    first = leader(kube, clock, "first")
+    first = holder(kube, clock, "first")
     await first.acquire()
     lease = kube.objects["Lease", "own", "ftjob-operator"]
     kube.put({**lease, "spec": {**lease["spec"], "holderIdentity": "second"}})
@@ -94,7 +94,7 @@ async def test_who_finds_the_lease_taken_leaves() -> None:
 
 async def test_an_api_server_that_is_away_for_a_moment_is_survived() -> None:
     kube, clock = FakeKube(), Clock()
-    first = leader(kube, clock, "first")
+    first = holder(kube, clock, "first")
     await first.acquire()
     kube.refusals["ftjob-operator"] = UnavailableError(503, "ServiceUnavailable", "starting")
     keeping = asyncio.create_task(first.keep())
@@ -107,7 +107,7 @@ async def test_an_api_server_that_is_away_for_a_moment_is_survived() -> None:
 
 async def test_a_renewal_whose_answer_was_lost_is_still_ours() -> None:
     kube, clock = FakeKube(), Clock()
-    first = leader(kube, clock, "first")
+    first = holder(kube, clock, "first")
     await first.acquire()
     kube.put(kube.objects["Lease", "own", "ftjob-operator"])
     await first._renew()

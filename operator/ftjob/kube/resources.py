@@ -1,4 +1,4 @@
-"""The port to the API server: which kinds there are, and what can be done with them.
+"""The kinds of objects that the operator works with, and where the API server keeps them.
 
 Objects are raw dicts. Typed models of clients validate answers, and so fail on what they don't know.
 """
@@ -6,12 +6,9 @@ Objects are raw dicts. Typed models of clients validate answers, and so fail on 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from ftjob.models import names
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 Manifest = dict[str, Any]
 
@@ -95,59 +92,3 @@ def in_use(served: frozenset[tuple[str, str]]) -> tuple[Resource, ...]:
 def resource_of(manifest: Manifest) -> Resource:
     """Return the resource of a manifest; a kind that is not in the table is a mistake of ours."""
     return RESOURCES[manifest["apiVersion"], manifest["kind"]]
-
-
-class Kube(Protocol):
-    """What the operator does with the API server. Every method raises `ftjob.kube.errors.ApiError`."""
-
-    async def get(self, resource: Resource, namespace: str, name: str) -> Manifest:
-        """Read one object."""
-        ...
-
-    def list_pages(
-        self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
-    ) -> AsyncIterator[list[Manifest]]:
-        """Read all objects, page by page.
-
-        Parameters
-        ----------
-        namespace
-            None for all namespaces.
-        selector
-            A label selector, evaluated by the API server.
-        metadata_only
-            Whether only ``metadata`` is wanted; saves most of the bytes.
-        """
-        ...
-
-    async def served(self) -> frozenset[tuple[str, str]]:
-        """Return (apiVersion, kind) of everything that the API server serves, core kinds aside."""
-        ...
-
-    async def create(self, manifest: Manifest) -> Manifest:
-        """Create an object; a field that is not known is an error (``fieldValidation=Strict``)."""
-        ...
-
-    async def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply, as this operator's field manager."""
-        ...
-
-    async def replace(self, manifest: Manifest) -> Manifest:
-        """Replace an object; its ``metadata.resourceVersion`` is the precondition."""
-        ...
-
-    async def patch_status(
-        self, resource: Resource, namespace: str, name: str, status: Manifest, *, resource_version: str
-    ) -> Manifest:
-        """Merge-patch ``status`` if the object has not changed since; None removes a field (RFC 7386)."""
-        ...
-
-    async def patch_metadata(
-        self, resource: Resource, namespace: str, name: str, metadata: Manifest, *, resource_version: str
-    ) -> Manifest:
-        """Merge-patch ``metadata`` if the object has not changed since; a list is replaced as a whole."""
-        ...
-
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Manifest:
-        """Delete the object if it is still the one with this UID; return it as it is now, or a Status."""
-        ...

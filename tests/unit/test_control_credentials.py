@@ -3,7 +3,7 @@
 import kopf
 import pytest
 
-from ftjob.kube.credentials import connection_info
+from ftjob.control.credentials import connection_info
 
 
 @pytest.fixture
