@@ -6,7 +6,6 @@ import ast
 import functools
 import json
 import re
-import runpy
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from ftjob.plan.build.agent_config import WorkerCommand
     from ftjob_protocol.agent_config import AgentConfig
 
-ROOT = OPERATOR.parent
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=40)
 NUMBERS = st.integers(0, 2**40)
 FAILURES = st.builds(
@@ -209,8 +207,3 @@ def test_what_every_process_of_a_rank_pays_for_spells_the_variables_as_they_are(
         named = {value for value in said if isinstance(value, str) and value.startswith("FTJOB_")}
         assert named
         assert named <= known
-
-
-def test_the_page_of_reasons_is_up_to_date() -> None:
-    tool, page = runpy.run_path(str(ROOT / "tools" / "reasons.py")), ROOT / "docs" / "reasons.md"
-    assert tool["renewed"](page.read_text()) == page.read_text(), "run `make generate`"
