@@ -228,8 +228,8 @@ def read_layers(contracts: list[dict[str, Any]], modules: list[Module]) -> Itera
     for contract in contracts:
         lines = contract["layers"] if contract["type"] == "layers" else []
         apart = frozenset(level for level, line in enumerate(lines) if ":" not in line)
-        for name in contract.get("containers", [""]):
-            container = by_folder.get(name.replace(".", "/"), name)
+        for path in contract.get("containers", [""]):
+            container = by_folder.get(path.replace(".", "/"), path)
             named = [
                 (level, name) for level, line in enumerate(lines) for name in re.findall(r"[\w.]+", line)
             ]

@@ -1,5 +1,9 @@
 """Names of environment variables, and what in their values is filled in by the agent."""
 
+from __future__ import annotations
+
+from ftjob_protocol import Word
+
 # What the agent is told.
 AGENT_CONFIG = "FTJOB_AGENT_CONFIG"
 TOKEN = "FTJOB_TOKEN"  # noqa: S105  a name
@@ -33,3 +37,23 @@ LEADER_IP = "@LEADER_IP@"
 """Filled in by the agent: the address that the leader answered from."""
 IFACE = "@IFACE@"
 """Filled in by the agent: the interface of the route to the leader."""
+
+
+class Number(Word):
+    """What the order by which a rank of an elastic job is started says of its place in the group of now."""
+
+    RANK = "RANK"
+    SIZE = "SIZE"
+    LOCAL_SIZE = "LOCAL_SIZE"
+    CROSS_RANK = "CROSS_RANK"
+    """Of the worker among those that are there."""
+    CROSS_SIZE = "CROSS_SIZE"
+    GENERATION = "GENERATION"
+    """How often the group has changed."""
+    HOSTNAME = "HOSTNAME"
+    """What Horovod calls the worker's present life."""
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for it in the value of a variable."""
+        return f"@{self}@"

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from ftjob.plan.build.agent_config import WorkerCommand
     from ftjob_protocol.agent_config import AgentConfig
 
-ROOT = OPERATOR.parent
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=40)
 NUMBERS = st.integers(0, 2**40)
 FAILURES = st.builds(
@@ -61,6 +60,7 @@ PROGRESS = st.builds(
         st.text("abc", min_size=1), st.floats(allow_nan=False, allow_infinity=False), max_size=3
     ),
 )
+CAPTURES = st.dictionaries(st.sampled_from(["s0", "s1"]), st.lists(NUMBERS, max_size=8))
 JOBS: dict[str, JobBuilder] = {
     "one rank": job(),
     "Horovod, profiled": job().strategy("Horovod").workers(2).processes(2).with_spec(

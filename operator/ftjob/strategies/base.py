@@ -12,28 +12,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftjob.models.spec import SuccessPolicy
+from ftjob_protocol.variables import IFACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ftjob.models.layout import Layout, WorkerPlace
     from ftjob.models.spec import JobSpec
-
-LEADER_IP = "@LEADER_IP@"
-"""Filled in by the agent: the address that the leader answered from."""
-IFACE = "@IFACE@"
-"""Filled in by the agent: the interface of the route to the leader."""
-
-RANK, SIZE, GROUP_RANK, GROUP_SIZE, LOCAL_SIZE, GENERATION, HOSTNAME = (
-    "@RANK@",
-    "@SIZE@",
-    "@CROSS_RANK@",
-    "@CROSS_SIZE@",
-    "@LOCAL_SIZE@",
-    "@GENERATION@",
-    "@HOSTNAME@",
-)
-"""Filled in by the agents of an elastic job, from the order by which a rank is started."""
+    from ftjob_protocol.agent_config import Rendezvous
 
 NCCL_INTERFACE = {"NCCL_SOCKET_IFNAME": f"={IFACE}"}
 """For frameworks that exchange by NCCL: the interface of just this name (NVIDIA's NCCL documentation)."""
@@ -102,7 +88,7 @@ class Strategy(ABC):
         """Return the number of pods of role worker if the spec does not say."""
         return 1
 
-    def rendezvous(self, layout: Layout) -> dict[str, Any] | None:
+    def rendezvous(self, layout: Layout) -> Rendezvous | None:
         """Return what the leader's agent has to serve before any rank starts, if anything."""
         return None
 

@@ -7,23 +7,14 @@ elastic driver instead, which tells the agents by way of the leader what to star
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ftjob.strategies.base import (
-    GROUP_RANK,
-    GROUP_SIZE,
-    HOSTNAME,
-    IFACE,
-    LEADER_IP,
-    LOCAL_SIZE,
-    NCCL_INTERFACE,
-    RANK,
-    SIZE,
-    Family,
-    Strategy,
-)
+from ftjob.strategies.base import NCCL_INTERFACE, Family, Strategy
 from ftjob.strategies.tf_config import TF_DISTRIBUTE
 from ftjob.strategies.torchrun import TORCH_DISTRIBUTED
+from ftjob_protocol import variables
+from ftjob_protocol.agent_config import Rendezvous, RendezvousKind
+from ftjob_protocol.variables import IFACE, LEADER_IP, Number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,14 +73,14 @@ class Horovod(Strategy):
         else:  # there ranks learn by this timeout that a worker was lost while they met
             who |= {
                 "HOROVOD_ELASTIC": "1",
-                "HOROVOD_HOSTNAME": HOSTNAME,
-                "HOROVOD_RANK": RANK,
-                "HOROVOD_SIZE": SIZE,
-                "HOROVOD_LOCAL_SIZE": LOCAL_SIZE,
-                "HOROVOD_CROSS_RANK": GROUP_RANK,
-                "HOROVOD_CROSS_SIZE": GROUP_SIZE,
+                "HOROVOD_HOSTNAME": Number.HOSTNAME.placeholder,
+                "HOROVOD_RANK": Number.RANK.placeholder,
+                "HOROVOD_SIZE": Number.SIZE.placeholder,
+                "HOROVOD_LOCAL_SIZE": Number.LOCAL_SIZE.placeholder,
+                "HOROVOD_CROSS_RANK": Number.CROSS_RANK.placeholder,
+                "HOROVOD_CROSS_SIZE": Number.CROSS_SIZE.placeholder,
                 # A rank keeps its place while Horovod changes its number, so these count places.
-                "FTJOB_WORLD_SIZE": str(elastic.max_workers * worker.processes),
+                variables.WORLD_SIZE: str(elastic.max_workers * worker.processes),
             }
         return {
             **who,
@@ -101,9 +92,9 @@ class Horovod(Strategy):
             **NCCL_INTERFACE,
         }
 
-    def rendezvous(self, layout: Layout) -> dict[str, Any]:
+    def rendezvous(self, layout: Layout) -> Rendezvous:
         """Return the hosts and slots that the store is filled with."""
         if layout.spec.elastic is not None:
-            return {"kind": "HorovodElastic", "port": layout.rendezvous_port, "hosts": ""}
+            return Rendezvous(RendezvousKind.HOROVOD_ELASTIC, layout.rendezvous_port, hosts="")
         hosts = ",".join(f"{w.name}:{w.processes}" for w in layout.workers)
-        return {"kind": "Horovod", "port": layout.rendezvous_port, "hosts": hosts}
+        return Rendezvous(RendezvousKind.HOROVOD, layout.rendezvous_port, hosts)

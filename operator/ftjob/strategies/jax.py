@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ftjob.models.manifest import gpus_of
 from ftjob.models.spec import trainer_of
-from ftjob.strategies.base import LEADER_IP, NCCL_INTERFACE, Family, Processes, Strategy
+from ftjob.strategies.base import NCCL_INTERFACE, Family, Processes, Strategy
+from ftjob_protocol.variables import LEADER_IP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,18 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ftjob.strategies.base import (
-    GENERATION,
-    GROUP_RANK,
-    GROUP_SIZE,
-    IFACE,
-    LEADER_IP,
-    NCCL_INTERFACE,
-    RANK,
-    SIZE,
-    Family,
-    Strategy,
-)
+from ftjob.strategies.base import NCCL_INTERFACE, Family, Strategy
+from ftjob_protocol import variables
+from ftjob_protocol.variables import IFACE, LEADER_IP, Number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,8 +41,17 @@ class Torchrun(Strategy):
         numbers = [str(n) for n in (rank, layout.world_size, worker.index, len(layout.workers))]
         own: dict[str, str] = {}
         if layout.spec.elastic is not None:
-            numbers = [RANK, SIZE, GROUP_RANK, GROUP_SIZE]
-            own = {"FTJOB_RANK": RANK, "FTJOB_WORLD_SIZE": SIZE, "TORCHELASTIC_RESTART_COUNT": GENERATION}
+            numbers = [
+                Number.RANK.placeholder,
+                Number.SIZE.placeholder,
+                Number.CROSS_RANK.placeholder,
+                Number.CROSS_SIZE.placeholder,
+            ]
+            own = {
+                variables.RANK: Number.RANK.placeholder,
+                variables.WORLD_SIZE: Number.SIZE.placeholder,
+                "TORCHELASTIC_RESTART_COUNT": Number.GENERATION.placeholder,
+            }
         rank_now, size, group_rank, groups = numbers
         return {
             "MASTER_ADDR": LEADER_IP,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
 from ftjob_agent.ranks import environment
 from ftjob_protocol.states import State
+from ftjob_protocol.variables import Number
 
 if TYPE_CHECKING:
     from ftjob_agent.ranks.supervise import Rank, Supervisor
@@ -73,7 +74,7 @@ class Slots:
         planned = next(spec for spec in self._config.ranks if spec.local_rank == slot["localRank"])
         env = dict(planned.env)
         for name, number in slot["numbers"].items():
-            env = {key: value.replace(f"@{name}@", str(number)) for key, value in env.items()}
+            env = {key: value.replace(Number(name).placeholder, str(number)) for key, value in env.items()}
         return replace(planned, rank=int(slot["rank"]), env=env)
 
     def _end(self, name: str, rank: Rank, now: float) -> None:

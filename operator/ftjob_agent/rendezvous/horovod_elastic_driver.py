@@ -22,6 +22,8 @@ import threading
 import time
 from typing import Any
 
+from ftjob_protocol.variables import Number
+
 ANNOUNCE_SECONDS = 5.0
 """How often hosts that have no rank yet are announced again: the driver tells nobody of a host that comes
 before its workers have registered."""
@@ -152,12 +154,12 @@ class _Slots:
                 "host": slot.hostname,
                 "localRank": slot.local_rank,
                 "numbers": {
-                    "HOSTNAME": slot.hostname,
-                    "RANK": slot.rank,
-                    "SIZE": slot.size,
-                    "LOCAL_SIZE": slot.local_size,
-                    "CROSS_RANK": slot.cross_rank,
-                    "CROSS_SIZE": slot.cross_size,
+                    Number.HOSTNAME: slot.hostname,
+                    Number.RANK: slot.rank,
+                    Number.SIZE: slot.size,
+                    Number.LOCAL_SIZE: slot.local_size,
+                    Number.CROSS_RANK: slot.cross_rank,
+                    Number.CROSS_SIZE: slot.cross_size,
                 },
             }
         )

@@ -13,6 +13,7 @@ from ftjob_agent.exit import stopped
 from ftjob_agent.star.book import Book, Key, Member, NotYetError, RefusedError, hold_seconds
 from ftjob_protocol.failures import Failure, FailureType, first
 from ftjob_protocol.states import Command, State
+from ftjob_protocol.variables import Number
 
 if TYPE_CHECKING:
     from ftjob_protocol.agent_config import AgentConfig, Elastic
@@ -246,11 +247,11 @@ class Regroup:
                     "rank": group_rank * processes + local,
                     "localRank": local,
                     "numbers": {
-                        "RANK": group_rank * processes + local,
-                        "SIZE": len(there) * processes,
-                        "CROSS_RANK": group_rank,
-                        "CROSS_SIZE": len(there),
-                        "GENERATION": self._generation,
+                        Number.RANK: group_rank * processes + local,
+                        Number.SIZE: len(there) * processes,
+                        Number.CROSS_RANK: group_rank,
+                        Number.CROSS_SIZE: len(there),
+                        Number.GENERATION: self._generation,
                     },
                 }
                 for local in range(processes)

@@ -23,7 +23,6 @@ from ftjob_protocol.agent_config import (
     InPlace,
     Profiling,
     RankSpec,
-    Rendezvous,
     Watchdog,
 )
 
@@ -68,7 +67,6 @@ def build_worker(
     strategy = STRATEGIES[spec.strategy]
     ranks = _ranks(job, layout, worker, trainer, outputs)
     is_leader = worker is layout.leader
-    rendezvous = strategy.rendezvous(layout) if is_leader else None
     agent = AgentConfig(
         job=job.name,
         namespace=job.namespace,
@@ -89,7 +87,7 @@ def build_worker(
             )
         ),
         unless_set=tuple(strategy.unless_set),
-        rendezvous=Rendezvous(**rendezvous) if rendezvous is not None else None,
+        rendezvous=strategy.rendezvous(layout) if is_leader else None,
         elastic=Elastic(spec.elastic.min_workers, spec.elastic.max_workers) if spec.elastic else None,
         in_place=InPlace(ACKNOWLEDGE_SECONDS, PATIENCE_SECONDS) if restarts_in_place(spec) else None,
         success_ends_job=is_leader and success_of(spec) is not SuccessPolicy.ALL_WORKERS,
