@@ -40,6 +40,7 @@ style: setup-check
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }
 	@found=$$(.venv/bin/lint-imports 2>&1) || { echo "$$found"; exit 1; }
+	@$(PYTHON) tools/house.py
 
 types: setup
 	@$(PYTHON) -m mypy --no-error-summary operator workloads tests tools

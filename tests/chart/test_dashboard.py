@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.chart import CHART, pick, render
 
 from ftjob.control.cache.cache import Cache
+from ftjob.control.observability.metrics import Metrics
 from ftjob.control.queue import Queue
-from ftjob.control.reporting.metrics import Metrics
 
 DASHBOARD = json.loads((CHART / "files" / "dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ftjob.api.job import Job, parse_job
 from ftjob.models.names import API_VERSION, KIND
 from ftjob.models.status import JobStatus, Phase
-from ftjob.plan.decide import plan
-from ftjob.plan.decision import Config, Plan
+from ftjob.plan.decide import decide as plan_job
 from ftjob.plan.observed.pod import PodState, Terminated
 from ftjob.plan.observed.state import Answer, GroupState, Lookup, Observed, Refusal, RefusalKind
+from ftjob.plan.plan import Config, Plan
 from ftjob.plan.status.derive import derive_status
 from ftjob_protocol.termination import parse_termination_message
 
@@ -337,7 +337,7 @@ def observed(
 
 def decide(job: JobBuilder, seen: Observed, *, now: float = NOW) -> Plan:
     """Plan a job with the tests' settings."""
-    return plan(job.read(), seen, now=now, config=CONFIG)
+    return plan_job(job.read(), seen, now=now, config=CONFIG)
 
 
 def created(decision: Plan, kind: str = "Pod") -> list[str]:

@@ -11,15 +11,15 @@ from ftjob.api.job import Job
 from ftjob.control.agent_client import Agents
 from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
+from ftjob.control.observability.events import Events
+from ftjob.control.observability.metrics import Metrics
+from ftjob.control.observability.pace import Pace
 from ftjob.control.queue import Queue
-from ftjob.control.reporting.events import Events
-from ftjob.control.reporting.metrics import Metrics
-from ftjob.control.reporting.pace import Pace
 from ftjob.control.watching.discovery import Discovery
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
 from ftjob.kube.resources import JOB, Resource, resource_of
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_ROLE, LABEL_UID
-from ftjob.plan.decision import Config
+from ftjob.plan.plan import Config
 
 Manifest = dict[str, Any]
 

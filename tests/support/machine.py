@@ -17,9 +17,9 @@ from ftjob.control.cache.cache import Cache
 from ftjob.kube.resources import JOB, POD, POD_GROUPS
 from ftjob.models.index_ranges import parse_indexes
 from ftjob.models.names import API_VERSION, KIND
-from ftjob.plan.decide import plan
-from ftjob.plan.decision import Changes, Plan, Step
+from ftjob.plan.decide import decide
 from ftjob.plan.observed.state import Refusal, RefusalKind
+from ftjob.plan.plan import Changes, Plan, Step
 from ftjob.plan.status.derive import derive_status
 
 KEY = ("team", "digits")
@@ -321,8 +321,8 @@ class Life(RuleBasedStateMachine):
         wanted = self.cache.job(KEY)
         assert wanted is not None
         seen = self.cache.observe(wanted)
-        decision = plan(wanted, seen, now=self.now, config=CONFIG)
-        assert decision == plan(wanted, seen, now=self.now, config=CONFIG)
+        decision = decide(wanted, seen, now=self.now, config=CONFIG)
+        assert decision == decide(wanted, seen, now=self.now, config=CONFIG)
         status = derive_status(wanted, seen, decision, now=self.now)
         assert status == derive_status(wanted, seen, decision, now=self.now)
         old = self.job.get("status", {})

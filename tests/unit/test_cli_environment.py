@@ -14,10 +14,10 @@ from ftjob.local.environment import Trainer, build_trainer, expand
 from ftjob.local.errors import CannotRun
 from ftjob.local.free_ports import free_ports
 from ftjob.models.spec import trainer_of
-from ftjob.plan.build.agent_config import build_worker
+from ftjob.plan.build.agent_config import agent_command
 from ftjob.plan.build.pod import build_pod
-from ftjob.plan.decision import Config
 from ftjob.plan.layout import cluster_layout
+from ftjob.plan.plan import Config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def trainer(
         outputs="/home/me/out",
         python=python,
         caller=caller or {},
-        command=build_worker(job, layout, layout.leader, Config()).command,
+        command=agent_command(job, layout, layout.leader, Config()).command,
     )
 
 

@@ -8,8 +8,8 @@ from support.control_fake import context, pod_body
 from ftjob.control.apply import apply
 from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
 from ftjob.kube.resources import POD
-from ftjob.plan.decision import Changes, Plan, PodRef, Step
 from ftjob.plan.observed.state import RefusalKind
+from ftjob.plan.plan import Changes, Plan, PodRef, Step
 
 KEY = ("default", "digits")
 LABELS = {"ftjob.dev/job": "digits", "ftjob.dev/uid": "job-1"}

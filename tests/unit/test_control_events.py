@@ -7,10 +7,10 @@ from typing import Any
 from support.control_fake import Clock, FakeKube, job_body
 
 from ftjob.api.job import Job, parse_job
-from ftjob.control.reporting.events import BACKLOG, Events
+from ftjob.control.observability.events import BACKLOG, Events
 from ftjob.kube.errors import ForbiddenError
 from ftjob.models.status import Condition, ConditionType, JobStatus, Phase
-from ftjob.plan.decision import Plan, Step
+from ftjob.plan.plan import Plan, Step
 
 
 def job(**status: Any) -> Job:

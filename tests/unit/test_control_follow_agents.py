@@ -17,7 +17,7 @@ from ftjob.control.context import Context
 from ftjob.control.follow_agents import ask, follow_jobs
 from ftjob.kube.resources import JOB, POD
 from ftjob.plan.build.token import bearer_token
-from ftjob.plan.decision import Plan, Step
+from ftjob.plan.plan import Plan, Step
 from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.orders import Order, OrderKind
 

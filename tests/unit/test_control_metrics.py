@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.control_fake import job_body
 
 from ftjob.api.job import Job, parse_job
-from ftjob.control.reporting.metrics import Metrics
+from ftjob.control.observability.metrics import Metrics
 
 CREATED = "2026-01-01T00:00:00Z"
 STARTED = {"phase": "Starting", "startTime": "2026-01-01T00:00:01Z", "attempt": 0}

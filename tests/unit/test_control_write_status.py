@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support.control_fake import Clock, merge
 
-from ftjob.control.reporting.pace import Pace, Urgency, urgency_of
+from ftjob.control.observability.pace import Pace, Urgency, urgency_of
 from ftjob.control.write_status import merge_patch
 
 

@@ -17,8 +17,8 @@ from support.builders import (
 )
 
 from ftjob.api.validate import validate
-from ftjob.plan.decision import Step
 from ftjob.plan.observed.state import Observed, RefusalKind
+from ftjob.plan.plan import Step
 
 TWO = job().workers(2)
 P0, P1, P2 = (f"digits-worker-0-{i}" for i in range(3))

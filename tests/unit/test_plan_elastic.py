@@ -18,8 +18,8 @@ from support.builders import (
 )
 
 from ftjob.models.status import ConditionType, Phase
-from ftjob.plan.decision import Step
 from ftjob.plan.observed.state import RefusalKind
+from ftjob.plan.plan import Step
 
 P = [f"digits-worker-0-{index}" for index in range(5)]
 

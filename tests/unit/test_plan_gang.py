@@ -8,9 +8,9 @@ from support.builders import NOW, JobBuilder, created, decide, deleted, job, obs
 
 from ftjob.models.spec import GangMode
 from ftjob.models.status import ConditionType, Phase
-from ftjob.plan.decision import Plan, Step
 from ftjob.plan.gangs.arrange import read_group
 from ftjob.plan.observed.state import GroupState
+from ftjob.plan.plan import Plan, Step
 
 BETA, ALPHA3, ALPHA2 = (
     (f"scheduling.k8s.io/{version}", "PodGroup") for version in ("v1beta1", "v1alpha3", "v1alpha2")

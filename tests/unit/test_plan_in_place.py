@@ -21,9 +21,9 @@ from support.builders import (
 )
 
 from ftjob.models.status import ConditionType, JobStatus, Phase
-from ftjob.plan.build.agent_config import build_worker
-from ftjob.plan.decision import Plan, Step
+from ftjob.plan.build.agent_config import agent_command
 from ftjob.plan.layout import cluster_layout
+from ftjob.plan.plan import Plan, Step
 from ftjob_protocol.failures import Failure
 from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.orders import Order, OrderKind
@@ -301,5 +301,5 @@ def test_only_agents_that_may_start_again_wait_for_a_word(
 ) -> None:
     wanted = job().with_spec(restart=restart, **more).build()
     layout = cluster_layout(wanted, 0)
-    told = build_worker(wanted, layout, layout.leader, CONFIG).config.as_json()
+    told = agent_command(wanted, layout, layout.leader, CONFIG).config.as_json()
     assert ("inPlace" in told) is expected

@@ -9,11 +9,11 @@ from support.workloads import FLAVOR, NAME, READ, SERVED, SPOT, V1, V2, WAITING,
 
 from ftjob.api.job import Job
 from ftjob.models.status import ConditionType, Phase
-from ftjob.plan.decision import Plan, Step
 from ftjob.plan.kueue.queue import as_admitted
 from ftjob.plan.observed.kueue_admission import WorkloadState, read_workload
 from ftjob.plan.observed.pod import read_pod
 from ftjob.plan.observed.state import Answer, Lookup
+from ftjob.plan.plan import Plan, Step
 
 
 def workloads(decision: Plan) -> list[dict[str, Any]]:

@@ -20,8 +20,8 @@ from support.builders import (
 )
 
 from ftjob.models.status import Condition, Phase
-from ftjob.plan.decision import Plan, Step
 from ftjob.plan.observed.state import Observed, RefusalKind
+from ftjob.plan.plan import Plan, Step
 
 TWO = job().workers(2)
 

@@ -9,10 +9,10 @@ from support.workloads import NAME, SERVED, WAITING, condition, queued, workload
 
 from ftjob.models.names import KUEUE_PREBUILT, MULTIKUEUE
 from ftjob.models.status import Phase
-from ftjob.plan.decision import Plan
 from ftjob.plan.kueue.multikueue import PATIENCE_SECONDS, send_away
 from ftjob.plan.observed.kueue_admission import PodSet
 from ftjob.plan.observed.state import Answer, Lookup, Observed, RefusalKind
+from ftjob.plan.plan import Plan
 
 
 def away(**spec: Any) -> JobBuilder:

@@ -16,8 +16,8 @@ from support.builders import CONFIG, JobBuilder, decide, job, observed
 
 from ftjob.plan.build.objects import build_claim
 from ftjob.plan.build.pod import build_pod
-from ftjob.plan.decision import Config, Step
 from ftjob.plan.layout import cluster_layout
+from ftjob.plan.plan import Config, Step
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 Manifest = dict[str, Any]

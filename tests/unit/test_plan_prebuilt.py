@@ -9,10 +9,10 @@ from support.workloads import READ, SERVED, V2, WAITING, condition, queued, work
 
 from ftjob.models.names import KUEUE_PREBUILT, MULTIKUEUE_ORIGIN
 from ftjob.models.status import ConditionType, Phase
-from ftjob.plan.decision import Plan, Step
 from ftjob.plan.kueue.prebuilt import LOOK_SECONDS
 from ftjob.plan.observed.kueue_admission import PodSet, read_pod_set
 from ftjob.plan.observed.state import Answer, Lookup
+from ftjob.plan.plan import Plan, Step
 
 NAME = "digits-of-elsewhere"
 LOOKUP = Lookup(V2, "Workload", NAME, "team")

@@ -12,7 +12,7 @@ from ftjob.plan.build.pod import bad_nodes
 from ftjob.plan.life.restart import FRUITLESS_DISRUPTIONS, backoff, judge
 
 if TYPE_CHECKING:
-    from ftjob.plan.decision import RestartDecision
+    from ftjob.plan.plan import RestartDecision
 
 
 def verdict(

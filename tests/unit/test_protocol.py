@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.agent_zipapp import OPERATOR
 from support.builders import CONFIG, job
 
-from ftjob.plan.build.agent_config import build_worker
+from ftjob.plan.build.agent_config import agent_command
 from ftjob.plan.layout import cluster_layout
 from ftjob_agent import termination_log
 from ftjob_agent.star.book import Book
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from support.builders import JobBuilder
 
-    from ftjob.plan.build.agent_config import WorkerCommand
+    from ftjob.plan.build.agent_config import AgentCommand
     from ftjob_protocol.agent_config import AgentConfig
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=40)
@@ -74,11 +74,11 @@ JOBS: dict[str, JobBuilder] = {
 }  # fmt: skip
 
 
-def told(wanted: JobBuilder) -> list[WorkerCommand]:
+def told(wanted: JobBuilder) -> list[AgentCommand]:
     """Return what the planner tells each agent of a job."""
     built = wanted.build()
     layout = cluster_layout(built, 0)
-    return [build_worker(built, layout, worker, CONFIG) for worker in layout.workers]
+    return [agent_command(built, layout, worker, CONFIG) for worker in layout.workers]
 
 
 @pytest.mark.parametrize("wanted", JOBS.values(), ids=JOBS)

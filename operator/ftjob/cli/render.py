@@ -13,8 +13,8 @@ from ftjob.local.outputs import to_yaml
 from ftjob.models.names import KIND
 from ftjob.plan.build.objects import build_claim, build_secret, build_service
 from ftjob.plan.build.pod import build_pod
-from ftjob.plan.decision import Config
 from ftjob.plan.layout import cluster_layout
+from ftjob.plan.plan import Config
 
 if TYPE_CHECKING:
     import argparse

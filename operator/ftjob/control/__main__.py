@@ -14,7 +14,7 @@ import uvloop
 from ftjob.control.credentials import connection_info
 from ftjob.control.process.logs import set_up_logs
 from ftjob.control.run import Options, run
-from ftjob.plan.decision import Config
+from ftjob.plan.plan import Config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
     from ftjob.kube.resources import Manifest, Resource
-    from ftjob.plan.decision import Adoption, ObjectRef, Plan, PodRef
+    from ftjob.plan.plan import Adoption, ObjectRef, Plan, PodRef
     from ftjob_protocol.orders import Order
 
 AT_ONCE = 16
@@ -29,9 +29,9 @@ BACKOFF_MAX = 60.0
 logger = logging.getLogger(__name__)
 
 
-async def apply(job: AnyJob, decision: Plan, ctx: Context) -> None:
+async def apply(job: AnyJob, plan: Plan, ctx: Context) -> None:
     """Delete and create what a plan says. A refusal is remembered and the job planned again at once."""
-    changes = decision.changes
+    changes = plan.changes
     if changes.delete:
         slots = asyncio.Semaphore(AT_ONCE)
         await _all(_delete(job, pod, ctx, slots) for pod in changes.delete)
@@ -40,8 +40,8 @@ async def apply(job: AnyJob, decision: Plan, ctx: Context) -> None:
     if changes.delete_job:
         with contextlib.suppress(NotFoundError, ConflictError):  # gone, or another job has the name now
             await ctx.kube.delete(JOB, job.namespace, job.name, uid=job.uid)
-    if decision.order is not None:
-        await _tell(job, decision.order, ctx)
+    if plan.order is not None:
+        await _tell(job, plan.order, ctx)
     if not changes.create:
         return
     refusal = await _create_all(job, changes.create, ctx)
@@ -93,7 +93,7 @@ async def _remove(job: AnyJob, ref: ObjectRef, ctx: Context) -> None:
         ctx.queue.add(key)
 
 
-async def inform(job: AnyJob, decision: Plan, ctx: Context) -> None:
+async def inform(job: AnyJob, plan: Plan, ctx: Context) -> None:
     """Write a Workload's status for Kueue, adopt a Workload, and answer the plan's look-ups.
 
     Raises
@@ -101,7 +101,7 @@ async def inform(job: AnyJob, decision: Plan, ctx: Context) -> None:
     ftjob.kube.errors.ConflictError
         Kueue has written the Workload's status in the meantime.
     """
-    patch = decision.kueue.say
+    patch = plan.kueue.say
     if patch is not None:
         resource = RESOURCES[patch.api_version, patch.kind]
         version = patch.resource_version
@@ -109,9 +109,9 @@ async def inform(job: AnyJob, decision: Plan, ctx: Context) -> None:
             resource, job.namespace, patch.name, patch.status, resource_version=version
         )
         _take_in(job, resource, body, ctx)
-    if decision.kueue.adopt is not None:
-        await _adopt(job, decision.kueue.adopt, ctx)
-    for lookup in decision.kueue.look_up:
+    if plan.kueue.adopt is not None:
+        await _adopt(job, plan.kueue.adopt, ctx)
+    for lookup in plan.kueue.look_up:
         resource = RESOURCES[lookup.api_version, lookup.kind]
         try:
             answer = Answer(await ctx.kube.get(resource, lookup.namespace, lookup.name))

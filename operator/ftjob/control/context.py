@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
     from ftjob.control.agent_client import Agents
     from ftjob.control.cache.cache import Cache
+    from ftjob.control.observability.events import Events
+    from ftjob.control.observability.metrics import Metrics
+    from ftjob.control.observability.pace import Pace
     from ftjob.control.queue import Queue
-    from ftjob.control.reporting.events import Events
-    from ftjob.control.reporting.metrics import Metrics
-    from ftjob.control.reporting.pace import Pace
     from ftjob.control.watching.discovery import Discovery
     from ftjob.kube.client import Kube
-    from ftjob.plan.decision import Config
+    from ftjob.plan.plan import Config
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from ftjob.control.apply import apply, inform
 from ftjob.control.write_status import write_status
-from ftjob.plan.decide import plan
-from ftjob.plan.decision import soonest
+from ftjob.plan.decide import decide
 from ftjob.plan.kueue.multikueue import send_away
 from ftjob.plan.kueue.queue import as_admitted
+from ftjob.plan.plan import soonest
 from ftjob.plan.status.derive import derive_status
 
 if TYPE_CHECKING:
@@ -36,19 +36,19 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
     now = ctx.clock()
     observed = ctx.cache.observe(submitted)
     job = as_admitted(submitted, observed)
-    decision = plan(job, observed, now=now, config=ctx.config)
-    status = derive_status(job, observed, decision, now=now)
-    pending = await write_status(job, status, decision, ctx)  # intent first; nothing if nothing differs
-    await apply(job, decision, ctx)  # then the effects, matched by UID; errors come back here
-    await inform(job, decision, ctx)  # and last Kueue, and what the next decision has to know
-    return soonest(decision.next_look, pending)
+    plan = decide(job, observed, now=now, config=ctx.config)
+    status = derive_status(job, observed, plan, now=now)
+    pending = await write_status(job, status, plan, ctx)  # intent first; nothing if nothing differs
+    await apply(job, plan, ctx)  # then the effects, matched by UID; errors come back here
+    await inform(job, plan, ctx)  # and last Kueue, and what the next decision has to know
+    return soonest(plan.next_look, pending)
 
 
 async def _send_away(job: AnyJob, ctx: Context) -> float | None:
     """Keep the Workload of a job that Kueue runs in another cluster. MultiKueue writes the job's status."""
-    decision = send_away(job, ctx.cache.observe(job), now=ctx.clock(), config=ctx.config)
-    if decision.reason:
-        ctx.events.warn(job, decision.reason, decision.message)
-    await apply(job, decision, ctx)
-    await inform(job, decision, ctx)
-    return decision.next_look
+    plan = send_away(job, ctx.cache.observe(job), now=ctx.clock(), config=ctx.config)
+    if plan.reason:
+        ctx.events.warn(job, plan.reason, plan.message)
+    await apply(job, plan, ctx)
+    await inform(job, plan, ctx)
+    return plan.next_look

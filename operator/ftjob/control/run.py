@@ -13,6 +13,9 @@ from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
 from ftjob.control.credentials import connection_info
 from ftjob.control.follow_agents import follow_jobs
+from ftjob.control.observability.events import Events
+from ftjob.control.observability.metrics import Metrics
+from ftjob.control.observability.pace import Pace
 from ftjob.control.process import health
 from ftjob.control.process.agent_key import agent_key
 from ftjob.control.process.clock import steady_clock
@@ -20,16 +23,13 @@ from ftjob.control.process.lease import LeaseHolder
 from ftjob.control.process.tasks import Tasks, unless
 from ftjob.control.queue import Queue
 from ftjob.control.reconcilers import reconcile_jobs
-from ftjob.control.reporting.events import Events
-from ftjob.control.reporting.metrics import Metrics
-from ftjob.control.reporting.pace import Pace
 from ftjob.control.watching.discovery import Discovery
 from ftjob.control.watching.full_lists import Sweeper, fill
 from ftjob.control.watching.watch import stop_on_signals, watch
 from ftjob.kube.http import HttpKube
 
 if TYPE_CHECKING:
-    from ftjob.plan.decision import Config
+    from ftjob.plan.plan import Config
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def _start_all(tasks: Tasks, ctx: Context, options: Options, stop: asyncio.Event
     sweeper = Sweeper(ctx.kube, ctx.cache, ctx.queue, options.namespace)
     sweeper.soon()  # for what changes between the lists that filled the cache and kopf's own
     for number in range(options.reconcilers):
-        tasks.start(f"worker {number}", reconcile_jobs(ctx))  # the name in logs is that of --workers
+        tasks.start(f"reconciler {number}", reconcile_jobs(ctx))  # the name in logs is that of --workers
     tasks.start("sweeper", sweeper.run())
     tasks.start("events", ctx.events.run())
     tasks.start("discovery", ctx.discovery.run())

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftjob.control.reporting.pace import urgency_of
+from ftjob.control.observability.pace import urgency_of
 from ftjob.kube.resources import JOB
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
     from ftjob.models.status import JobStatus
-    from ftjob.plan.decision import Plan
+    from ftjob.plan.plan import Plan
 
 
-async def write_status(job: AnyJob, status: JobStatus, decision: Plan, ctx: Context) -> float | None:
+async def write_status(job: AnyJob, status: JobStatus, plan: Plan, ctx: Context) -> float | None:
     """Write what differs from the job's present status; count it, and post Events about it.
 
     Returns
@@ -31,7 +31,7 @@ async def write_status(job: AnyJob, status: JobStatus, decision: Plan, ctx: Cont
     patch = merge_patch(job.raw_status, wire, ours=job.status.to_wire())
     if not patch:
         return None
-    effects = bool(decision.changes.create or decision.changes.delete)
+    effects = bool(plan.changes.create or plan.changes.delete)
     wait = ctx.pace.wait(job.uid, urgency_of(patch, job.raw_status, effects=effects))
     if wait > 0:
         return wait
@@ -41,7 +41,7 @@ async def write_status(job: AnyJob, status: JobStatus, decision: Plan, ctx: Cont
     ctx.pace.wrote(job.uid)
     ctx.cache.update(JOB, body)
     ctx.metrics.status_written(job, status, ctx.clock())
-    ctx.events.status_written(job, status, decision)
+    ctx.events.status_written(job, status, plan)
     return None
 
 

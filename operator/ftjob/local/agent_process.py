@@ -21,7 +21,7 @@ from ftjob_protocol.termination import TerminationMessage, parse_termination_mes
 if TYPE_CHECKING:
     from ftjob.local.environment import Trainer
     from ftjob.models.layout import WorkerPlace
-    from ftjob.plan.build.agent_config import WorkerCommand
+    from ftjob.plan.build.agent_config import AgentCommand
     from ftjob_protocol.orders import Order
 
 TAIL = 4096
@@ -49,12 +49,12 @@ class Agent:
         """Its termination message, when it has ended with one."""
         return self._terminated.message if self._terminated else None
 
-    def start(self, worker: WorkerCommand, trainer: Trainer, token: str, python: str, lock: int) -> None:
+    def start(self, told: AgentCommand, trainer: Trainer, token: str, python: str, lock: int) -> None:
         """Start the process."""
         run = self._folder / "run"
         run.mkdir(parents=True)
         env = trainer.env | {
-            variables.AGENT_CONFIG: worker.config_json,
+            variables.AGENT_CONFIG: told.config_json,
             variables.TOKEN: token,
             variables.RUN_DIR: str(run),
             variables.TERMINATION_LOG: str(self._folder / "termination-log"),
@@ -127,7 +127,7 @@ class Agent:
         folder = self._folder / "run" / files.rank_name(rank)
         return _told_steps(folder / files.PROGRESS) or _counted_steps(folder / files.STEPS) or (None, None)
 
-    def report(self, token: str) -> LeaderState | None:
+    def leader_state(self, token: str) -> LeaderState | None:
         """Ask the leader what it knows of the whole job; None while it does not answer."""
         return self._ask("GET", orders.PROGRESS, token)
 

@@ -28,13 +28,13 @@ from ftjob.local.orphans import adopt_orphans, kill_children
 from ftjob.models.names import KUEUE_LABEL, LABEL_ATTEMPT
 from ftjob.models.spec import GangMode, trainer_of
 from ftjob.models.status import Phase
-from ftjob.plan.build.agent_config import build_worker
+from ftjob.plan.build.agent_config import agent_command
 from ftjob.plan.build.pod import build_pod
 from ftjob.plan.build.token import bearer_token
-from ftjob.plan.decide import plan
-from ftjob.plan.decision import Config, Plan
+from ftjob.plan.decide import decide
 from ftjob.plan.layout import local_layout, local_port_count
 from ftjob.plan.observed.state import Observed
+from ftjob.plan.plan import Config, Plan
 from ftjob.plan.status.derive import derive_status
 from ftjob_protocol.failures import FailureClass
 from ftjob_protocol.leader_state import LeaderState
@@ -171,10 +171,10 @@ class Runner:
         """Look once, decide, write it down, and do it."""
         now = time.time()
         observed = self._observe(now)
-        decision = plan(self._job, observed, now=now, config=self._config)
-        status = derive_status(self._job, observed, decision, now=now)
+        plan = decide(self._job, observed, now=now, config=self._config)
+        status = derive_status(self._job, observed, plan, now=now)
         self._record(status)
-        self._apply(decision)
+        self._apply(plan)
         self._follow()
         self._view.update(status, self._rank_states())
         return status
@@ -201,7 +201,7 @@ class Runner:
     def _ask(self, leader: Agent) -> None:
         if leader.pid is not None and time.monotonic() >= self._next_question:
             self._next_question = time.monotonic() + ASK_SECONDS
-            self._leader_state = leader.report(self._token) or self._leader_state
+            self._leader_state = leader.leader_state(self._token) or self._leader_state
             if self._leader_state is not None and self._leader_state.watchdog not in {"", self._warning}:
                 self._warning = self._leader_state.watchdog
                 self._view.note(self._warning)
@@ -219,17 +219,17 @@ class Runner:
             self._next_write = time.monotonic() + ASK_SECONDS
             self._outputs.write_job(self._body | {"status": status.to_wire()})
 
-    def _apply(self, decision: Plan) -> None:
-        for manifest in decision.changes.create:
+    def _apply(self, plan: Plan) -> None:
+        for manifest in plan.changes.create:
             kind, name = manifest["kind"], manifest["metadata"]["name"]
             if kind == "Pod":
                 self._start(name, int(manifest["metadata"]["labels"][LABEL_ATTEMPT]))
             self._existing.add((kind, name))
-        if decision.order is not None:
+        if plan.order is not None:
             leader = self._agents[self._layout(self._job.status.pod_attempt).leader.name]
-            self._leader_state = leader.order(decision.order, self._token) or self._leader_state
+            self._leader_state = leader.order(plan.order, self._token) or self._leader_state
             self._next_question = 0.0
-        for ref in decision.changes.delete:
+        for ref in plan.changes.delete:
             self._agents[ref.name].stop()
             self._deleted.add(ref.name)
 
@@ -237,12 +237,12 @@ class Runner:
         layout = self._layout(attempt)
         place = next(worker for worker in layout.workers if worker.name == name)
         trainer = self._trainer(place, attempt)
-        worker = build_worker(self._job, layout, place, self._config, outputs=str(self._outputs.path))
+        told = agent_command(self._job, layout, place, self._config, outputs=str(self._outputs.path))
         # Logs are kept always: they are where the terminal's lines come from.
-        config = replace(worker.config, keep_logs=True, stop_grace=GRACE_SECONDS - 2)
+        config = replace(told.config, keep_logs=True, stop_grace=GRACE_SECONDS - 2)
         agent = Agent(place, attempt, self._folder / name)
         agent.start(
-            replace(worker, config=config), trainer, self._token, self._settings.python, self._outputs.lock
+            replace(told, config=config), trainer, self._token, self._settings.python, self._outputs.lock
         )
         self._agents[name] = agent
         for rank in place.ranks:
@@ -263,7 +263,7 @@ class Runner:
             outputs=str(self._outputs.path),
             python=self._settings.python,
             caller=_shared_out(layout) | os.environ | gpus.visible(layout, self._gpus, place),
-            command=build_worker(self._job, layout, place, self._config).command,
+            command=agent_command(self._job, layout, place, self._config).command,
         )
 
     def _rank_states(self) -> tuple[RankState, ...]:

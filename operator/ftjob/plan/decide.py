@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from ftjob.api.job import UnreadableJob
 from ftjob.api.problem import summary
 from ftjob.api.validate import validate
-from ftjob.plan.decision import Changes, Plan, Step, soonest
 from ftjob.plan.gangs.arrange import arrange, gang_problem
 from ftjob.plan.kueue.queue import queue_problem, wait_in_queue, with_workload
 from ftjob.plan.life.attempt import Attempt, active_seconds
@@ -19,16 +18,17 @@ from ftjob.plan.life.finished import has_succeeded, is_at_rest, rest, succeed
 from ftjob.plan.life.in_place import after_halt
 from ftjob.plan.life.refusal import after_refusal
 from ftjob.plan.life.starting import complete, start_timeout, wait_for_predecessors, wait_to_begin
+from ftjob.plan.plan import Changes, Plan, Step, soonest
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.api.problem import Problem
-    from ftjob.plan.decision import Config
     from ftjob.plan.observed.state import Observed
+    from ftjob.plan.plan import Config
 
 
-def plan(job: AnyJob, observed: Observed, *, now: float, config: Config) -> Plan:
+def decide(job: AnyJob, observed: Observed, *, now: float, config: Config) -> Plan:
     """Decide the next step in a job's life, and what should exist in the cluster for it.
 
     Parameters
@@ -42,9 +42,9 @@ def plan(job: AnyJob, observed: Observed, *, now: float, config: Config) -> Plan
     config
         The operator's settings.
     """
-    decision = _next_step(job, observed, now=now, config=config)
-    decision = arrange(decision, job, observed)  # its gang
-    return with_workload(decision, job, observed, now=now, config=config)  # its place in Kueue
+    plan = _next_step(job, observed, now=now, config=config)
+    plan = arrange(plan, job, observed)  # its gang
+    return with_workload(plan, job, observed, now=now, config=config)  # its place in Kueue
 
 
 def _next_step(job: AnyJob, observed: Observed, *, now: float, config: Config) -> Plan:
@@ -61,13 +61,13 @@ def _next_step(job: AnyJob, observed: Observed, *, now: float, config: Config) -
         return waiting
     if (late := _deadline_passed(attempt)) is not None:
         return _with_limits(late, attempt)
-    decision = (
+    plan = (
         after_refusal(attempt)
         or wait_in_queue(job, observed, config=config)
         or wait_to_begin(attempt, config)
         or _go_on(attempt, config)
     )
-    return _with_limits(decision, attempt)
+    return _with_limits(plan, attempt)
 
 
 def _go_on(attempt: Attempt, config: Config) -> Plan:
@@ -105,13 +105,13 @@ def _deadline_passed(attempt: Attempt) -> Plan | None:
     )
 
 
-def _with_limits(decision: Plan, attempt: Attempt) -> Plan:
+def _with_limits(plan: Plan, attempt: Attempt) -> Plan:
     """Look again when the deadline is reached, and when a job that ends now has lived long enough."""
-    if decision.step in {Step.SUCCEED, Step.FAIL}:
+    if plan.step in {Step.SUCCEED, Step.FAIL}:
         ttl = attempt.spec.ttl_seconds_after_finished
-        return decision if ttl is None else replace(decision, next_look=float(ttl))
+        return plan if ttl is None else replace(plan, next_look=float(ttl))
     deadline = attempt.spec.active_deadline_seconds
-    if deadline is None or decision.step is Step.REFUSE:
-        return decision
+    if deadline is None or plan.step is Step.REFUSE:
+        return plan
     left = deadline - active_seconds(attempt.status, attempt.now)
-    return replace(decision, next_look=soonest(left, decision.next_look))
+    return replace(plan, next_look=soonest(left, plan.next_look))

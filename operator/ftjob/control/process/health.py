@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from ftjob.control.observability.metrics import Metrics
     from ftjob.control.queue import Queue
-    from ftjob.control.reporting.metrics import Metrics
 
 STUCK_SECONDS = 300.0
 """A look takes milliseconds; with every retry of every request it stays below this."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.models.layout import Layout, WorkerPlace
     from ftjob.models.spec import JobSpec
-    from ftjob.plan.decision import Config
+    from ftjob.plan.plan import Config
 
 AGENT_DIR = "/ftjob/agent"
 AGENT_PYZ = f"{AGENT_DIR}/ftjob-agent.pyz"
@@ -40,7 +40,7 @@ LAST_WORDS_SECONDS = 2
 
 
 @dataclass(frozen=True)
-class WorkerCommand:
+class AgentCommand:
     """How a worker is started: the agent's configuration and the trainer's own command."""
 
     config: AgentConfig
@@ -52,9 +52,9 @@ class WorkerCommand:
         return json.dumps(self.config.as_json(), separators=(",", ":"), sort_keys=True)
 
 
-def build_worker(
+def agent_command(
     job: Job, layout: Layout, worker: WorkerPlace, config: Config, *, outputs: str = OUTPUTS_DIR
-) -> WorkerCommand:
+) -> AgentCommand:
     """Return what the agent of one worker is told.
 
     Parameters
@@ -102,7 +102,7 @@ def build_worker(
         if spec.watchdog is not None
         else None,
     )
-    return WorkerCommand(agent, (*trainer.get("command", ()), *trainer.get("args", ())))
+    return AgentCommand(agent, (*trainer.get("command", ()), *trainer.get("args", ())))
 
 
 def _ranks(

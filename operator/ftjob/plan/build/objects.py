@@ -11,7 +11,7 @@ from ftjob.plan.build.token import bearer_token
 if TYPE_CHECKING:
     from ftjob.api.job import Job, JobHead
     from ftjob.models.manifest import Manifest
-    from ftjob.plan.decision import Config
+    from ftjob.plan.plan import Config
 
 TOKEN_KEY = "token"  # noqa: S105  the key's name, not a token
 

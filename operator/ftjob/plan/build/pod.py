@@ -9,7 +9,7 @@ from ftjob.models.manifest import gpus_of, trainer_in
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE, LABEL_STRATEGY
 from ftjob.models.spec import template_of
 from ftjob.models.template import AGENT_NAME, OUTPUTS_VOLUME
-from ftjob.plan.build.agent_config import AGENT_DIR, AGENT_PYZ, OUTPUTS_DIR, build_worker
+from ftjob.plan.build.agent_config import AGENT_DIR, AGENT_PYZ, OUTPUTS_DIR, agent_command
 from ftjob.plan.build.objects import TOKEN_KEY, child_meta, claim_name, secret_name, service_name
 from ftjob.plan.build.topology import one_domain, require
 from ftjob.strategies import STRATEGIES
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.models.layout import Layout, WorkerPlace
     from ftjob.models.manifest import Manifest
-    from ftjob.plan.decision import Config
+    from ftjob.plan.plan import Config
     from ftjob.strategies.base import PodNeeds
 
 BAD_NODE_FAILURES = 2
@@ -170,7 +170,7 @@ def outputs_path(job: Job) -> str:
 def _wrap_trainer(
     trainer: dict[str, Any], job: Job, layout: Layout, worker: WorkerPlace, config: Config
 ) -> None:
-    told = build_worker(job, layout, worker, config)
+    told = agent_command(job, layout, worker, config)
     trainer["command"] = ["python3", AGENT_PYZ, "--", *(trainer.get("command") or ())]
     env = trainer.setdefault("env", [])
     env[:0] = [

@@ -16,17 +16,17 @@ from ftjob.models.manifest import mapping
 from ftjob.models.names import LABEL_ATTEMPT, POD_GROUP
 from ftjob.models.spec import GangMode, template_of
 from ftjob.plan.build.objects import child_meta
-from ftjob.plan.decision import ObjectRef, Step
 from ftjob.plan.gangs.registry import BY_VERSION, GANGS
 from ftjob.plan.observed.state import GroupState
+from ftjob.plan.plan import ObjectRef, Step
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob, JobHead
     from ftjob.models.manifest import Manifest
     from ftjob.models.spec import JobSpec
-    from ftjob.plan.decision import Plan
     from ftjob.plan.gangs.base import Gang
     from ftjob.plan.observed.state import Observed
+    from ftjob.plan.plan import Plan
 
 DEFAULT_SCHEDULER = "default-scheduler"
 
@@ -49,12 +49,12 @@ def gang_size(spec: JobSpec) -> int:
     return spec.elastic.min_workers if spec.elastic is not None else sum(roles_of(spec).values())
 
 
-def arrange(decision: Plan, job: AnyJob, observed: Observed) -> Plan:
-    """Add to a decision what it means for the gang: its PodGroup comes before the pods and goes with them."""
-    gang = _gang_of(decision, job, observed)
+def arrange(plan: Plan, job: AnyJob, observed: Observed) -> Plan:
+    """Add to a plan what it means for the gang: its PodGroup comes before the pods and goes with them."""
+    gang = _gang_of(plan, job, observed)
     version = _version(gang, observed.served) if gang is not None else None
     if gang is None or version is None or not isinstance(job, Job):
-        return replace(decision, changes=replace(decision.changes, remove=_refs(observed.groups)))
+        return replace(plan, changes=replace(plan.changes, remove=_refs(observed.groups)))
     name = group_name(job)
     mine = [
         group
@@ -62,24 +62,24 @@ def arrange(decision: Plan, job: AnyJob, observed: Observed) -> Plan:
         if group.name == name and group.api_version in gang.versions and not group.deleting
     ]
     others = tuple(group for group in observed.groups if group not in mine)
-    pods = tuple(manifest for manifest in decision.changes.create if manifest["kind"] == "Pod")
+    pods = tuple(manifest for manifest in plan.changes.create if manifest["kind"] == "Pod")
     for pod in pods:
         gang.join(pod, name)
-    create = decision.changes.create
-    if not mine and (pods or _was_taken_away(decision, job, observed)):
+    create = plan.changes.create
+    if not mine and (pods or _was_taken_away(plan, job, observed)):
         create = (_build_group(job, gang, version, pods), *create)
     return replace(
-        decision,
-        changes=replace(decision.changes, create=create, remove=_refs(others)),
-        status=replace(decision.status, gang=gang.mode),
+        plan,
+        changes=replace(plan.changes, create=create, remove=_refs(others)),
+        status=replace(plan.status, gang=gang.mode),
     )
 
 
-def _gang_of(decision: Plan, job: AnyJob, observed: Observed) -> Gang | None:
+def _gang_of(plan: Plan, job: AnyJob, observed: Observed) -> Gang | None:
     """Return who places the pods that should exist now: chosen when an attempt starts, and kept."""
-    if decision.step is Step.CONTINUE or _has_pods_that_stay(decision, job, observed):
+    if plan.step is Step.CONTINUE or _has_pods_that_stay(plan, job, observed):
         return GANGS.get(job.status.gang) if job.status.gang is not None else None
-    if decision.step is not Step.START or not isinstance(job, Job):
+    if plan.step is not Step.START or not isinstance(job, Job):
         return None
     mode = job.spec.scheduling.gang
     if mode is not GangMode.AUTO:
@@ -89,11 +89,11 @@ def _gang_of(decision: Plan, job: AnyJob, observed: Observed) -> Gang | None:
     return native if wanted and _version(native, observed.served) is not None else None
 
 
-def _has_pods_that_stay(decision: Plan, job: JobHead, observed: Observed) -> bool:
+def _has_pods_that_stay(plan: Plan, job: JobHead, observed: Observed) -> bool:
     """Whether pods live on, as they do while their ranks are started again in place."""
-    if decision.step in {Step.SUCCEED, Step.FAIL, Step.REST, Step.REFUSE}:
+    if plan.step in {Step.SUCCEED, Step.FAIL, Step.REST, Step.REFUSE}:
         return False
-    ended = {ref.uid for ref in decision.changes.delete}
+    ended = {ref.uid for ref in plan.changes.delete}
     pods = observed.pods_of(job.status.pod_attempt)
     return any(not pod.is_over and not pod.deleting and pod.uid not in ended for pod in pods)
 
@@ -106,10 +106,10 @@ def _has_own_scheduler(spec: JobSpec) -> bool:
     )
 
 
-def _was_taken_away(decision: Plan, job: JobHead, observed: Observed) -> bool:
+def _was_taken_away(plan: Plan, job: JobHead, observed: Observed) -> bool:
     """Whether someone has deleted the group of pods that still wait for being placed together."""
-    waits = decision.step is Step.CONTINUE and job.status.running_time is None
-    return waits and not decision.changes.delete and observed.refusal is None
+    waits = plan.step is Step.CONTINUE and job.status.running_time is None
+    return waits and not plan.changes.delete and observed.refusal is None
 
 
 def _version(gang: Gang, served: frozenset[tuple[str, str]]) -> str | None:

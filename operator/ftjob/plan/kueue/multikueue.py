@@ -17,18 +17,18 @@ from ftjob.api.validate import validate
 from ftjob.models.names import MULTIKUEUE
 from ftjob.models.status import Phase
 from ftjob.models.times import unix
-from ftjob.plan.decision import Changes, ForKueue, Plan, Step
 from ftjob.plan.kueue.queue import is_outdated, make_workload
 from ftjob.plan.kueue.workload import version_of, workload_of, workload_refs
 from ftjob.plan.kueue.workload_status import finish, give_back, is_evicted, say_ready
 from ftjob.plan.life.finished import rest
 from ftjob.plan.observed.state import Observed
+from ftjob.plan.plan import Changes, ForKueue, Plan, Step
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob, Job, JobHead
-    from ftjob.plan.decision import Config
     from ftjob.plan.observed.kueue_admission import WorkloadState
+    from ftjob.plan.plan import Config
 
 RUNS = frozenset({Phase.STARTING, Phase.RUNNING, Phase.RESTARTING})
 """Phases of the copy in which it may have pods."""
@@ -79,12 +79,12 @@ def _offer(
 
 def _after_the_end(job: AnyJob, workload: WorkloadState | None, *, now: float) -> Plan:
     """Say that the Workload is over, as MultiKueue does when it comes to it, and delete the job in time."""
-    decision = rest(job, Observed(), now=now)
+    plan = rest(job, Observed(), now=now)
     if workload is None:
-        return decision
+        return plan
     reason = Reason.SUCCEEDED if job.status.phase is Phase.SUCCEEDED else Reason.FAILED
     say = finish(workload, reason, "the job has ended in another cluster", now=now)
-    return replace(decision, kueue=ForKueue(say=say))
+    return replace(plan, kueue=ForKueue(say=say))
 
 
 def _trouble(observed: Observed, *, now: float) -> Plan | None:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from ftjob.models.manifest import items
 from ftjob.models.names import WORKLOAD
 from ftjob.plan.build.objects import child_meta
-from ftjob.plan.decision import Adoption, Step, soonest
 from ftjob.plan.kueue.workload import version_of, workload_name
 from ftjob.plan.observed.state import Lookup
+from ftjob.plan.plan import Adoption, Step, soonest
 
 if TYPE_CHECKING:
     from ftjob.api.job import JobHead
-    from ftjob.plan.decision import Plan
     from ftjob.plan.observed.state import Observed
+    from ftjob.plan.plan import Plan
 
 LOOK_SECONDS = 10.0
 """How soon to look again for a Workload that is not there, or another's: nobody may tell us when it comes."""
@@ -34,22 +34,22 @@ def is_awaited(job: JobHead, observed: Observed) -> bool:
     return job.prebuilt_workload is not None and version_of(observed.served) is not None
 
 
-def adopt(decision: Plan, job: JobHead, observed: Observed) -> Plan:
+def adopt(plan: Plan, job: JobHead, observed: Observed) -> Plan:
     """Look for the Workload that the job names, and make it the job's own."""
     lookup = _lookup(job, observed)
     answer = observed.looked_up.get(lookup)
     if answer is None:
-        kueue = replace(decision.kueue, look_up=(*decision.kueue.look_up, lookup))
-        return replace(decision, kueue=kueue, next_look=0.0)
+        kueue = replace(plan.kueue, look_up=(*plan.kueue.look_up, lookup))
+        return replace(plan, kueue=kueue, next_look=0.0)
     if answer.body is None or _keeper(job, answer.body):
-        if decision.step is not Step.QUEUE:  # a job that has ended does not wait for it
-            return decision
-        return replace(decision, next_look=soonest(LOOK_SECONDS, decision.next_look))
+        if plan.step is not Step.QUEUE:  # a job that has ended does not wait for it
+            return plan
+        return replace(plan, next_look=soonest(LOOK_SECONDS, plan.next_look))
     found, ours = answer.body["metadata"], child_meta(job, workload_name(job))
     others = [owner for owner in items(found, "ownerReferences") if owner.get("uid") != job.uid]
     metadata = {"labels": ours["labels"], "ownerReferences": [*others, *ours["ownerReferences"]]}
     adoption = Adoption(lookup, str(found.get("resourceVersion")), metadata)
-    return replace(decision, kueue=replace(decision.kueue, adopt=adoption), next_look=0.0)
+    return replace(plan, kueue=replace(plan.kueue, adopt=adoption), next_look=0.0)
 
 
 def awaited(job: JobHead, observed: Observed) -> str:

@@ -22,7 +22,6 @@ from ftjob.models.names import (
     LABEL_ROLE,
 )
 from ftjob.models.status import Phase
-from ftjob.plan.decision import Changes, ForKueue, Plan, Step
 from ftjob.plan.gangs.arrange import gang_size
 from ftjob.plan.kueue import prebuilt
 from ftjob.plan.kueue.workload import (
@@ -38,15 +37,16 @@ from ftjob.plan.kueue.workload_status import finish, give_back, is_evicted, say_
 from ftjob.plan.life.deletion import to_replace
 from ftjob.plan.observed.kueue_admission import assignments
 from ftjob.plan.observed.state import Lookup
+from ftjob.plan.plan import Changes, ForKueue, Plan, Step
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.models.manifest import Manifest
-    from ftjob.plan.decision import Config, StatusPatch
     from ftjob.plan.observed.kueue_admission import WorkloadState
     from ftjob.plan.observed.pod import PodState
     from ftjob.plan.observed.state import Observed
+    from ftjob.plan.plan import Config, StatusPatch
 
 FLAVOR = "ResourceFlavor"
 ANSWER_SECONDS = 60.0
@@ -125,38 +125,38 @@ def _read_first(waits: Plan, needed: tuple[Lookup, ...], observed: Observed) -> 
     return None
 
 
-def with_workload(decision: Plan, job: AnyJob, observed: Observed, *, now: float, config: Config) -> Plan:
-    """Add to a decision what it means for the Workload: what its status says, and where the pods may run."""
+def with_workload(plan: Plan, job: AnyJob, observed: Observed, *, now: float, config: Config) -> Plan:
+    """Add to a plan what it means for the Workload: what its status says, and where the pods may run."""
     mine = workload_of(job, observed)
     others = tuple(w for w in observed.workloads if w is not mine)
-    if mine is None and prebuilt.is_awaited(job, observed) and decision.step is not Step.SUSPEND:
-        decision = prebuilt.adopt(decision, job, observed)
-    if mine is None or not waits_for_kueue(job) or _is_useless(decision, mine, job, observed, config):
-        return _without(observed.workloads, decision)
-    say = _say(decision, mine, job, observed, now)
-    decision = _without(others, replace(decision, kueue=replace(decision.kueue, say=say)))
-    if not any(manifest["kind"] == "Pod" for manifest in decision.changes.create):
-        return decision
+    if mine is None and prebuilt.is_awaited(job, observed) and plan.step is not Step.SUSPEND:
+        plan = prebuilt.adopt(plan, job, observed)
+    if mine is None or not waits_for_kueue(job) or _is_useless(plan, mine, job, observed, config):
+        return _without(observed.workloads, plan)
+    say = _say(plan, mine, job, observed, now)
+    plan = _without(others, replace(plan, kueue=replace(plan.kueue, say=say)))
+    if not any(manifest["kind"] == "Pod" for manifest in plan.changes.create):
+        return plan
     flavors = _flavors(mine)
     if not _is_known(flavors, observed):
-        create = tuple(m for m in decision.changes.create if m["kind"] != "Pod")
+        create = tuple(m for m in plan.changes.create if m["kind"] != "Pod")
         missing = _unknown(flavors, observed)
         return replace(
-            decision,
-            changes=replace(decision.changes, create=create),
-            kueue=replace(decision.kueue, look_up=missing),
+            plan,
+            changes=replace(plan.changes, create=create),
+            kueue=replace(plan.kueue, look_up=missing),
             next_look=0.0 if missing else ANSWER_SECONDS,
         )
-    for manifest in decision.changes.create:
+    for manifest in plan.changes.create:
         if manifest["kind"] == "Pod":
             _place(manifest, mine, observed)
-    return decision
+    return plan
 
 
-def _without(workloads: tuple[WorkloadState, ...], decision: Plan) -> Plan:
+def _without(workloads: tuple[WorkloadState, ...], plan: Plan) -> Plan:
     """Have Workloads deleted."""
-    remove = (*decision.changes.remove, *workload_refs(workloads))
-    return replace(decision, changes=replace(decision.changes, remove=remove))
+    remove = (*plan.changes.remove, *workload_refs(workloads))
+    return replace(plan, changes=replace(plan.changes, remove=remove))
 
 
 def _alive(observed: Observed) -> tuple[PodState, ...]:
@@ -164,20 +164,18 @@ def _alive(observed: Observed) -> tuple[PodState, ...]:
     return tuple(pod for pod in observed.pods if not pod.is_over and not pod.is_lost)
 
 
-def _is_useless(
-    decision: Plan, workload: WorkloadState, job: AnyJob, observed: Observed, config: Config
-) -> bool:
+def _is_useless(plan: Plan, workload: WorkloadState, job: AnyJob, observed: Observed, config: Config) -> bool:
     """Whether nobody needs the Workload any more: it frees what it holds when it goes.
 
     One that somebody else has made is theirs to delete.
     """
     if job.prebuilt_workload:
         return False
-    if decision.step is Step.REFUSE:
+    if plan.step is Step.REFUSE:
         return True
-    if decision.step is Step.SUSPEND:
+    if plan.step is Step.SUSPEND:
         return not _alive(observed)
-    return decision.step is not Step.REST and isinstance(job, Job) and is_outdated(workload, job, config)
+    return plan.step is not Step.REST and isinstance(job, Job) and is_outdated(workload, job, config)
 
 
 def is_outdated(workload: WorkloadState, job: Job, config: Config) -> bool:
@@ -265,12 +263,12 @@ def _place(pod: Manifest, workload: WorkloadState, observed: Observed) -> None:
 
 
 def _say(
-    decision: Plan, workload: WorkloadState, job: AnyJob, observed: Observed, now: float
+    plan: Plan, workload: WorkloadState, job: AnyJob, observed: Observed, now: float
 ) -> StatusPatch | None:
     """Return what the Workload's status has to say, if it does not yet: one thing at a time."""
-    end = _end(decision, job)
+    end = _end(plan, job)
     if end or workload.condition("Finished"):
-        return finish(workload, end, decision.message or "the job has ended", now=now)
+        return finish(workload, end, plan.message or "the job has ended", now=now)
     if is_evicted(workload):
         return None if _alive(observed) else give_back(workload, now=now)
     if not isinstance(job, Job):
@@ -280,14 +278,14 @@ def _say(
     return say_ready(workload, ready, now=now)
 
 
-def _end(decision: Plan, job: AnyJob) -> str:
+def _end(plan: Plan, job: AnyJob) -> str:
     """Return the reason for which the Workload is over, or nothing.
 
     MultiKueue takes ``OutOfSync`` for no end of the job: it lets the job be admitted anew
     (``reconcileGroup`` in its pkg/controller/admissionchecks/multikueue/workload.go, v0.19.2).
     """
-    if decision.step is Step.SUCCEED or job.status.phase is Phase.SUCCEEDED:
+    if plan.step is Step.SUCCEED or job.status.phase is Phase.SUCCEEDED:
         return Reason.SUCCEEDED
-    if decision.step in {Step.FAIL, Step.REFUSE} or job.status.phase is Phase.FAILED:
+    if plan.step in {Step.FAIL, Step.REFUSE} or job.status.phase is Phase.FAILED:
         return Reason.FAILED
-    return Reason.OUT_OF_SYNC if decision.reason == Reason.OUT_OF_SYNC else ""
+    return Reason.OUT_OF_SYNC if plan.reason == Reason.OUT_OF_SYNC else ""

@@ -11,17 +11,17 @@ from ftjob.models.names import KUEUE_CLASS, KUEUE_VERSIONS, LABEL_ROLE, WORKLOAD
 from ftjob.models.resources import shown
 from ftjob.plan.build.objects import child_meta
 from ftjob.plan.build.pod import build_pod
-from ftjob.plan.decision import ObjectRef
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.observed.kueue_admission import read_pod_set
 from ftjob.plan.observed.state import Lookup
+from ftjob.plan.plan import ObjectRef
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job, JobHead
     from ftjob.models.manifest import Manifest
-    from ftjob.plan.decision import Config
     from ftjob.plan.observed.kueue_admission import PodSet, WorkloadState
     from ftjob.plan.observed.state import Observed
+    from ftjob.plan.plan import Config
 
 CLASS, WORKLOAD_CLASS = "PriorityClass", "WorkloadPriorityClass"
 SCHEDULING, PRIORITY_CLASSES = "scheduling.k8s.io", "scheduling.k8s.io/v1"

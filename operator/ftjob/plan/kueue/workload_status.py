@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.models.names import WORKLOAD
 from ftjob.models.times import rfc3339
-from ftjob.plan.decision import StatusPatch
+from ftjob.plan.plan import StatusPatch
 
 if TYPE_CHECKING:
     from ftjob.plan.observed.kueue_admission import WorkloadState

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ftjob.models.layout import Layout, Place, WorkerPlace
     from ftjob.models.spec import JobSpec
     from ftjob.models.status import JobStatus
-    from ftjob.plan.decision import Replacements
     from ftjob.plan.observed.pod import PodState
     from ftjob.plan.observed.state import Observed
+    from ftjob.plan.plan import Replacements
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ftjob.api.job import Job
 from ftjob.models.spec import CleanPods
-from ftjob.plan.decision import PodRef
+from ftjob.plan.plan import PodRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ftjob.plan.decision import Changes, ForStatus, Plan, Replacements, Step, soonest
 from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.first_failure import first_failure, sentence
 from ftjob.plan.life.restart import backoff, judge
 from ftjob.plan.life.starting import build
 from ftjob.plan.observed.state import RefusalKind
+from ftjob.plan.plan import Changes, ForStatus, Plan, Replacements, Step, soonest
 from ftjob_protocol.failures import FailureClass, FailureType
 from ftjob_protocol.reasons import Reason
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from ftjob.models.spec import JobSpec
     from ftjob.models.status import Failure, RoleStatus
-    from ftjob.plan.decision import Config, PodRef
     from ftjob.plan.life.attempt import Attempt
     from ftjob.plan.observed.pod import PodState
     from ftjob.plan.observed.state import Refusal
+    from ftjob.plan.plan import Config, PodRef
 
 OWN_FAILURES = frozenset(
     {FailureClass.EXCEPTION, FailureClass.EXIT, FailureClass.SIGNAL, FailureClass.CONFIG}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftjob.plan.decision import Changes, ForStatus, Plan, Step
 from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.deletion import refs, to_clean, to_replace
 from ftjob.plan.life.first_failure import (
@@ -16,6 +15,7 @@ from ftjob.plan.life.first_failure import (
     vanished,
 )
 from ftjob.plan.life.restart import judge
+from ftjob.plan.plan import Changes, ForStatus, Plan, Step
 
 if TYPE_CHECKING:
     from ftjob.plan.life.attempt import Attempt

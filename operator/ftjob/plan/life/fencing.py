@@ -9,9 +9,9 @@ from ftjob.models.spec import template_of
 from ftjob.plan.layout import cluster_layout
 
 if TYPE_CHECKING:
-    from ftjob.plan.decision import Config
     from ftjob.plan.life.attempt import Attempt
     from ftjob.plan.observed.pod import PodState
+    from ftjob.plan.plan import Config
 
 FENCE_MARGIN_SECONDS = 5.0
 

@@ -10,9 +10,9 @@ from ftjob.api.job import Job
 from ftjob.models.spec import SuccessPolicy
 from ftjob.models.status import ConditionType
 from ftjob.models.times import unix
-from ftjob.plan.decision import Changes, Plan, Step
 from ftjob.plan.life.deletion import refs, to_clean
 from ftjob.plan.life.elastic import has_spoilt, latecomers
+from ftjob.plan.plan import Changes, Plan, Step
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ def rest(job: AnyJob, observed: Observed, *, now: float) -> Plan:
     """Clean up after a job that has ended, and at last the job itself."""
     older = refs(pod for pod in observed.pods if pod.attempt != job.status.pod_attempt)
     last = to_clean(job, observed.pods_of(job.status.pod_attempt))
-    decision = Plan(Step.REST, changes=Changes(delete=(*older, *last)))
+    plan = Plan(Step.REST, changes=Changes(delete=(*older, *last)))
     ttl = job.spec.ttl_seconds_after_finished if isinstance(job, Job) else None
     # A copy that went before its end was seen would run again: MultiKueue takes it for lost.
     if ttl is None or job.status.completion_time is None or job.is_copy:
-        return decision
+        return plan
     left = unix(job.status.completion_time) + ttl - now
     if left > 0:
-        return replace(decision, next_look=left)
-    return replace(decision, changes=replace(decision.changes, delete_job=True))
+        return replace(plan, next_look=left)
+    return replace(plan, changes=replace(plan.changes, delete_job=True))
 
 
 def has_succeeded(attempt: Attempt) -> bool:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from ftjob.api.defaults import restarts_in_place
 from ftjob.models.status import ConditionType, Failure
 from ftjob.models.times import rfc3339, unix
-from ftjob.plan.decision import Changes, Plan, Step
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.ending import end_of_attempt
 from ftjob.plan.life.first_failure import End, reason_of
+from ftjob.plan.plan import Changes, Plan, Step
 from ftjob_protocol.orders import Order, OrderKind
 from ftjob_protocol.reasons import Reason
 from ftjob_protocol.states import State
@@ -45,16 +45,16 @@ def after_halt(attempt: Attempt) -> Plan | None:
     if told.ordered > status.attempt or not any(p.place == leader and p.running for p in attempt.every_pod):
         return None
     failure = _failure(attempt, told.failure)
-    decision = end_of_attempt(attempt, End(failure, disruption=False))
+    plan = end_of_attempt(attempt, End(failure, disruption=False))
     if (
-        decision.step is Step.RESTART
+        plan.step is Step.RESTART
         and restarts_in_place(attempt.spec)
         and _are_well(attempt)
         and not _failed_lately(status, failure, attempt.now)
     ):
-        message = f"{decision.message.removesuffix(')')}, in the same pods)"
-        record = replace(decision.status, in_place=True)
-        return replace(decision, changes=Changes(), status=record, message=message)
+        message = f"{plan.message.removesuffix(')')}, in the same pods)"
+        record = replace(plan.status, in_place=True)
+        return replace(plan, changes=Changes(), status=record, message=message)
     # Then it ends as any other failure: with the words of all agents, and by the same rules.
     return Plan(Step.CONTINUE, order=Order(OrderKind.END, status.attempt), next_look=TELL_AGAIN_SECONDS)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftjob.models.status import Failure
-from ftjob.plan.decision import Changes, ForStatus, Plan, Step
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.elastic import goes_on_without
 from ftjob.plan.observed.state import RefusalKind
+from ftjob.plan.plan import Changes, ForStatus, Plan, Step
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.spec import RestartAction
-from ftjob.plan.decision import RestartDecision
+from ftjob.plan.plan import RestartDecision
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:

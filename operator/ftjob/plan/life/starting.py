@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ftjob.models.times import unix
 from ftjob.plan.build.objects import build_claim, build_secret, build_service, service_name
 from ftjob.plan.build.pod import build_pod
-from ftjob.plan.decision import Changes, Plan, Step, soonest
 from ftjob.plan.life import in_place
 from ftjob.plan.life.attempt import has_begun, is_waited_for
 from ftjob.plan.life.deletion import refs, to_replace
 from ftjob.plan.life.fencing import cut_off_together, may_still_run
 from ftjob.plan.observed.why_waiting import why_not_running
+from ftjob.plan.plan import Changes, Plan, Step, soonest
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from ftjob.models.layout import Layout, WorkerPlace
     from ftjob.models.manifest import Manifest
-    from ftjob.plan.decision import Config
     from ftjob.plan.life.attempt import Attempt
+    from ftjob.plan.plan import Config
 
 
 LOOK_AGAIN_SECONDS = 2.0

@@ -1,1 +1,1 @@
-"""The status that follows from a decision."""
+"""The status that follows from a plan."""

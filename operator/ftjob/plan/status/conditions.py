@@ -10,8 +10,8 @@ from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import JobHead
-    from ftjob.plan.decision import Plan
     from ftjob.plan.life.attempt import Attempt
+    from ftjob.plan.plan import Plan
 
 ADMITTED: tuple[ConditionType, str, str, str] = (
     ConditionType.ADMITTED,
@@ -44,7 +44,7 @@ def conditions(job: JobHead, stamp: str, *said: Said) -> list[Condition]:
     return found
 
 
-def of_attempt(attempt: Attempt, decision: Plan, phase: Phase) -> list[Said]:
+def of_attempt(attempt: Attempt, plan: Plan, phase: Phase) -> list[Said]:
     """Return what the conditions of a started job say."""
     ended = (ConditionType.RUNNING, "False", Reason.FINISHED, "the job has ended")
     if phase is Phase.SUCCEEDED:
@@ -58,8 +58,8 @@ def of_attempt(attempt: Attempt, decision: Plan, phase: Phase) -> list[Said]:
         return [
             ADMITTED,
             ended,
-            (ConditionType.FAILED, "True", decision.reason, decision.message),
-            (ConditionType.FINISHED, "True", Reason.FAILED, decision.message),
+            (ConditionType.FAILED, "True", plan.reason, plan.message),
+            (ConditionType.FINISHED, "True", Reason.FAILED, plan.message),
         ]
     if phase is Phase.RUNNING:
         return [ADMITTED, (ConditionType.RUNNING, "True", *who_runs(attempt.job, attempt.observed))]

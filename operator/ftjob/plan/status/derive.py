@@ -1,4 +1,4 @@
-"""The status that follows from a decision. Pure, and the same input gives the same bytes."""
+"""The status that follows from a plan. Pure, and the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ftjob.api.job import Job
 from ftjob.models.names import LABEL_JOB, LABEL_ROLE, WORKER
 from ftjob.models.status import ConditionType, Display, JobStatus, Phase
 from ftjob.models.times import rfc3339
-from ftjob.plan.decision import Step
 from ftjob.plan.life.attempt import Attempt, active_seconds, has_begun, is_waited_for
 from ftjob.plan.life.elastic import enough_run
+from ftjob.plan.plan import Step
 from ftjob.plan.status.captures import profile_status
 from ftjob.plan.status.conditions import ADMITTED, Said, conditions, of_attempt, resumed
 from ftjob.plan.status.display import display, restarts_shown
@@ -22,14 +22,14 @@ from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob, JobHead
-    from ftjob.plan.decision import Plan
     from ftjob.plan.observed.state import Observed
+    from ftjob.plan.plan import Plan
 
 _WAITING = {Step.QUEUE: Phase.QUEUED}
 
 
-def derive_status(job: AnyJob, observed: Observed, decision: Plan, *, now: float) -> JobStatus:
-    """Return the status of a job after a decision.
+def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) -> JobStatus:
+    """Return the status of a job whose plan is known.
 
     Parameters
     ----------
@@ -37,23 +37,23 @@ def derive_status(job: AnyJob, observed: Observed, decision: Plan, *, now: float
         The job with its last status.
     observed
         What is known of its objects.
-    decision
-        What `plan` has decided from the same input.
+    plan
+        What `decide` has made of the same input.
     now
         Unix time in seconds.
     """
-    if decision.step is Step.REST:
+    if plan.step is Step.REST:
         return job.status
-    never = decision.step is Step.QUEUE and job.status.start_time is None
-    if never or decision.step in {Step.WAIT, Step.REFUSE} or not isinstance(job, Job):
-        return _not_started(job, decision, rfc3339(now))
-    attempt = Attempt(job, observed, now).after(decision.status.replacements)
-    if decision.step in {Step.SUSPEND, Step.QUEUE}:
-        changes = _suspended(attempt, decision)
-    elif decision.step in {Step.RESTART, Step.HOLD, Step.RECREATE}:
-        changes = _between_attempts(attempt, decision)
+    never = plan.step is Step.QUEUE and job.status.start_time is None
+    if never or plan.step in {Step.WAIT, Step.REFUSE} or not isinstance(job, Job):
+        return _not_started(job, plan, rfc3339(now))
+    attempt = Attempt(job, observed, now).after(plan.status.replacements)
+    if plan.step in {Step.SUSPEND, Step.QUEUE}:
+        changes = _suspended(attempt, plan)
+    elif plan.step in {Step.RESTART, Step.HOLD, Step.RECREATE}:
+        changes = _between_attempts(attempt, plan)
     else:
-        changes = _in_attempt(attempt, decision)
+        changes = _in_attempt(attempt, plan)
     progress = newest_progress(attempt)
     after = job.status.model_copy(update=changes)
     final = after.phase is not None and after.phase.is_final
@@ -61,7 +61,7 @@ def derive_status(job: AnyJob, observed: Observed, decision: Plan, *, now: float
         update={
             "observed_generation": job.generation,
             "selector": _selector(job),
-            "gang": decision.status.gang,
+            "gang": plan.status.gang,
             "progress": progress,
             "profile": profile_status(attempt, final=final),
             "display": display(after.roles, progress, after, final=final),
@@ -69,30 +69,30 @@ def derive_status(job: AnyJob, observed: Observed, decision: Plan, *, now: float
     )
 
 
-def _in_attempt(attempt: Attempt, decision: Plan) -> dict[str, Any]:
+def _in_attempt(attempt: Attempt, plan: Plan) -> dict[str, Any]:
     """Return what changes while an attempt starts, runs, or ends with the job."""
     status, stamp = attempt.status, rfc3339(attempt.now)
     roles = role_statuses(attempt)
     runs = enough_run(attempt.spec, roles, attempt.pods)
-    phase = _phase(status, decision, runs=runs)
+    phase = _phase(status, plan, runs=runs)
     changes: dict[str, Any] = {
         "phase": phase,
-        "conditions": conditions(attempt.job, stamp, *of_attempt(attempt, decision, phase)),
+        "conditions": conditions(attempt.job, stamp, *of_attempt(attempt, plan, phase)),
         "roles": roles,
         "start_time": status.start_time or stamp,
         "next_restart_time": None,
         "workers": _living_workers(attempt),
     }
-    if decision.status.replacements is not None:
-        changes |= count_replacements(attempt, decision.status.replacements)
-    if decision.step is Step.START:
+    if plan.status.replacements is not None:
+        changes |= count_replacements(attempt, plan.status.replacements)
+    if plan.step is Step.START:
         changes |= {"attempt_time": stamp, "active_since": status.active_since or stamp}
     if phase.is_final:
         changes |= {
             "completion_time": stamp,
             "active_since": None,
             "active_seconds": int(active_seconds(status, attempt.now)),
-            "failure": decision.status.failure,
+            "failure": plan.status.failure,
         }
     elif runs and not attempt.has_run:
         changes |= {"running_time": stamp}
@@ -102,11 +102,11 @@ def _in_attempt(attempt: Attempt, decision: Plan) -> dict[str, Any]:
     return changes
 
 
-def _between_attempts(attempt: Attempt, decision: Plan) -> dict[str, Any]:
+def _between_attempts(attempt: Attempt, plan: Plan) -> dict[str, Any]:
     """Return what changes when an attempt has failed, and while the next one waits."""
-    job, status, record = attempt.job, attempt.status, decision.status
-    why = (decision.reason, decision.message)
-    stays = record.in_place or (decision.step is Step.HOLD and is_waited_for(status))
+    job, status, record = attempt.job, attempt.status, plan.status
+    why = (plan.reason, plan.message)
+    stays = record.in_place or (plan.step is Step.HOLD and is_waited_for(status))
     said: list[Said] = [
         ADMITTED,
         (ConditionType.RUNNING, "False", *why),
@@ -122,7 +122,7 @@ def _between_attempts(attempt: Attempt, decision: Plan) -> dict[str, Any]:
         "workers": _living_workers(attempt) if stays else 0,
         "replaced": None,
     }
-    if decision.step is Step.RECREATE:
+    if plan.step is Step.RECREATE:
         # Another number: agents that were told of the last one, or will be, must not be taken for these.
         changes |= {"attempt": status.attempt + 1, "pod_attempt": status.attempt + 1}
     if record.restart is None or record.failure is None:
@@ -137,14 +137,14 @@ def _between_attempts(attempt: Attempt, decision: Plan) -> dict[str, Any]:
     }
 
 
-def _suspended(attempt: Attempt, decision: Plan) -> dict[str, Any]:
+def _suspended(attempt: Attempt, plan: Plan) -> dict[str, Any]:
     """Return what changes when a job is suspended or evicted; an attempt that has pods ends with it."""
-    job, status, queued = attempt.job, attempt.status, decision.step is Step.QUEUE
+    job, status, queued = attempt.job, attempt.status, plan.step is Step.QUEUE
     ended = 1 if (has_begun(status) or is_waited_for(status)) and attempt.pods else 0
     restarts = status.restarts
     if ended:
         restarts = restarts.model_copy(update={"succeeded": succeeded(attempt)})
-    why = (decision.reason, decision.message)
+    why = (plan.reason, plan.message)
     said: list[Said] = [(ConditionType.SUSPENDED, "True", Reason.SUSPENDED, "spec.suspend is true")]
     if queued:
         said = [
@@ -180,20 +180,20 @@ def _selector(job: JobHead) -> str:
     return f"{LABEL_JOB}={job.name},{LABEL_ROLE}={WORKER}"
 
 
-def _not_started(job: AnyJob, decision: Plan, stamp: str) -> JobStatus:
+def _not_started(job: AnyJob, plan: Plan, stamp: str) -> JobStatus:
     """Return the status of a job of which nothing runs: it may still be edited, so it has no start time."""
-    refused = decision.step is Step.REFUSE
-    said: list[Said] = [(ConditionType.ADMITTED, "False", decision.reason, decision.message)]
+    refused = plan.step is Step.REFUSE
+    said: list[Said] = [(ConditionType.ADMITTED, "False", plan.reason, plan.message)]
     if refused:
         said += [
-            (kind, "True", decision.reason, decision.message)
+            (kind, "True", plan.reason, plan.message)
             for kind in (ConditionType.FAILED, ConditionType.FINISHED)
         ]
     roles = fresh_roles(job)
     workers = f"0/{sum(role.desired for role in roles)}" if roles else ""
     return JobStatus(
         observed_generation=job.generation,
-        phase=Phase.FAILED if refused else _WAITING.get(decision.step, Phase.PENDING),
+        phase=Phase.FAILED if refused else _WAITING.get(plan.step, Phase.PENDING),
         conditions=conditions(job, stamp, *said),
         attempt=job.status.attempt,
         pod_attempt=job.status.pod_attempt,
@@ -204,12 +204,12 @@ def _not_started(job: AnyJob, decision: Plan, stamp: str) -> JobStatus:
     )
 
 
-def _phase(status: JobStatus, decision: Plan, *, runs: bool) -> Phase:
-    if decision.step is Step.SUCCEED:
+def _phase(status: JobStatus, plan: Plan, *, runs: bool) -> Phase:
+    if plan.step is Step.SUCCEED:
         return Phase.SUCCEEDED
-    if decision.step is Step.FAIL:
+    if plan.step is Step.FAIL:
         return Phase.FAILED
     # An attempt that starts has no pods yet, but for one in place.
-    if decision.step in {Step.START, Step.CONTINUE} and (runs or status.running_time is not None):
+    if plan.step in {Step.START, Step.CONTINUE} and (runs or status.running_time is not None):
         return Phase.RUNNING
     return Phase.STARTING

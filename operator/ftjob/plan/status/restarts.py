@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ftjob.models.status import Failure, Restarts
-    from ftjob.plan.decision import Replacements, RestartDecision
     from ftjob.plan.life.attempt import Attempt
+    from ftjob.plan.plan import Replacements, RestartDecision
 
 NODES_REMEMBERED = 20
 

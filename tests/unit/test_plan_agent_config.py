@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 from support.builders import CONFIG, JobBuilder, job
 
-from ftjob.plan.build.agent_config import WorkerCommand, build_worker, profiled_ranks
+from ftjob.plan.build.agent_config import AgentCommand, agent_command, profiled_ranks
 from ftjob.plan.layout import cluster_layout
 
 FOUR = job().strategy("Horovod").workers(2).processes(2)
 
 
-def told(wanted: JobBuilder, index: int = 0, **where: str) -> WorkerCommand:
+def told(wanted: JobBuilder, index: int = 0, **where: str) -> AgentCommand:
     built = wanted.build()
     assert built.problems == ()
     layout = cluster_layout(built, 0)
-    return build_worker(built, layout, layout.workers[index], CONFIG, **where)
+    return agent_command(built, layout, layout.workers[index], CONFIG, **where)
 
 
 def env(wanted: JobBuilder, index: int = 0, local_rank: int = 0) -> dict[str, str]:
@@ -102,7 +102,7 @@ def test_checkpoints_lie_where_every_attempt_finds_them() -> None:
         rank["env"]["FTJOB_CHECKPOINT_DIR"]
         for layout in layouts
         for worker in layout.workers
-        for rank in build_worker(wanted, layout, worker, CONFIG).config.as_json()["ranks"]
+        for rank in agent_command(wanted, layout, worker, CONFIG).config.as_json()["ranks"]
     }
     assert found == {"/ftjob/outputs/checkpoints"}
 

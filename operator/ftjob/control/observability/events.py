@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ftjob.kube.client import Kube
     from ftjob.kube.resources import Manifest
     from ftjob.models.status import JobStatus
-    from ftjob.plan.decision import Plan
+    from ftjob.plan.plan import Plan
 
 BACKLOG = 1_000
 REMEMBERED = 5_000
@@ -69,19 +69,19 @@ class Events:
         self._backlog: asyncio.Queue[Manifest] = asyncio.Queue(BACKLOG)
         self._said: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
-    def status_written(self, job: AnyJob, status: JobStatus, decision: Plan) -> None:
+    def status_written(self, job: AnyJob, status: JobStatus, plan: Plan) -> None:
         """Post a change of phase, or a new reason to wait."""
         old, phase = job.status, status.phase
         wanted = _CONDITION_OF_PHASE.get(phase) if phase else None
         condition = next((c for c in status.conditions if c.type is wanted), None)
-        reason = (condition.reason if condition else "") or decision.reason or (phase.value if phase else "")
-        note = (condition.message if condition else "") or decision.message
+        reason = (condition.reason if condition else "") or plan.reason or (phase.value if phase else "")
+        note = (condition.message if condition else "") or plan.message
         if phase != old.phase and phase is not None:
             self._say(job, WARNING if phase in _TROUBLE else NORMAL, reason, note or phase.value)
         elif reason == Reason.NO_STEPS_SEEN and all(c.reason != Reason.NO_STEPS_SEEN for c in old.conditions):
             self._say(job, WARNING, reason, note)
-        elif decision.reason and decision.message and _not_yet_in(old, decision):
-            self._say(job, WARNING, decision.reason, decision.message)
+        elif plan.reason and plan.message and _not_yet_in(old, plan):
+            self._say(job, WARNING, plan.reason, plan.message)
         if old.start_time is None and status.start_time is not None and _forgets_checkpoints(job):
             self._say(job, WARNING, Reason.NO_OUTPUTS, NO_OUTPUTS)
 
@@ -136,5 +136,5 @@ def _forgets_checkpoints(job: AnyJob) -> bool:
     return isinstance(job, Job) and job.spec.restart.limit > 0 and job.spec.outputs is None
 
 
-def _not_yet_in(old: JobStatus, decision: Plan) -> bool:
-    return all((c.reason, c.message) != (decision.reason, decision.message) for c in old.conditions)
+def _not_yet_in(old: JobStatus, plan: Plan) -> bool:
+    return all((c.reason, c.message) != (plan.reason, plan.message) for c in old.conditions)

@@ -1,4 +1,4 @@
-"""What `plan` decides: the one step in the job's life, and what everyone concerned has to do for it."""
+"""The next step in a job's life, and what everyone concerned has to do for it, as plain data."""
 
 from __future__ import annotations
 
