@@ -258,22 +258,22 @@ class Agent:
             return
         self._told = self._news()
         found = self.found() if self._is_examined else self.facts.failure
-        report = self.account.report(self.config, self._state, found, self.supervisor.ranks)
+        message = self.account.message(self.config, self._state, found, self.supervisor.ranks)
         if self._slots is not None:
-            report |= self._slots.report()
+            message |= self._slots.told()
         if self._watch is not None:
-            report |= self._watch.report()
-        self._contact.report(report)
+            message |= self._watch.told()
+        self._contact.send(message)
 
     def write_message(self) -> Exit:
         """Write the termination message; return the exit that it tells of."""
         end = self.exit()
         path = self.environ.get(variables.TERMINATION_LOG, "/dev/termination-log")
-        termination_log.write(path, self.account.message(self._config, end.state, end.failure))
+        termination_log.write(path, self.account.termination_message(self._config, end.state, end.failure))
         return end
 
     def _news(self) -> object:
-        return len(self.supervisor.running) if self._slots is None else self._slots.report()
+        return len(self.supervisor.running) if self._slots is None else self._slots.told()
 
     # What comes in.
 

@@ -178,53 +178,53 @@ def report(state: str = "Waiting", **more: Any) -> dict[str, Any]:
 
 def test_an_agent_that_vanished_while_waiting_does_not_let_the_others_start() -> None:
     book = Book(parse(json.dumps(plan(agents=3, contactTimeoutSeconds=30))), now=0)
-    book.report(("worker", 0), report(), 0)
-    book.report(("worker", 1), report(), 0)
-    book.report(("worker", 0), report(sequence=2), 40)
-    book.report(("worker", 2), report(), 40)
+    book.hear(("worker", 0), report(), 0)
+    book.hear(("worker", 1), report(), 0)
+    book.hear(("worker", 0), report(sequence=2), 40)
+    book.hear(("worker", 2), report(), 40)
     assert book.command == "Wait"
-    book.report(("worker", 1), report(life="its replacement"), 41)
+    book.hear(("worker", 1), report(life="its replacement"), 41)
     assert book.command == "Start"
 
 
 def test_a_replaced_agent_cannot_join_ranks_that_run() -> None:
     book = Book(parse(json.dumps(plan(agents=1))), now=0)
-    book.report(("worker", 0), report(), 0)
-    book.report(("worker", 0), report(life="b"), 1)
+    book.hear(("worker", 0), report(), 0)
+    book.hear(("worker", 0), report(life="b"), 1)
     assert book.command == "Stop"
 
 
 def test_an_overtaken_report_changes_nothing() -> None:
     book = Book(parse(json.dumps(plan(agents=2))), now=0)
-    book.report(("worker", 1), report("Running", sequence=5), 0)
-    assert not book.report(("worker", 1), report("Waiting", sequence=4), 0)
+    book.hear(("worker", 1), report("Running", sequence=5), 0)
+    assert not book.hear(("worker", 1), report("Waiting", sequence=4), 0)
     assert book.members["worker", 1].state == "Running"
 
 
 def test_steps_wake_nobody_and_states_do() -> None:
     book = Book(parse(json.dumps(plan(agents=2))), now=0)
-    book.report(("worker", 1), report("Running"), 0)
+    book.hear(("worker", 1), report("Running"), 0)
     version, order = book.version, book.order
-    book.report(("worker", 1), report("Running", sequence=2, progress={"rank": 1, "step": 9}), 1)
+    book.hear(("worker", 1), report("Running", sequence=2, progress={"rank": 1, "step": 9}), 1)
     assert (book.version, book.order) == (version, order)
-    book.report(("worker", 1), report("Succeeded", sequence=3), 1)
+    book.hear(("worker", 1), report("Succeeded", sequence=3), 1)
     assert (book.version > version, book.order) == (True, order)
 
 
 def test_a_better_reason_replaces_a_victims() -> None:
     book = Book(parse(json.dumps(plan(agents=2))), now=0)
     victim, culprit = Failure("PeerLost", "", rank=0, time_ns=1), Failure("Exit", "", rank=1, time_ns=2)
-    book.report(("worker", 0), report("Failed", failure=victim.as_json()), 0)
-    book.report(("worker", 1), report("Failed", failure=culprit.as_json()), 0)
-    book.report(("worker", 0), report("Failed", sequence=2, failure=victim.as_json()), 0)
+    book.hear(("worker", 0), report("Failed", failure=victim.as_json()), 0)
+    book.hear(("worker", 1), report("Failed", failure=culprit.as_json()), 0)
+    book.hear(("worker", 0), report("Failed", sequence=2, failure=victim.as_json()), 0)
     assert book.leader_state().failure == culprit
 
 
 def test_more_agents_than_planned_are_refused() -> None:
     book = Book(parse(json.dumps(plan(agents=1))), now=0)
-    book.report(("worker", 0), report(), 0)
+    book.hear(("worker", 0), report(), 0)
     with pytest.raises(RefusedError, match="worker-7"):
-        book.report(("worker", 7), report(), 0)
+        book.hear(("worker", 7), report(), 0)
 
 
 def test_control_groups_of_both_versions_are_read(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_absent_peers_are_named_by_role() -> None:
     config = parse(json.dumps(plan(agents=4, roles=roles, role="chief", startTimeoutSeconds=10)))
     book = Book(config, now=0)
     for role in ("chief", "ps"):
-        book.report((role, 0), {"attempt": 0, "life": role, "sequence": 0, "state": "Waiting"}, now=9)
+        book.hear((role, 0), {"attempt": 0, "life": role, "sequence": 0, "state": "Waiting"}, now=9)
     found = book.lost(now=10)
     assert found is not None
     assert found.message.startswith("peers absent: worker-0, worker-1; ")

@@ -245,7 +245,7 @@ class Job:
         self._sequence += 1
         report = {"attempt": 0, "life": f"life {index}", "sequence": self._sequence, "state": "Running"}
         ranks = [{"rank": index, "state": "Running"}]
-        self.book.report(("worker", index), {**report, "ranks": ranks, **more}, now)
+        self.book.hear(("worker", index), {**report, "ranks": ranks, **more}, now)
 
 
 def test_stacks_are_asked_for_when_nobody_steps_and_the_culprit_is_named() -> None:

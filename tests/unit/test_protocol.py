@@ -106,7 +106,7 @@ def test_the_operator_reads_the_last_word_of_an_agent(
     account.captures, account.progress = done, {0: progress}
     for note in notes:
         account.note(note)
-    written = account.message(config, State.FAILED, failure)
+    written = account.termination_message(config, State.FAILED, failure)
     read = parse_termination_message(termination_log.encode(written.as_json()).decode())
     assert read is not None
     assert read.failure == Failure.from_json(failure.as_json())
@@ -120,7 +120,7 @@ def test_the_operator_reads_the_last_word_of_an_agent(
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(FAILURES, PROGRESS)
-def test_the_operator_reads_what_the_leader_makes_of_its_agents_reports(
+def test_the_operator_reads_what_the_leader_makes_of_its_agents_messages(
     failure: Failure, progress: RankProgress
 ) -> None:
     name = "Horovod, profiled"
@@ -130,8 +130,8 @@ def test_the_operator_reads_what_the_leader_makes_of_its_agents_reports(
         account.captures, account.progress = {"s0": [2 * index]}, {2 * index: progress}
         account.note("a note")
         ranks: list[Any] = [SimpleNamespace(spec=spec, state=State.RUNNING) for spec in config.ranks]
-        report = account.report(config, State.RUNNING, failure if index else None, ranks)
-        book.report((config.role, config.index), json.loads(json.dumps(report)), now=1.0)
+        message = account.message(config, State.RUNNING, failure if index else None, ranks)
+        book.hear((config.role, config.index), json.loads(json.dumps(message)), now=1.0)
     said = book.leader_state()
     read = LeaderState.read(json.loads(json.dumps(said.as_json())))
     assert read == replace(said, captures=tuple(said.captures), notes=tuple(said.notes))

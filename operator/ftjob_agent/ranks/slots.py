@@ -45,7 +45,7 @@ class Slots:
                 environment.make_rank_dir(spec, self._environ)
                 self._ranks[str(slot["id"])] = self._start(spec)
 
-    def report(self) -> dict[str, Any]:
+    def told(self) -> dict[str, Any]:
         """Return what the leader is told."""
         return {
             "slots": {name: self._state(rank) for name, rank in self._ranks.items()},

@@ -25,16 +25,16 @@ def hold_seconds(config: AgentConfig) -> float:
 
 
 class RefusedError(Exception):
-    """A report that can't be true; the text says why."""
+    """A message that can't be true; the text says why."""
 
 
 class NotYetError(RefusedError):
-    """A report of an agent that has to wait until another one is gone."""
+    """A message of an agent that has to wait until another one is gone."""
 
 
 @dataclass
 class Member:
-    """The last report of one agent."""
+    """The last message of one agent."""
 
     life: str
     heard: float
@@ -92,8 +92,8 @@ class Book:
         self.lost_after = config.contact_timeout
         """Seconds of silence after which an agent counts as lost."""
 
-    def report(self, key: Key, data: dict[str, Any], now: float) -> bool:
-        """Take in a report; return whether the agent's state is news."""
+    def hear(self, key: Key, data: dict[str, Any], now: float) -> bool:
+        """Take in a message; return whether the agent's state is news."""
         if data.get("attempt") != self.attempt:
             raise RefusedError(f"this is attempt {self.attempt}")
         life, sequence = str(data.get("life", "")), data.get("sequence", 0)
@@ -187,7 +187,7 @@ class Book:
         return self._began + self._config.start_timeout
 
     def next_look(self, now: float) -> float:
-        """Return when `lost` may change without a report."""
+        """Return when `lost` may change without a message."""
         limits = [member.heard + self.lost_after for member in self.members.values() if not member.has_ended]
         if self.command == Command.WAIT:
             limits.append(self.start_deadline)

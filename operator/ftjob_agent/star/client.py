@@ -1,4 +1,4 @@
-"""An agent's line to the leader: a thread that reports, waits for the answer, and reports again."""
+"""An agent's line to the leader: a thread that sends a message, waits for the answer, and sends the next."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Client:
         self._began = time.monotonic()
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
-        self._report: dict[str, Any] = {}
+        self._message: dict[str, Any] = {}
         self._addresses = ("", "")
         self._answered: Optional[float] = None
         self._delivered = -1
@@ -52,10 +52,10 @@ class Client:
         self._seen = 0
         self._thread = threading.Thread(target=self._run, name="ftjob-client", daemon=True)
 
-    def report(self, report: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         """Let this be sent: at once if a state is new, else with the next round."""
-        is_news = _states(report) != _states(self._report)
-        self._report = report
+        is_news = _states(message) != _states(self._message)
+        self._message = message
         if not self._thread.ident:
             self._thread.start()
         elif is_news:
@@ -103,8 +103,8 @@ class Client:
         return limit if self._answered is None else max(limit, self._answered + self._config.contact_timeout)
 
     def is_done(self) -> bool:
-        """Whether the leader has got the last report, or is gone, which it is when it has got all."""
-        return self._is_gone or self._delivered >= int(self._report.get("sequence", 0))
+        """Whether the leader has got the last message, or is gone, which it is when it has got all."""
+        return self._is_gone or self._delivered >= int(self._message.get("sequence", 0))
 
     def place(self) -> tuple[str, str]:
         """Return the leader's address and the interface of the route to it."""
@@ -152,8 +152,8 @@ class Client:
 
     def _exchange(self, connection: http.client.HTTPConnection) -> bool:
         """Report once and take the answer; False when there is news to be sent before the answer came."""
-        report = {**self._report, "seen": self._seen}
-        connection.request("POST", self._path, json.dumps(report), self._headers)
+        message = {**self._message, "seen": self._seen}
+        connection.request("POST", self._path, json.dumps(message), self._headers)
         deadline = time.monotonic() + self._timeout
         while True:
             left = max(0.0, deadline - time.monotonic())
@@ -161,8 +161,8 @@ class Client:
             if self._woken not in readable:
                 break
             os.read(self._woken, 4096)
-            if self._report["sequence"] != report["sequence"]:
-                return False  # unless the waking came a moment after its report was sent
+            if self._message["sequence"] != message["sequence"]:
+                return False  # unless the waking came a moment after its message was sent
         connection.sock.settimeout(max(0.1, deadline - time.monotonic()))
         response = connection.getresponse()
         data = response.read(1 << 20)
@@ -170,7 +170,7 @@ class Client:
             connection.sock.settimeout(self._timeout)
         if response.status != 200:
             raise ValueError(f"it answered {response.status}: {data[:200].decode('utf-8', 'replace')}")
-        self._take(json.loads(data), int(report["sequence"]))
+        self._take(json.loads(data), int(message["sequence"]))
         return True
 
     def _take(self, answer: dict[str, Any], sequence: int) -> None:
@@ -198,7 +198,7 @@ class Client:
             os.read(self._woken, 4096)
 
 
-def _states(report: dict[str, Any]) -> tuple[Any, ...]:
-    ranks = [item["state"] for item in report.get("ranks", [])]
-    told = tuple(report.get(key) for key in ("state", "failure", "captures", "slots", "followed", "stacks"))
+def _states(message: dict[str, Any]) -> tuple[Any, ...]:
+    ranks = [item["state"] for item in message.get("ranks", [])]
+    told = tuple(message.get(key) for key in ("state", "failure", "captures", "slots", "followed", "stacks"))
     return (ranks, *told)

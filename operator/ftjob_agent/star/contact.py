@@ -31,7 +31,7 @@ class Contact(Protocol):
     def stacks(self) -> int:
         """The order that asks for stacks; 0 for none."""
 
-    def report(self, report: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         """Let the leader know how it stands here."""
 
     def trouble(self, now: float) -> Optional[Failure]:

@@ -40,7 +40,7 @@ class Conductor(Protocol):
         """Order what has become necessary."""
 
     def next_look(self, now: float) -> float:
-        """Return when `look` may find something without a report."""
+        """Return when `look` may find something without a message."""
 
 
 class ElasticBook(Book):
@@ -52,7 +52,7 @@ class ElasticBook(Book):
         self.processes = len(config.ranks)
         self._bounds = bounds
         # Others begin in its place, so it has to be dead: it counts from an answer that it may have got after
-        # its last report, and kills its ranks some time later.
+        # its last message, and kills its ranks some time later.
         self.lost_after = config.contact_timeout + hold_seconds(config) + KILL_SECONDS
         self._orders: Orders = {}
         self._enough_since: Optional[float] = None
@@ -97,7 +97,7 @@ class ElasticBook(Book):
         return self._too_few(now) if self.command == Command.START else super().lost(now)
 
     def next_look(self, now: float) -> float:
-        """Return when `lost` may change without a report."""
+        """Return when `lost` may change without a message."""
         looks = [super().next_look(now)]
         if self.command == Command.WAIT and self._enough_since is not None:
             looks.append(self._enough_since + ENOUGH_SECONDS)

@@ -1,8 +1,8 @@
 """Finding out that a job hangs: the leader's judgement.
 
-An agent tells in every report for how long its ranks have made no step. When all that count have made none
+An agent tells in every message for how long its ranks have made no step. When all that count have made none
 for ``hangSeconds``, the leader asks all agents for their ranks' stacks, and names the rank that is elsewhere.
-A late report can't make a hang: an age is as old as its report, so it only ever tells too little.
+A late message can't make a hang: an age is as old as its message, so it only ever tells too little.
 """
 
 from __future__ import annotations

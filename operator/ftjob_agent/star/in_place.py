@@ -40,14 +40,14 @@ class InPlaceBook(Book):
         halted = all(member.state == State.HALTED for member in self.members.values())
         return self.command == Command.HALT and self.all_known and halted
 
-    def report(self, key: Key, data: dict[str, Any], now: float) -> bool:
-        """Take in a report; of an agent that has not yet heard of the new attempt only that it lives."""
+    def hear(self, key: Key, data: dict[str, Any], now: float) -> bool:
+        """Take in a message; of an agent that has not yet heard of the new attempt only that it lives."""
         member = self.members.get(key)
         is_late = data.get("attempt") in range(self._config.attempt, self.attempt)
         if is_late and member is not None and member.life == data.get("life"):
             member.heard = now
             return False
-        return super().report(key, data, now)
+        return super().hear(key, data, now)
 
     def stop(self, reason: Failure) -> None:
         """Halt the attempt if its ranks can be started again, else end it."""
@@ -89,7 +89,7 @@ class InPlaceBook(Book):
         return super().lost(now)
 
     def next_look(self, now: float) -> float:
-        """Return when `lost` may change without a report."""
+        """Return when `lost` may change without a message."""
         looks = [super().next_look(now)]
         if self.command == Command.HALT:
             looks += [when for when in (self._start_at, self._give_up_at) if when is not None and when > now]

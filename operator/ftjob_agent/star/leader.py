@@ -95,9 +95,9 @@ class Leader:
         """Why the attempt has to stop."""
         return self.book.failure
 
-    def report(self, report: dict[str, Any]) -> None:
-        """Take in the leader's own report."""
-        self.book.report(self._key, report, time.monotonic())
+    def send(self, message: dict[str, Any]) -> None:
+        """Take in the message of the leader's own agent."""
+        self.book.hear(self._key, message, time.monotonic())
         self._release()
 
     def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
@@ -221,7 +221,7 @@ class Leader:
         if key == self._key:
             raise HttpError(409, f"{key[0]}-{key[1]} is the leader itself")
         try:
-            is_news = self.book.report(key, data, time.monotonic())
+            is_news = self.book.hear(key, data, time.monotonic())
         except NotYetError:
             answer = {**self.book.answer(key), "command": Command.WAIT, "slots": []}
             self._loop.call_at(time.monotonic() + self._hold, lambda: request.reply(answer))

@@ -47,7 +47,7 @@ class Account:
             for note in hook_notes(rank.dir):
                 self.note(f"rank {number}: {note}")
 
-    def report(
+    def message(
         self, config: AgentConfig, state: str, failure: Optional[Failure], ranks: Sequence[Rank]
     ) -> dict[str, Any]:
         """Return what the leader is told."""
@@ -72,7 +72,7 @@ class Account:
             "notes": list(self._notes)[:NOTES],
         }
 
-    def message(
+    def termination_message(
         self, config: Optional[AgentConfig], state: str, failure: Optional[Failure]
     ) -> TerminationMessage:
         """Return the termination message."""

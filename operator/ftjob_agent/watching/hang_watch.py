@@ -103,7 +103,7 @@ class Watch:
             )
             self._thread.start()
 
-    def report(self) -> dict[str, Any]:
+    def told(self) -> dict[str, Any]:
         """Return what the leader is told beside the rest."""
         idle = self._clock.idle(time.monotonic(), hooked=bool(self._hooked)) if self._counts else None
         return {"idle": idle, "stacks": self._found}
