@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
-    from ftjob.plan.observed.state import LeaderState
+    from ftjob_protocol.leader_state import LeaderState
 
 
 class LeaderStates:

@@ -6,15 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ftjob.plan.observed.pod import PodState, read_pod
+from ftjob_protocol.variables import AGENT_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ftjob.kube.resources import Manifest
+    from ftjob.models.manifest import Manifest
     from ftjob.models.status import JobStatus
-
-AGENT_CONFIG = "FTJOB_AGENT_CONFIG"
-"""The variable that only the trainer has (docs/agent-protocol.md, section 1)."""
 
 
 class JobPods:
@@ -95,8 +93,8 @@ def _with_times_of(old: PodState, pod: PodState) -> PodState:
 def trainer_name(pod: Manifest) -> str:
     """Return the name of the container that the agent runs in.
 
-    Read from the pod itself, so that a pod can be understood before its job is known, and whatever
-    sidecars admission has added.
+    Only the trainer has the agent's variable. So a pod can be understood before its job is known, and
+    whatever sidecars admission has added.
     """
     containers = (pod.get("spec") or {}).get("containers") or []
     for container in containers:
