@@ -16,6 +16,7 @@ from ftjob.api.validate import validate
 from ftjob.models.names import API_VERSION, KIND, ROLES, WORKER
 from ftjob.plan.layout import cluster_layout
 from ftjob.strategies import STRATEGIES
+from ftjob_protocol.reasons import Area, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -108,7 +109,16 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
         yield f"| {' | '.join(row)} |"
 
 
-TABLES = {"strategies.md": strategies}
+def reasons() -> str:
+    """Return the tables of the reasons, one for each part of a job's life."""
+    parts = []
+    for area in Area:
+        rows = ((_code(r), r.meaning, r.remedy) for r in Reason if r.area is area)
+        parts.append("\n".join([f"## {area.value}\n", *_table(("reason", "meaning", "what to do"), rows)]))
+    return "\n\n".join(parts)
+
+
+TABLES = {"strategies.md": strategies, "reasons.md": reasons}
 """What makes the tables of each file, which stand there between `BEGIN` and `END`."""
 
 

@@ -219,12 +219,17 @@ def read_contracts(root: Path) -> list[dict[str, Any]]:
     return contracts
 
 
-def read_layers(contracts: list[dict[str, Any]]) -> Iterator[Layers]:
-    """Read the contracts of type layers, once for each of their containers."""
+def read_layers(contracts: list[dict[str, Any]], modules: list[Module]) -> Iterator[Layers]:
+    """Read the contracts of type layers, once for each of their containers.
+
+    import-linter calls a package in a folder that PYTHONPATH names by the folders that lead to it.
+    """
+    by_folder = {module.where.partition("/")[2].rpartition("/")[0]: module.package for module in modules}
     for contract in contracts:
         lines = contract["layers"] if contract["type"] == "layers" else []
         apart = frozenset(level for level, line in enumerate(lines) if ":" not in line)
-        for container in contract.get("containers", [""]):
+        for name in contract.get("containers", [""]):
+            container = by_folder.get(name.replace(".", "/"), name)
             named = [
                 (level, name) for level, line in enumerate(lines) for name in re.findall(r"[\w.]+", line)
             ]
@@ -297,7 +302,7 @@ def main() -> int:
     args = parser.parse_args()
 
     modules, contracts = read_modules(args.root), read_contracts(args.root)
-    layers = list(read_layers(contracts))
+    layers = list(read_layers(contracts, modules))
     alike = {name for c in contracts if c["type"] == "acyclic_siblings" for name in c["ancestors"]}
     known = {module.name for module in modules}
     imports = list(dict.fromkeys(found for module in modules for found in read_imports(module, known)))

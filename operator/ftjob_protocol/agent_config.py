@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, TypeVar
 
 from ftjob_protocol import VERSION, Word
 from ftjob_protocol.captures import Wanted
@@ -21,6 +21,8 @@ CONTACT_TIMEOUT_SECONDS = 30
 STOP_GRACE_SECONDS = 28
 """Kubernetes' default of 30 s for a pod to end, less the time to write the last message."""
 HANG_SECONDS = 600
+
+Part = TypeVar("Part")
 
 
 class DocumentError(ValueError):
@@ -263,8 +265,8 @@ class _Fields:
     def child(self, key: str) -> _Fields:
         return _Fields(self._data.get(key), f"{self._path}{key}.")
 
-    def optional(self, key: str) -> Optional[_Fields]:
-        return None if self._data.get(key) is None else self.child(key)
+    def optional(self, key: str, read: Callable[[_Fields], Part]) -> Optional[Part]:
+        return None if self._data.get(key) is None else read(self.child(key))
 
     def _get(self, key: str, kind: Any, words: str, default: Any) -> Any:
         value = self._data.get(key, default)
@@ -297,14 +299,7 @@ def parse(text: str) -> AgentConfig:
     fields = _Fields(document, "")
     if fields.integer("version") != VERSION:
         raise _disagreement("version", str(VERSION))
-    rendezvous, profiling, leader, elastic, watchdog, in_place = (
-        fields.optional("rendezvous"),
-        fields.optional("profiling"),
-        fields.child("leader"),
-        fields.optional("elastic"),
-        fields.optional("watchdog"),
-        fields.optional("inPlace"),
-    )
+    leader = fields.child("leader")
     config = AgentConfig(
         job=fields.text("job"),
         namespace=fields.text("namespace", ""),
@@ -321,28 +316,17 @@ def parse(text: str) -> AgentConfig:
         ranks=tuple(_rank(_Fields(item, f"ranks[{i}].")) for i, item in enumerate(fields.items("ranks"))),
         identity=tuple(str(name) for name in fields.items("identity")),
         unless_set=tuple(str(name) for name in fields.items("unlessSet")),
-        rendezvous=None
-        if rendezvous is None
-        else Rendezvous(rendezvous.text("kind"), rendezvous.integer("port"), rendezvous.text("hosts")),
-        elastic=None
-        if elastic is None
-        else Elastic(elastic.integer("minWorkers"), elastic.integer("maxWorkers")),
-        in_place=None
-        if in_place is None
-        else InPlace(
-            in_place.seconds("acknowledgeSeconds", ACKNOWLEDGE_SECONDS),
-            in_place.seconds("patienceSeconds", PATIENCE_SECONDS),
-        ),
+        rendezvous=fields.optional("rendezvous", _rendezvous),
+        elastic=fields.optional("elastic", _elastic),
+        in_place=fields.optional("inPlace", _in_place),
         success_ends_job=fields.flag("successEndsJob", default=False),
         start_timeout=fields.seconds("startTimeoutSeconds", START_TIMEOUT_SECONDS),
         contact_timeout=fields.seconds("contactTimeoutSeconds", CONTACT_TIMEOUT_SECONDS),
         stop_grace=fields.seconds("stopGraceSeconds", STOP_GRACE_SECONDS),
         outputs=fields.text("outputs", ""),
         keep_logs=fields.flag("keepLogs", default=False),
-        profiling=None if profiling is None else _profiling(profiling),
-        watchdog=None
-        if watchdog is None
-        else Watchdog(watchdog.seconds("hangSeconds", HANG_SECONDS), watchdog.flag("counts", default=True)),
+        profiling=fields.optional("profiling", _profiling),
+        watchdog=fields.optional("watchdog", _watchdog),
     )
     if not config.ranks:
         raise _disagreement("ranks", "a list with at least one rank")
@@ -362,3 +346,20 @@ def _profiling(fields: _Fields) -> Profiling:
         tools=tuple(str(tool) for tool in fields.items("tools")),
         options=fields.mapping("options"),
     )
+
+
+def _rendezvous(fields: _Fields) -> Rendezvous:
+    return Rendezvous(fields.text("kind"), fields.integer("port"), fields.text("hosts"))
+
+
+def _elastic(fields: _Fields) -> Elastic:
+    return Elastic(fields.integer("minWorkers"), fields.integer("maxWorkers"))
+
+
+def _in_place(fields: _Fields) -> InPlace:
+    acknowledge = fields.seconds("acknowledgeSeconds", ACKNOWLEDGE_SECONDS)
+    return InPlace(acknowledge, fields.seconds("patienceSeconds", PATIENCE_SECONDS))
+
+
+def _watchdog(fields: _Fields) -> Watchdog:
+    return Watchdog(fields.seconds("hangSeconds", HANG_SECONDS), fields.flag("counts", default=True))

@@ -173,9 +173,7 @@ class PodBuilder:
 def pod(index: int = 0, *, of: str = "digits", role: str = "worker", attempt: int = 0) -> PodBuilder:
     """Return a pod that was created and does not run yet."""
     name = f"{of}-{role}-{attempt}-{index}"
-    return PodBuilder(
-        PodState(name=name, uid=f"uid-of-{name}", role=role, index=index, attempt=attempt, job_uid=UID)
-    )
+    return PodBuilder(PodState(name=name, uid=f"uid-of-{name}", role=role, index=index, attempt=attempt))
 
 
 def trainer(**fields: Any) -> dict[str, Any]:

@@ -160,6 +160,19 @@ def test_a_folder_on_the_path_inside_a_package_has_packages_of_its_own(repositor
     assert "circle in on_shop: on_shop.end, on_shop.start. " in repository.faults()
 
 
+def test_contracts_name_such_a_package_by_the_folders_that_lead_to_it(repository: Repository) -> None:
+    repository.write(
+        {
+            "shop/hooks/on_shop/__init__.py": "",
+            "shop/hooks/on_shop/start.py": "from . import end\n",
+            "shop/hooks/on_shop/end.py": "",
+        }
+    )
+    layers = {"containers": ["shop.hooks.on_shop"], "layers": ["end", "start"]}
+    repository.declare({"layers": LAYERS}, layers)
+    assert "arrow up: on_shop.start imports on_shop.end, " in repository.faults()
+
+
 @pytest.mark.parametrize(
     "contract",
     [

@@ -30,7 +30,7 @@ def trainer(state: dict[str, Any]) -> dict[str, Any]:
 
 def test_labels_say_who_a_pod_is() -> None:
     found = read({"podIP": "10.0.0.9"})
-    assert (found.role, found.index, found.attempt, found.job_uid) == ("worker", 1, 2, "job-uid")
+    assert (found.role, found.index, found.attempt) == ("worker", 1, 2)
     assert (found.name, found.uid, found.node, found.ip) == (
         "digits-worker-2-1", "pod-uid", "node-7", "10.0.0.9",
     )  # fmt: skip

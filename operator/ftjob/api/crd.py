@@ -1,6 +1,6 @@
 """The CustomResourceDefinition, made from the models and the rules.
 
-Valid from Kubernetes 1.32 on, and small enough for client-side apply. ``python -m ftjob.api.crd`` writes it.
+Valid from Kubernetes 1.32 on, and small enough for client-side apply. ``ftjob crd`` prints it.
 What the schema does not declare is refused by ``kubectl apply``, which asks the API server for strict checks;
 for clients that do not, the API server drops it without a word, so that nobody ever sees or keeps it. Only
 the pod template is kept as it is written: a typo in there is found when the pods are created.
@@ -8,7 +8,6 @@ the pod template is kept as it is written: a typo in there is found when the pod
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -30,8 +29,6 @@ from ftjob.models.names import (
 )
 from ftjob.models.schema import Schema, structural
 from ftjob.models.status import JobStatus
-
-FILE_NAME = f"{GROUP}_{PLURAL}.yaml"
 
 EDITABLE = ("suspend", "profiling", "ttlSecondsAfterFinished", "activeDeadlineSeconds")
 """Fields of the spec that may change while the job runs; ``workers`` too if it is elastic."""
@@ -196,9 +193,3 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
-
-
-if __name__ == "__main__":
-    target = Path("manifests/crd") / FILE_NAME
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(render_crd(), encoding="utf-8")

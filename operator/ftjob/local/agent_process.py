@@ -30,10 +30,9 @@ TAIL = 4096
 class Agent:
     """One worker's agent, running or ended."""
 
-    def __init__(self, place: WorkerPlace, attempt: int, job_uid: str, folder: Path) -> None:
+    def __init__(self, place: WorkerPlace, attempt: int, folder: Path) -> None:
         self.place = place
         self.attempt = attempt
-        self._job_uid = job_uid
         self._uid = str(uuid.uuid4())
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -116,7 +115,6 @@ class Agent:
             role=self.place.role,
             index=self.place.index,
             attempt=self.attempt,
-            job_uid=self._job_uid,
             node=node,
             ip=self.place.host,
             running=self._terminated is None,

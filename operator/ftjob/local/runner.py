@@ -240,7 +240,7 @@ class Runner:
         worker = build_worker(self._job, layout, place, self._config, outputs=str(self._outputs.path))
         # Logs are kept always: they are where the terminal's lines come from.
         config = replace(worker.config, keep_logs=True, stop_grace=GRACE_SECONDS - 2)
-        agent = Agent(place, attempt, self._job.uid, self._folder / name)
+        agent = Agent(place, attempt, self._folder / name)
         agent.start(
             replace(worker, config=config), trainer, self._token, self._settings.python, self._outputs.lock
         )

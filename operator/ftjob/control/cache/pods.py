@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ftjob.plan.observed.pod import PodState, read_pod
-from ftjob_protocol.variables import AGENT_CONFIG
+from ftjob_protocol import variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ftjob.models.manifest import Manifest
+    from ftjob.kube.resources import Manifest
     from ftjob.models.status import JobStatus
 
 
@@ -93,11 +93,11 @@ def _with_times_of(old: PodState, pod: PodState) -> PodState:
 def trainer_name(pod: Manifest) -> str:
     """Return the name of the container that the agent runs in.
 
-    Only the trainer has the agent's variable. So a pod can be understood before its job is known, and
-    whatever sidecars admission has added.
+    Read from the pod itself, so that a pod can be understood before its job is known, and whatever
+    sidecars admission has added.
     """
     containers = (pod.get("spec") or {}).get("containers") or []
     for container in containers:
-        if any(variable.get("name") == AGENT_CONFIG for variable in container.get("env") or ()):
+        if any(variable.get("name") == variables.AGENT_CONFIG for variable in container.get("env") or ()):
             return str(container["name"])
     return str(containers[0]["name"]) if containers else ""

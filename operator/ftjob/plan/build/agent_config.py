@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from ftjob.api.defaults import restarts_in_place, success_of
 from ftjob.api.identity import is_identity
 from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.manifest import grace_seconds
+from ftjob.models.resources import MILLI, milli
 from ftjob.models.spec import ProfilingMode, SuccessPolicy, template_of, trainer_of
 from ftjob.strategies import STRATEGIES
 from ftjob_protocol import files, variables
@@ -38,11 +38,6 @@ AGENT_PYZ = f"{AGENT_DIR}/ftjob-agent.pyz"
 OUTPUTS_DIR = "/ftjob/outputs"
 
 LAST_WORDS_SECONDS = 2
-
-
-CPU_UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
-CPU_QUANTITY = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?)([numk]?)")
-"""What a CPU limit of one node can look like (Kubernetes' resource.Quantity)."""
 
 
 @dataclass(frozen=True)
@@ -174,11 +169,10 @@ def _threads(trainer: dict[str, Any], processes: int) -> dict[str, str]:
     limit = ((trainer.get("resources") or {}).get("limits") or {}).get("cpu")
     if limit is None:
         return {}
-    quantity = CPU_QUANTITY.fullmatch(str(limit))
-    if quantity is None:  # the API server says what is wrong with it
+    amount = milli(limit)
+    if amount is None:  # the API server says what is wrong with it
         return {}
-    cores = float(quantity[1]) * CPU_UNITS[quantity[2]]
-    return {"OMP_NUM_THREADS": str(max(1, int(cores / processes)))}
+    return {"OMP_NUM_THREADS": str(max(1, amount // MILLI // processes))}
 
 
 def _stop_grace(template: dict[str, Any]) -> int:

@@ -13,14 +13,11 @@ from ftjob.models.names import (
     LABEL_ATTEMPT,
     LABEL_INDEX,
     LABEL_ROLE,
-    LABEL_UID,
     VERSION,
 )
 from ftjob_protocol.failures import FailureType, last_lines
 from ftjob_protocol.reasons import Reason
 from ftjob_protocol.termination import TerminationMessage, parse_termination_message
-
-TRAINER = "trainer"
 
 TAINTED = "DeletionByTaintManager"
 """Reason of DisruptionTarget once a NoExecute taint has ended the pod: that of a node that went away."""
@@ -50,7 +47,6 @@ class PodState:
     role: str
     index: int
     attempt: int
-    job_uid: str
     node: str | None = None
     ip: str | None = None
     running: bool = False
@@ -129,7 +125,6 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
         role=labels.get(LABEL_ROLE, ""),
         index=_number(labels.get(LABEL_INDEX)),
         attempt=_number(labels.get(LABEL_ATTEMPT)),
-        job_uid=labels.get(LABEL_UID, ""),
         node=(raw.get("spec") or {}).get("nodeName"),
         ip=status.get("podIP"),
         running="running" in state,
