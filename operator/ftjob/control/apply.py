@@ -17,7 +17,8 @@ from ftjob.plan.observed.state import Answer, Refusal, RefusalKind
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
-    from ftjob.kube.resources import Manifest, Resource
+    from ftjob.kube.resources import Resource
+    from ftjob.models.manifest import Manifest
     from ftjob.plan.plan import Adoption, ObjectRef, Plan, PodRef
     from ftjob_protocol.orders import Order
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from ftjob.kube.resources import Manifest, Resource
+    from ftjob.kube.resources import Resource
+    from ftjob.models.manifest import Manifest
 
 
 class Kube(Protocol):

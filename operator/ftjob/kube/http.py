@@ -12,13 +12,15 @@ import aiohttp
 import orjson
 
 from ftjob.kube.errors import GoneError, UnauthorizedError, UnavailableError, api_error
-from ftjob.kube.resources import Manifest, Resource, resource_of
+from ftjob.kube.resources import Resource, resource_of
 from ftjob.models.names import CONTROLLER
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Mapping
     from types import TracebackType
+
+    from ftjob.models.manifest import Manifest
 
 TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 TOKEN_SECONDS = 60.0

@@ -6,11 +6,12 @@ Objects are raw dicts. Typed models of clients validate answers, and so fail on 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ftjob.models import names
 
-Manifest = dict[str, Any]
+if TYPE_CHECKING:
+    from ftjob.models.manifest import Manifest
 
 
 @dataclass(frozen=True)

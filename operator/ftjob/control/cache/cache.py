@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ftjob.control.queue import Key
-    from ftjob.kube.resources import Manifest
+    from ftjob.models.manifest import Manifest
 
 
 class Known(NamedTuple):

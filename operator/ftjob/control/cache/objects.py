@@ -9,7 +9,8 @@ from ftjob.plan.gangs.arrange import read_group
 from ftjob.plan.observed.kueue_admission import WorkloadState, read_workload
 
 if TYPE_CHECKING:
-    from ftjob.kube.resources import Manifest, Resource
+    from ftjob.kube.resources import Resource
+    from ftjob.models.manifest import Manifest
     from ftjob.plan.observed.state import GroupState
 
     State = TypeVar("State", GroupState, WorkloadState)

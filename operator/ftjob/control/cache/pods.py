@@ -11,7 +11,7 @@ from ftjob_protocol import variables
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ftjob.kube.resources import Manifest
+    from ftjob.models.manifest import Manifest
     from ftjob.models.status import JobStatus
 
 

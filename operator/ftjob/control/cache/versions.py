@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ftjob.kube.resources import Manifest
+    from ftjob.models.manifest import Manifest
 
 TOMBSTONES = 10_000
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ftjob.api.job import AnyJob
     from ftjob.kube.client import Kube
-    from ftjob.kube.resources import Manifest
+    from ftjob.models.manifest import Manifest
     from ftjob.models.status import JobStatus
     from ftjob.plan.plan import Plan
 

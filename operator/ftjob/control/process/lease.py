@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ftjob.kube.client import Kube
-    from ftjob.kube.resources import Manifest
+    from ftjob.models.manifest import Manifest
 
 NAME = "ftjob-operator"
 LEASE_SECONDS = 15.0

@@ -10,7 +10,8 @@ from ftjob.models.names import LABEL_UID
 if TYPE_CHECKING:
     from ftjob.control.cache.cache import Cache
     from ftjob.control.queue import Queue
-    from ftjob.kube.resources import Manifest, Resource
+    from ftjob.kube.resources import Resource
+    from ftjob.models.manifest import Manifest
 
 OURS = LABEL_UID
 """Label selector of what belongs to jobs: the label exists."""
