@@ -2,10 +2,14 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 from support.machine import Life
 
 from ftjob.plan.observed.state import RefusalKind
+
+# Ten thousand lives take minutes, all in one test.
+pytestmark = pytest.mark.timeout(900)
 
 SEQUENCES = int(os.environ.get("FTJOB_SEQUENCES", "400"))
 

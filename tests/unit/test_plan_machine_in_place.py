@@ -2,8 +2,12 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 from support.machine import LifeInPlace
+
+# Ten thousand lives take minutes, all in one test.
+pytestmark = pytest.mark.timeout(900)
 
 SEQUENCES = int(os.environ.get("FTJOB_SEQUENCES", "400"))
 
