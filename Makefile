@@ -10,6 +10,7 @@ PYTHON := .venv/bin/python
 # With a thread for each core, the programs that are tested beside each other would spin for the same cores.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest --maxfail=1 --durations=12 --durations-min=5
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+SHARED := -n 2 --dist worksteal
 IN_THREE := -n 3 --dist loadfile --no-loadscope-reorder
 SEQUENCES := 10000
 JOB ?= manifests/samples/horovod-digits.yaml
@@ -34,7 +35,7 @@ run: setup  ## Run a training job on this machine (JOB=path of another)
 check: SEQUENCES := 100
 check: setup-check style  ## The fast loop: style, types, import layers, sizes and tests/unit; needs Python and its package index alone
 	@MYPYPATH=tests/setup/untyped $(PYTHON) -m mypy --cache-dir .mypy_cache/check --no-error-summary $(CHECKED)
-	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(IN_TWO) tests/unit
+	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(SHARED) tests/unit
 
 style: setup-check
 	@$(PYTHON) -m ruff check .
@@ -64,7 +65,7 @@ prepare:
 	@tests/kind/up.sh cluster && tests/setup/python.sh && tests/kind/up.sh && tests/kind/test-env.sh tpu
 
 test-unit: setup-check  ## Tests that need no framework
-	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(IN_TWO) tests/unit
+	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(SHARED) tests/unit
 
 test-local: setup agent  ## Tests of agents, hooks and `ftjob run` on this machine, and of the chart
 	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \

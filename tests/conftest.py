@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[1]
 
 LONGEST_FIRST = (
     "tests/unit/test_plan_machine.py",
-    "tests/unit/test_plan_machine_in_place.py",
     "tests/unit/test_plan_status.py",
     "tests/local/test_samples.py",
     "tests/agent/test_hooks_tensorflow.py",
