@@ -11,7 +11,6 @@ PYTHON := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest --maxfail=1 --durations=12 --durations-min=5
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 SHARED := -n 2 --dist worksteal
-IN_THREE := -n 3 --dist loadfile --no-loadscope-reorder
 SEQUENCES := 10000
 JOB ?= manifests/samples/horovod-digits.yaml
 NOT_RUN := dist/not-run.txt
@@ -69,7 +68,7 @@ test-unit: setup-check  ## Tests that need no framework
 
 test-local: setup agent  ## Tests of agents, hooks and `ftjob run` on this machine, and of the chart
 	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
-	  $(PYTEST) $(IN_THREE) tests/agent tests/local tests/chart
+	  $(PYTEST) $(IN_TWO) tests/agent tests/local tests/chart
 
 test-apiserver: setup-check  ## Tests against the API servers of the oldest and the newest supported Kubernetes
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
