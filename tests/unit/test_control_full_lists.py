@@ -1,10 +1,22 @@
 """Full lists: a filled cache before any decision, and what the watches have missed."""
 
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
 from support.control_fake import FakeKube, job_body, pod_body
 
 from ftjob.control.cache.cache import Cache
 from ftjob.control.queue import Queue
 from ftjob.control.watching.full_lists import Sweeper, fill
+from ftjob.kube.resources import POD
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from ftjob.kube.resources import Resource
 
 KEY = ("default", "digits")
 
@@ -47,6 +59,39 @@ async def test_a_sweep_finds_what_vanished_unseen() -> None:
     assert names(cache) == ["digits-worker-0-0"]
     assert names(cache, gone=True) == ["digits-worker-0-1"]
     assert await queue.get() == KEY
+
+
+class EventAfterTheList(FakeKube):
+    """Lets an event of the watch arrive when the pods have been listed."""
+
+    def __init__(self, event: Callable[[], object]) -> None:
+        super().__init__()
+        self.event = event
+
+    async def list_pages(self, resource: Resource, *args: Any, **options: Any) -> AsyncIterator[Any]:
+        async for page in super().list_pages(resource, *args, **options):
+            yield page
+        if resource is POD:
+            self.event()
+
+
+@pytest.mark.parametrize("lagging", ["a deletion", "a creation"])
+async def test_a_sweep_reads_nothing_whose_event_is_on_its_way(lagging: str) -> None:
+    first, cache, queue = await filled()
+    gone, new = pod_body(1), pod_body(2, version="99")
+
+    def event() -> None:
+        if lagging == "a deletion":
+            asyncio.get_running_loop().call_soon(cache.mark_deleted, POD, gone)
+        else:
+            cache.update(POD, new)
+
+    kube = EventAfterTheList(event)
+    kube.objects |= first.objects
+    if lagging == "a deletion":
+        del kube.objects["Pod", "default", gone["metadata"]["name"]]
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
+    assert {verb for verb, _, _ in kube.calls} == {"list"}
 
 
 async def test_a_sweep_finds_what_came_changed_or_was_replaced_unseen() -> None:

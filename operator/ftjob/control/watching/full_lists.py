@@ -88,20 +88,22 @@ class Sweeper:
     async def sweep(self) -> None:
         """Compare once. If a list is ahead of the cache, give the watches time to bring the news first."""
         for resource, selector in watched(self._cache.served):
+            before = self._cache.known(resource)  # what comes later need not be in the list
             listed: dict[str, Known] = {}
             pages = self._kube.list_pages(resource, self._namespace, selector=selector, metadata_only=True)
             async for page in pages:
                 for item in page:
                     meta = item["metadata"]
                     listed[meta["uid"]] = Known(meta["namespace"], meta["name"], meta["resourceVersion"])
-            before = self._cache.known(resource)
-            if any(_is_news(found, before.get(uid)) for uid, found in listed.items()):
-                await asyncio.sleep(self._settle)
             known = self._cache.known(resource)
+            vanished = before.keys() & known.keys() - listed.keys()
+            if vanished or any(_is_news(found, known.get(uid)) for uid, found in listed.items()):
+                await asyncio.sleep(self._settle)
+                known = self._cache.known(resource)
             for uid, found in listed.items():
                 if not self._cache.is_deleted(uid) and _is_news(found, known.get(uid)):
                     await self._read(resource, found.namespace, found.name, uid)
-            for uid in before.keys() & known.keys() - listed.keys():
+            for uid in vanished & known.keys():
                 await self._read(resource, known[uid].namespace, known[uid].name, uid)
 
     async def _read(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
