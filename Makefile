@@ -52,7 +52,7 @@ test: export FTJOB_NOT_RUN := $(NOT_RUN)
 test: forget  ## lint, then tests from fast to slow; stops at the first failure
 	@$(MAKE) --no-print-directory SEQUENCES=$(SEQUENCES) check
 	@$(BESIDE) prepare $(MAKE) --no-print-directory prepare -- $(MAKE) --no-print-directory types test-local
-	@$(BESIDE) apiserver $(MAKE) --no-print-directory test-apiserver -- $(MAKE) --no-print-directory PREPARED=yes test-cluster
+	@$(MAKE) --no-print-directory PREPARED=yes test-apiserver test-cluster
 	@$(BESIDE) alone $(MAKE) --no-print-directory PREPARED=yes test-alone -- $(MAKE) --no-print-directory test-workloads
 	@echo "did not run:"; cat $(NOT_RUN)
 
