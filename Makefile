@@ -50,8 +50,8 @@ lint: style types  ## ruff, import layers, sizes, mypy
 # Beside each other runs what waits for different things: the cores, the network, pods. What fails stops what is beside it.
 test: export FTJOB_NOT_RUN := $(NOT_RUN)
 test: forget  ## lint, then tests from fast to slow; stops at the first failure
-	@$(MAKE) --no-print-directory SEQUENCES=$(SEQUENCES) check
-	@$(BESIDE) prepare $(MAKE) --no-print-directory prepare -- $(MAKE) --no-print-directory types test-local
+	@$(BESIDE) cluster tests/kind/up.sh cluster -- $(MAKE) --no-print-directory SEQUENCES=$(SEQUENCES) check
+	@$(MAKE) --no-print-directory prepare types test-local
 	@$(MAKE) --no-print-directory PREPARED=yes test-apiserver test-cluster
 	@$(BESIDE) alone $(MAKE) --no-print-directory PREPARED=yes test-alone -- $(MAKE) --no-print-directory test-workloads
 	@echo "did not run:"; cat $(NOT_RUN)
@@ -59,9 +59,9 @@ test: forget  ## lint, then tests from fast to slow; stops at the first failure
 forget:
 	@mkdir -p $(dir $(NOT_RUN)) && : >$(NOT_RUN)
 
-# The cluster comes before the images, which take the wheel of Horovod that `make setup` builds.
-prepare:
-	@tests/kind/up.sh cluster && tests/setup/python.sh && tests/kind/up.sh && tests/kind/test-env.sh tpu
+# The images come after the set-up, of which they take the wheel of Horovod.
+prepare: setup
+	@tests/kind/up.sh && tests/kind/test-env.sh tpu
 
 test-unit: setup-check  ## Tests that need no framework
 	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(SHARED) tests/unit
