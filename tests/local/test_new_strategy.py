@@ -26,7 +26,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ftjob.models.spec import SuccessPolicy
-from ftjob.strategies.base import LEADER_IP, Family, Processes, Strategy
+from ftjob.strategies.base import Family, Processes, Strategy
+from ftjob_protocol.variables import LEADER_IP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
