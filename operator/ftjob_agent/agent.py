@@ -122,7 +122,7 @@ class Agent:
         self._is_examined = True
 
     def serve_slots(self) -> Slots:
-        """Run what is ordered instead of what the plan says."""
+        """Run what the leader wants instead of what the plan says."""
         from ftjob_agent.ranks.slots import Slots
 
         self._slots = Slots(self.config, self.supervisor, self.environ, self.start)
@@ -211,7 +211,7 @@ class Agent:
 
     def _own_hang(self) -> Optional[Failure]:
         reason = self.facts.reason
-        if reason is None or reason.kind != FailureClass.HANG:
+        if reason is None or reason.failure_class != FailureClass.HANG:
             return None
         own = next((rank for rank in self.supervisor.ranks if rank.spec.rank == reason.rank), None)
         return replace(reason, log_tail=own.log_tail(known=reason.message)) if own is not None else None

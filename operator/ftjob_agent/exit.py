@@ -29,7 +29,11 @@ class Exit:
         """The agent's exit code: that of the rank that failed here, or 143 where ranks were ended."""
         if self.state == State.SUCCEEDED:
             return 0
-        if self.state == State.FAILED and self.failure is not None and self.failure.kind != FailureClass.HANG:
+        if (
+            self.state == State.FAILED
+            and self.failure is not None
+            and self.failure.failure_class != FailureClass.HANG
+        ):
             return self.failure.exit_code or 1
         return 143
 
@@ -79,7 +83,9 @@ class Facts:
         """Return how long ranks may take: when the pod ends they may want to write a checkpoint."""
         reason = self.reason
         told = (
-            reason is not None and reason.kind == FailureClass.STOPPED and reason.type == FailureType.SIGTERM
+            reason is not None
+            and reason.failure_class == FailureClass.STOPPED
+            and reason.type == FailureType.SIGTERM
         )
         return stop_grace if self.signals or told else SIBLING_GRACE
 
@@ -94,13 +100,13 @@ class Facts:
             Whether all ranks have ended well.
         """
         if found is not None:
-            return Exit(State.STOPPED if found.kind == FailureClass.STOPPED else State.FAILED, found)
+            return Exit(State.STOPPED if found.failure_class == FailureClass.STOPPED else State.FAILED, found)
         if have_succeeded:
             return Exit(State.SUCCEEDED)
         reason = self.reason or Failure(FailureClass.STOPPED, "the agent ended", time_ns=time.time_ns())
-        if reason.kind == FailureClass.CONFIG and self.is_own_reason:
+        if reason.failure_class == FailureClass.CONFIG and self.is_own_reason:
             return Exit(State.FAILED, reason)  # this agent has found out that peers are absent
-        if reason.kind == FailureClass.STOPPED:
+        if reason.failure_class == FailureClass.STOPPED:
             return Exit(State.STOPPED, reason)
         return Exit(
             State.STOPPED, stopped(f"stopped because of {reason.in_short()}", FailureType.PEER_FAILED)
@@ -117,9 +123,9 @@ class Facts:
         return SIBLING_GRACE if is_idle else FAREWELL_SECONDS
 
 
-def stopped(message: str, kind: str) -> Failure:
+def stopped(message: str, failure_type: str) -> Failure:
     """Return the reason of a stop that is no rank's own failure."""
-    return Failure(FailureClass.STOPPED, message, time_ns=time.time_ns(), type=kind, exit_code=143)
+    return Failure(FailureClass.STOPPED, message, time_ns=time.time_ns(), type=failure_type, exit_code=143)
 
 
 def stopped_by_signal() -> Failure:

@@ -1,6 +1,6 @@
 """The agent's life: named states, each a function that returns the next.
 
-preparing → gathering → starting → running → (examining) → stopping → reporting → the end. Elastic jobs attend
+preparing → gathering → starting → running → (examining) → stopping → ending → the end. Elastic jobs attend
 instead of starting and running. Where ranks may be started again in place, stopping → halting → resuming →
 starting. A state ends early by raising ConfigError, which leads to stopping.
 """
@@ -24,13 +24,13 @@ from ftjob_protocol.states import Command, State
 TICK = 1.0
 EVIDENCE_SECONDS = 1.0
 
-Step = Callable[[Agent], "Optional[Step]"]
+Stage = Callable[[Agent], "Optional[Stage]"]
 
 
 def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Live one attempt; return the exit code."""
     agent = Agent(command, environ)
-    state: Optional[Step] = preparing
+    state: Optional[Stage] = preparing
     while state is not None:
         try:
             state = state(agent)
@@ -43,19 +43,19 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     return agent.end()
 
 
-def fail(agent: Agent, text: str, exit_code: int, kind: str) -> Optional[Step]:
+def fail(agent: Agent, text: str, exit_code: int, failure_type: str) -> Optional[Stage]:
     """Note why the agent can't go on; return the state that follows."""
     sys.stderr.write(f"ftjob: {text}\n")
     known = agent.facts.failure
     if known is not None and known.type == FailureType.AGENT_ERROR:
         return None  # once is enough
     agent.facts.fail(
-        Failure(FailureClass.CONFIG, text, time_ns=time.time_ns(), type=kind, exit_code=exit_code)
+        Failure(FailureClass.CONFIG, text, time_ns=time.time_ns(), type=failure_type, exit_code=exit_code)
     )
     return stopping
 
 
-def preparing(agent: Agent) -> Optional[Step]:
+def preparing(agent: Agent) -> Optional[Stage]:
     """Read the plan, get in touch, and see that ranks could run."""
     config = read(agent.environ)
     agent.get_in_touch(config)
@@ -69,7 +69,7 @@ def preparing(agent: Agent) -> Optional[Step]:
     return gathering
 
 
-def gathering(agent: Agent) -> Optional[Step]:
+def gathering(agent: Agent) -> Optional[Stage]:
     """Wait until all agents that the ranks need are there."""
     while True:
         now = time.monotonic()
@@ -82,7 +82,7 @@ def gathering(agent: Agent) -> Optional[Step]:
         agent.loop.wait(agent.contact.next_look(now))
 
 
-def starting(agent: Agent) -> Optional[Step]:
+def starting(agent: Agent) -> Optional[Stage]:
     """Start the ranks."""
     agent.enter(State.RUNNING)
     for spec in agent.config.ranks:
@@ -92,7 +92,7 @@ def starting(agent: Agent) -> Optional[Step]:
     return running
 
 
-def running(agent: Agent) -> Optional[Step]:
+def running(agent: Agent) -> Optional[Stage]:
     """Watch the ranks."""
     contact, supervisor = agent.contact, agent.supervisor
     next_tick = 0.0
@@ -105,13 +105,13 @@ def running(agent: Agent) -> Optional[Step]:
         if any(rank.has_failed(now) for rank in supervisor.ranks):
             return examining
         if not supervisor.running:
-            return reporting
+            return ending
         next_tick = _look_or_tell(agent, now, next_tick)
         agent.loop.wait(min(next_tick, contact.next_look(now)))
 
 
-def attending(agent: Agent) -> Optional[Step]:
-    """Run what the leader of an elastic job orders."""
+def attending(agent: Agent) -> Optional[Stage]:
+    """Run what the leader of an elastic job wants."""
     contact, slots = agent.contact, agent.serve_slots()
     agent.enter(State.RUNNING)
     agent.start_sampler()
@@ -124,7 +124,7 @@ def attending(agent: Agent) -> Optional[Step]:
         if slots.have_failed:
             return examining
         if slots.have_succeeded:
-            return reporting
+            return ending
         next_tick = _look_or_tell(agent, now, next_tick)
         agent.loop.wait(min(next_tick, contact.next_look(now), slots.next_look() or next_tick))
 
@@ -139,7 +139,7 @@ def _look_or_tell(agent: Agent, now: float, next_tick: float) -> float:
     return now + TICK
 
 
-def examining(agent: Agent) -> Optional[Step]:
+def examining(agent: Agent) -> Optional[Stage]:
     """Find the rank that failed first, before those that it takes along are killed.
 
     A victim often ends before the culprit does: it sees a connection closed while the culprit still runs
@@ -152,7 +152,7 @@ def examining(agent: Agent) -> Optional[Step]:
     while time.monotonic() < limit and not agent.facts.signals and agent.supervisor.running:
         local = agent.first_local()
         known = contact.reason if contact.command in {Command.STOP, Command.HALT} else None
-        if (local and local.is_primary) or (known and known.kind != FailureClass.PEER_LOST):
+        if (local and local.is_primary) or (known and known.failure_class != FailureClass.PEER_LOST):
             break
         # A record appears as a file, which wakes nobody.
         agent.loop.wait(min(limit, time.monotonic() + 0.05))
@@ -160,7 +160,7 @@ def examining(agent: Agent) -> Optional[Step]:
     return stopping
 
 
-def stopping(agent: Agent) -> Optional[Step]:
+def stopping(agent: Agent) -> Optional[Stage]:
     """End the ranks that still run."""
     supervisor, facts = agent.supervisor, agent.facts
     if not supervisor.running:
@@ -186,27 +186,27 @@ def stopping(agent: Agent) -> Optional[Step]:
         agent.account.note(
             "a rank did not end even by SIGKILL: it hangs in the kernel, in a driver or a volume"
         )
-        return reporting
+        return ending
     return _ended(agent)
 
 
-def _ended(agent: Agent) -> Step:
-    return halting if agent.may_resume() else reporting
+def _ended(agent: Agent) -> Stage:
+    return halting if agent.may_resume() else ending
 
 
-def halting(agent: Agent) -> Optional[Step]:
+def halting(agent: Agent) -> Optional[Stage]:
     """Say that the ranks are dead, and wait for the word that starts them again, or ends the agent."""
     contact, leader = agent.contact, agent.leader
     agent.forget_rendezvous()
     if not agent.supervisor.kill_leftovers():
-        return reporting
+        return ending
     agent.examine()
     agent.enter(State.HALTED)
     agent.look()
     while True:
         now = time.monotonic()
         if contact.trouble(now) or contact.command == Command.STOP or agent.facts.signals:
-            return reporting
+            return ending
         if contact.command == Command.START and contact.attempt > agent.config.attempt:
             return resuming
         if leader is not None:
@@ -218,13 +218,13 @@ def halting(agent: Agent) -> Optional[Step]:
         agent.loop.wait(contact.next_look(now))
 
 
-def resuming(agent: Agent) -> Optional[Step]:
+def resuming(agent: Agent) -> Optional[Stage]:
     """Become what a new agent would be in the attempt that follows."""
     agent.begin_anew(agent.contact.attempt)
     return starting
 
 
-def reporting(agent: Agent) -> Optional[Step]:
+def ending(agent: Agent) -> Optional[Stage]:
     """Say how it ended; the leader stays until all others have said so."""
     agent.look_for_the_last_time()
     facts, end = agent.facts, agent.conclude()

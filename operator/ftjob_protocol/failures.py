@@ -53,19 +53,19 @@ class FailureType(Word):
 _CONSEQUENCES: Mapping[str, int] = {FailureClass.PEER_LOST: 1, FailureClass.STOPPED: 2}
 
 
-def blame(kind: str) -> int:
+def blame(failure_class: str) -> int:
     """Return how far a failure of this class is from being the cause of all others, which is 0.
 
     Lost peers and stopped ranks are consequences. A class that is not known is as bad as an exception.
     """
-    return _CONSEQUENCES.get(kind, 0)
+    return _CONSEQUENCES.get(failure_class, 0)
 
 
 @dataclass(frozen=True)
 class Failure:
     """Why a rank, or an agent, failed."""
 
-    kind: str
+    failure_class: str
     message: str
     rank: Optional[int] = None
     """None: the agent itself failed, or was ended."""
@@ -79,14 +79,14 @@ class Failure:
     @property
     def is_primary(self) -> bool:
         """Whether it can be the cause of others."""
-        return blame(self.kind) == 0
+        return blame(self.failure_class) == 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the form in which it is told."""
         return {
             "rank": self.rank,
             "timeNs": self.time_ns,
-            "class": self.kind,
+            "class": self.failure_class,
             "type": self.type,
             "exitCode": self.exit_code,
             "message": self.message,
@@ -99,7 +99,7 @@ class Failure:
         if not isinstance(data, dict):
             return None
         return cls(
-            kind=str(data.get("class", FailureClass.EXIT)),
+            failure_class=str(data.get("class", FailureClass.EXIT)),
             message=str(data.get("message") or "")[-MESSAGE_LIMIT:],
             rank=whole_number(data.get("rank")),
             time_ns=whole_number(data.get("timeNs")) or 0,
@@ -112,7 +112,7 @@ class Failure:
         """Return it in one line."""
         who = "the agent" if self.rank is None else f"rank {self.rank}"
         lines = [line for line in self.message.splitlines() if line.strip()]
-        what = lines[-1].strip()[:300] if lines else self.kind
+        what = lines[-1].strip()[:300] if lines else self.failure_class
         return what if what.startswith(who) else f"{who}: {what}"
 
 
@@ -124,7 +124,7 @@ def first(failures: Iterable[Optional[Failure]]) -> Optional[Failure]:
     the same.
     """
     found = [failure for failure in failures if failure is not None]
-    return min(found, key=lambda failure: (blame(failure.kind), failure.time_ns), default=None)
+    return min(found, key=lambda failure: (blame(failure.failure_class), failure.time_ns), default=None)
 
 
 def last_lines(text: str) -> str:

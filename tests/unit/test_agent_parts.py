@@ -56,19 +56,19 @@ def test_an_exception_raised_from_a_lost_peers_is_a_victims() -> None:
         "Traceback (most recent call last):\nRuntimeError: training failed"
     )
     record = {"type": "RuntimeError", "message": "training failed", "traceback": traceback}
-    assert diagnosis.of_rank(0, code=1, ended_ns=1, tail="", record=record).kind == "PeerLost"
+    assert diagnosis.of_rank(0, code=1, ended_ns=1, tail="", record=record).failure_class == "PeerLost"
 
 
 def test_source_lines_of_a_traceback_do_not_make_a_victim() -> None:
     head = "Traceback (most recent call last):\n"
     traceback = head + '  File "t.py", line 3\n    except HorovodInternalError:\nValueError: mine'
     record = {"type": "ValueError", "message": "mine", "traceback": traceback}
-    assert diagnosis.of_rank(0, code=1, ended_ns=1, tail="", record=record).kind == "Exception"
+    assert diagnosis.of_rank(0, code=1, ended_ns=1, tail="", record=record).failure_class == "Exception"
 
 
 def test_earlier_noise_about_connections_does_not_excuse_a_killed_rank() -> None:
     found = diagnosis.of_rank(2, code=-9, ended_ns=1, tail="Connection reset by peer", record=None)
-    assert (found.kind, found.exit_code, found.type) == ("Signal", 137, "SIGKILL")
+    assert (found.failure_class, found.exit_code, found.type) == ("Signal", 137, "SIGKILL")
 
 
 def test_a_rank_killed_for_memory_says_so() -> None:
@@ -99,7 +99,7 @@ def test_torchelastics_record_is_read_when_the_hooks_left_none(tmp_path: Path) -
     (tmp_path / "torchelastic_error.json").write_text(json.dumps(error))
     record = diagnosis.read_record(str(tmp_path))
     found = diagnosis.of_rank(0, code=1, ended_ns=1, tail="", record=record)
-    assert (found.kind, found.type, found.time_ns) == ("Exception", "ValueError", 17 * 10**9)
+    assert (found.failure_class, found.type, found.time_ns) == ("Exception", "ValueError", 17 * 10**9)
 
 
 def write_steps(
@@ -204,11 +204,11 @@ def test_an_overtaken_report_changes_nothing() -> None:
 def test_steps_wake_nobody_and_states_do() -> None:
     book = Book(parse(json.dumps(plan(agents=2))), now=0)
     book.hear(("worker", 1), report("Running"), 0)
-    version, order = book.version, book.order
+    versions = book.version, book.answer_version
     book.hear(("worker", 1), report("Running", sequence=2, progress={"rank": 1, "step": 9}), 1)
-    assert (book.version, book.order) == (version, order)
+    assert (book.version, book.answer_version) == versions
     book.hear(("worker", 1), report("Succeeded", sequence=3), 1)
-    assert (book.version > version, book.order) == (True, order)
+    assert (book.version > versions[0], book.answer_version) == (True, versions[1])
 
 
 def test_a_better_reason_replaces_a_victims() -> None:

@@ -254,9 +254,9 @@ def test_stacks_are_asked_for_when_nobody_steps_and_the_culprit_is_named() -> No
     assert job.book.command == Command.START
     job.report(11, told(10, stepped=True), told(9.9, stepped=True))
     assert not job.book.stacks_asked
-    order = job.book.order
+    version = job.book.answer_version
     job.report(12, told(11, stepped=True), told(10.9, stepped=True))
-    assert job.book.stacks_asked == job.book.order > order
+    assert job.book.stacks_asked == job.book.answer_version > version
     assert job.book.answer(("worker", 1))["stacks"] == job.book.stacks_asked
     job.answer(13, entry(0, WAITS))
     assert job.book.command == Command.START
@@ -264,7 +264,7 @@ def test_stacks_are_asked_for_when_nobody_steps_and_the_culprit_is_named() -> No
     assert job.book.command == Command.STOP
     found = job.book.failure
     assert found is not None
-    assert (found.kind, found.rank, found.exit_code) == ("Hang", 1, None)
+    assert (found.failure_class, found.rank, found.exit_code) == ("Hang", 1, None)
     assert found.message.splitlines()[-2:][0] == "all stacks: captures/hang-0"
     assert found.message.splitlines()[-1].startswith("no step for 12 s: rank 1 is at load (app/data.py:7)")
 

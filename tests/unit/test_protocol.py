@@ -43,7 +43,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), m
 NUMBERS = st.integers(0, 2**40)
 FAILURES = st.builds(
     Failure,
-    kind=st.sampled_from(FailureClass),
+    failure_class=st.sampled_from(FailureClass),
     message=WORDS,
     rank=st.none() | NUMBERS,
     time_ns=NUMBERS,

@@ -24,7 +24,7 @@ def test_the_agents_message_is_read() -> None:
     read = parse_termination_message(agent_message(rank=3, kind="Signal", exit_code=137, text="killed"))
     assert read is not None
     assert read.failure is not None
-    assert (read.state, read.failure.rank, read.failure.kind) == ("Failed", 3, "Signal")
+    assert (read.state, read.failure.rank, read.failure.failure_class) == ("Failed", 3, "Signal")
     assert (read.failure.exit_code, read.failure.message) == (137, "killed")
     assert read.failure.time_ns == int(NOW * 1e9)
 

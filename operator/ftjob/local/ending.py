@@ -20,9 +20,13 @@ def ended_by(status: JobStatus, ending: Ending, now: float) -> JobStatus:
     """Return the status of a failed job whose ranks did nothing wrong."""
     time = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def condition(kind: ConditionType, value: str) -> Condition:
+    def condition(condition_type: ConditionType, value: str) -> Condition:
         return Condition(
-            type=kind, status=value, reason=ending.reason, message=ending.message, last_transition_time=time
+            type=condition_type,
+            status=value,
+            reason=ending.reason,
+            message=ending.message,
+            last_transition_time=time,
         )
 
     changed = {

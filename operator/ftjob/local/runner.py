@@ -326,7 +326,7 @@ def _state(agent: Agent, rank: int) -> str:
     if message is None:
         return State.FAILED
     if message.failure is not None and message.failure.rank == rank:
-        return State.STOPPED if message.failure.kind == FailureClass.STOPPED else State.FAILED
+        return State.STOPPED if message.failure.failure_class == FailureClass.STOPPED else State.FAILED
     return State.SUCCEEDED if message.state == State.SUCCEEDED else State.STOPPED
 
 

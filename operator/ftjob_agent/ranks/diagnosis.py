@@ -108,11 +108,11 @@ def of_rank(
     if code is not None and code < 0:
         name = _signal_name(-code)
         if code != -signal.SIGKILL and tells_of_lost_peer(words):
-            return replace(base, kind=FailureClass.PEER_LOST, type=name, message=_clip(words))
+            return replace(base, failure_class=FailureClass.PEER_LOST, type=name, message=_clip(words))
         if code == -signal.SIGKILL and oom:
             return replace(
                 base,
-                kind=FailureClass.SIGNAL,
+                failure_class=FailureClass.SIGNAL,
                 type=FailureType.OOM_KILLED,
                 message=_clip(
                     f"{words}\nrank {rank} was killed by the kernel: the trainer's memory limit is too low"
@@ -120,27 +120,27 @@ def of_rank(
             )
         return replace(
             base,
-            kind=FailureClass.SIGNAL,
+            failure_class=FailureClass.SIGNAL,
             type=name,
             message=_clip(f"{words}\nrank {rank} was killed by {name}"),
         )
     if tells_of_lost_peer(words):
-        return replace(base, kind=FailureClass.PEER_LOST, message=_clip(words))
+        return replace(base, failure_class=FailureClass.PEER_LOST, message=_clip(words))
     return replace(
         base, message=_clip(words or f"rank {rank} exited with code {exit_code} and said nothing on stderr")
     )
 
 
 def _of_exception(base: Failure, record: Mapping[str, Any]) -> Failure:
-    kind, text = str(record.get("type") or ""), str(record.get("message") or "")
-    traceback = str(record.get("traceback") or f"{kind}: {text}")
+    name, text = str(record.get("type") or ""), str(record.get("message") or "")
+    traceback = str(record.get("traceback") or f"{name}: {text}")
     time_ns = whole_number(record.get("timeNs"))
     return replace(
         base,
-        kind=FailureClass.PEER_LOST
-        if tells_of_lost_peer(f"{kind}: {text}\n{_raised(traceback)}")
+        failure_class=FailureClass.PEER_LOST
+        if tells_of_lost_peer(f"{name}: {text}\n{_raised(traceback)}")
         else FailureClass.EXCEPTION,
-        type=kind[:TYPE_LIMIT],
+        type=name[:TYPE_LIMIT],
         time_ns=time_ns or base.time_ns,
         message=_clip(traceback.strip()),
     )

@@ -1,4 +1,4 @@
-"""An agent's side of an elastic job: the processes that the leader's last order names, and no others."""
+"""An agent's side of an elastic job: the processes that the leader's last answer names, and no others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Start = Callable[["RankSpec"], "Rank"]
 
 
 class Slots:
-    """Starts and ends ranks as they are ordered; all of it happens in the agent's loop."""
+    """Starts and ends ranks as the leader wants them; all of it happens in the agent's loop."""
 
     def __init__(
         self, config: AgentConfig, supervisor: Supervisor, environ: Mapping[str, str], start: Start
@@ -28,17 +28,17 @@ class Slots:
         self._start = start
         self._ranks: dict[str, Rank] = {}
         self._kill_at: dict[str, float] = {}
-        self._ordered: list[dict[str, Any]] = []
+        self._wanted: list[dict[str, Any]] = []
         self._followed = 0
 
-    def follow(self, order: tuple[int, list[dict[str, Any]]], now: float) -> None:
-        """Come one step nearer to an order."""
-        self._followed, self._ordered = order
-        wanted = {str(slot["id"]) for slot in self._ordered}
+    def follow(self, answer: tuple[int, list[dict[str, Any]]], now: float) -> None:
+        """Come one step nearer to what an answer says."""
+        self._followed, self._wanted = answer
+        wanted = {str(slot["id"]) for slot in self._wanted}
         for name, rank in list(self._ranks.items()):
             if name not in wanted:
                 self._end(name, rank, now)
-        for slot in self._ordered:
+        for slot in self._wanted:
             busy = {rank.spec.local_rank for rank in self._ranks.values()}
             if str(slot["id"]) not in self._ranks and slot["localRank"] not in busy:
                 spec = self._spec(slot)
@@ -68,7 +68,7 @@ class Slots:
     def have_succeeded(self) -> bool:
         """Whether all slots of this agent have succeeded."""
         states = {self._state(rank) for rank in self._ranks.values()}
-        return len(self._ranks) == len(self._ordered) and states == {State.SUCCEEDED}
+        return len(self._ranks) == len(self._wanted) and states == {State.SUCCEEDED}
 
     def _spec(self, slot: Mapping[str, Any]) -> RankSpec:
         planned = next(spec for spec in self._config.ranks if spec.local_rank == slot["localRank"])

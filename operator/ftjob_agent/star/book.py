@@ -49,7 +49,7 @@ class Member:
     slots: dict[str, str] = field(default_factory=dict)
     """Of an elastic job: the state of each slot that the agent has started, by its id."""
     followed: int = 0
-    """The order that the agent has carried out."""
+    """The version of the answer that the agent has carried out."""
     idle: Optional[dict[str, Any]] = None
     """For how long its ranks have made no step; None where that does not count."""
     stacks: Optional[dict[str, Any]] = None
@@ -71,8 +71,8 @@ class Member:
 class Book:
     """The leader's book.
 
-    `version` counts what the operator waits for, `order` what agents wait for: were it one number, each of a
-    thousand agents would be woken by every change of each of the others.
+    `version` counts what the operator waits for, `answer_version` what agents wait for: were it one number,
+    each of a thousand agents would be woken by every change of each of the others.
     """
 
     def __init__(self, config: AgentConfig, now: float) -> None:
@@ -81,13 +81,13 @@ class Book:
         self.attempt = config.attempt
         self.members: dict[Key, Member] = {}
         self.version = 1
-        self.order = 1
+        self.answer_version = 1
         self.command: str = Command.WAIT
         self.failure: Optional[Failure] = None
         self.is_ready = True
         """False holds back the start, for as long as the rendezvous is not up."""
         self.stacks_asked = 0
-        """The order by which agents are to tell their ranks' stacks; 0 while they need not."""
+        """The version of the answer that asks for the ranks' stacks; 0 while nobody does."""
         self._watchdog = ""
         self.lost_after = config.contact_timeout
         """Seconds of silence after which an agent counts as lost."""
@@ -148,7 +148,7 @@ class Book:
     def ask_for_stacks(self, *, wanted: bool) -> None:
         """Let all agents tell where their ranks are, or let them be."""
         self._bump()
-        self.stacks_asked = self.order if wanted else 0
+        self.stacks_asked = self.answer_version if wanted else 0
 
     def say_watchdog(self, text: str) -> None:
         """Let the operator know what the watchdog has to say."""
@@ -209,7 +209,7 @@ class Book:
         return {
             "command": self.command,
             "attempt": self.attempt,
-            "version": self.order,
+            "version": self.answer_version,
             "failure": reason,
             "stacks": self.stacks_asked,
         }
@@ -254,7 +254,7 @@ class Book:
 
     def _state(self) -> str:
         if self.failure is not None:
-            return State.STOPPED if self.failure.kind == FailureClass.STOPPED else State.FAILED
+            return State.STOPPED if self.failure.failure_class == FailureClass.STOPPED else State.FAILED
         if self.all_known and all(member.state == State.SUCCEEDED for member in self.members.values()):
             return State.SUCCEEDED
         return State.RUNNING if self.command == Command.START else State.WAITING
@@ -286,7 +286,7 @@ class Book:
         return f"{who}; {waited}; {remedy}"
 
     def _bump(self) -> None:
-        self.order += 1
+        self.answer_version += 1
         self.version += 1
 
 

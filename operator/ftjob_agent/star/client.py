@@ -46,9 +46,9 @@ class Client:
         """The attempt that the command is about."""
         self.reason: Optional[Failure] = None
         self.slots: tuple[int, list[dict[str, Any]]] = (0, [])
-        """The number of the order, and the slots of an elastic job that it wants of this agent."""
+        """The version of the answer, and the slots of an elastic job that it wants of this agent."""
         self.stacks = 0
-        """The order that asks for stacks; 0 for none."""
+        """The version of the answer that asks for stacks; 0 for none."""
         self._seen = 0
         self._thread = threading.Thread(target=self._run, name="ftjob-client", daemon=True)
 

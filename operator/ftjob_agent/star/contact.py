@@ -25,11 +25,11 @@ class Contact(Protocol):
 
     @property
     def slots(self) -> tuple[int, list[dict[str, Any]]]:
-        """The number of the order, and the slots of an elastic job that it wants of this agent."""
+        """The version of the answer, and the slots of an elastic job that it wants of this agent."""
 
     @property
     def stacks(self) -> int:
-        """The order that asks for stacks; 0 for none."""
+        """The version of the answer that asks for stacks; 0 for none."""
 
     def send(self, message: dict[str, Any]) -> None:
         """Let the leader know how it stands here."""

@@ -1,8 +1,8 @@
 """The leader's side of an elastic job: who is there, and which slots its agents are to run.
 
-A *slot* is one process at one place in an agent. What runs is ordered by the leader: each answer names the
-slots that the agent is to have, by ids that are never used again. An agent ends the slots that an order no
-longer names and starts those that are new. Whoever decides on the slots is a *conductor*.
+A *slot* is one process at one place in an agent. The leader says what runs: each of its answers names
+the slots that the agent is to have, by ids that are never used again. An agent ends the slots that an answer
+no longer names and starts those that are new. Whoever decides on the slots is a *conductor*.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KILL_SECONDS = 1.5
 FRUITLESS_CHANGES = 3
 """So many times ranks may blame a lost peer, one after the other, while every agent stays."""
 
-Orders = dict[Key, list[dict[str, Any]]]
+AgentSlots = dict[Key, list[dict[str, Any]]]
 
 
 class Conductor(Protocol):
@@ -37,7 +37,7 @@ class Conductor(Protocol):
         """Take in what the child says that serves the rendezvous, if there is one."""
 
     def look(self, now: float) -> None:
-        """Order what has become necessary."""
+        """Have run what has become necessary."""
 
     def next_look(self, now: float) -> float:
         """Return when `look` may find something without a message."""
@@ -54,7 +54,7 @@ class ElasticBook(Book):
         # Others begin in its place, so it has to be dead: it counts from an answer that it may have got after
         # its last message, and kills its ranks some time later.
         self.lost_after = config.contact_timeout + hold_seconds(config) + KILL_SECONDS
-        self._orders: Orders = {}
+        self._slots: AgentSlots = {}
         self._enough_since: Optional[float] = None
         self._is_finishing = False
         self._replaced: set[str] = set()
@@ -68,15 +68,15 @@ class ElasticBook(Book):
         """Whether a slot has succeeded: from then on nobody joins, and none may be lost."""
         return self._is_finishing
 
-    def order_slots(self, orders: Orders) -> None:
+    def set_slots(self, slots: AgentSlots) -> None:
         """Let the agents run these slots and no others."""
-        if orders != self._orders:
-            self._orders = orders
+        if slots != self._slots:
+            self._slots = slots
             self._bump()
 
     def slots_of(self, key: Key) -> list[dict[str, Any]]:
         """Return the slots that an agent is to run."""
-        return self._orders.get(key, [])
+        return self._slots.get(key, [])
 
     def answer(self, key: Key) -> dict[str, Any]:
         """Return what an agent is told; who comes when the training ends has nothing to do any more."""
@@ -160,7 +160,7 @@ class ElasticBook(Book):
             self._bump()
 
     def _total(self) -> int:
-        return sum(len(slots) for slots in self._orders.values())
+        return sum(len(slots) for slots in self._slots.values())
 
 
 class Regroup:
@@ -176,7 +176,7 @@ class Regroup:
         self._group: dict[Key, str] = {}
         self._joined: dict[Key, tuple[str, float]] = {}
         self._drain: Optional[int] = 0
-        """The order by which all slots end; None while a group runs."""
+        """The version of the answer by which all slots end; None while a group runs."""
         self._fruitless = 0
 
     def look(self, now: float) -> None:
@@ -195,8 +195,8 @@ class Regroup:
             for key, life in there.items()
         }
         if self._drain is None and self._has_to_change(there, now):
-            book.order_slots({})
-            self._drain = book.order
+            book.set_slots({})
+            self._drain = book.answer_version
         if self._drain is not None and all(self._is_drained(key) for key in there):
             self._begin(there)
 
@@ -239,9 +239,9 @@ class Regroup:
     def _begin(self, there: dict[Key, str]) -> None:
         self._generation += 1
         self._group, self._drain = there, None
-        processes, orders = self._book.processes, {}
+        processes, slots = self._book.processes, {}
         for group_rank, key in enumerate(there):
-            orders[key] = [
+            slots[key] = [
                 {
                     "id": f"{self._generation}.{local}",
                     "rank": group_rank * processes + local,
@@ -256,4 +256,4 @@ class Regroup:
                 }
                 for local in range(processes)
             ]
-        self._book.order_slots(orders)
+        self._book.set_slots(slots)

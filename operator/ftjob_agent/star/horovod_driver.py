@@ -11,7 +11,7 @@ from ftjob_protocol.states import Command, State
 
 if TYPE_CHECKING:
     from ftjob_agent.star.book import Key
-    from ftjob_agent.star.elastic import ElasticBook, Orders
+    from ftjob_agent.star.elastic import AgentSlots, ElasticBook
 
 TAKEN_AWAY = 143
 """The exit code by which the driver hears of a slot that was stopped, or went with its agent."""
@@ -20,10 +20,10 @@ TAKEN_AWAY = 143
 class _Slot:
     """One slot that the driver has asked for."""
 
-    def __init__(self, key: Key, life: str, order: dict[str, Any]) -> None:
-        self.key, self.life, self.order = key, life, order
+    def __init__(self, key: Key, life: str, told: dict[str, Any]) -> None:
+        self.key, self.life, self.told = key, life, told
         self.unwanted_since = 0
-        """The order by which it is to end; 0 while it is wanted."""
+        """The version of the answer by which it is to end; 0 while it is wanted."""
         self.has_ended = False
 
 
@@ -50,7 +50,7 @@ class HorovodDriver:
             self._start(said["start"])
         elif "stop" in said and str(said["stop"]) in self._slots:
             slot = self._slots[str(said["stop"])]
-            self._order(without=slot)
+            self._set_slots(without=slot)
         elif "ended" in said and not self._book.is_finishing:
             why = said["ended"] or "all ranks have failed"
             self._book.stop(
@@ -76,7 +76,7 @@ class HorovodDriver:
         if there != self._told:
             self._told = there
             self._say({"hosts": there})
-        self._order()
+        self._set_slots()
         if book.is_finishing and any(
             State.FAILED in book.members[key].slots.values()
             for key, _ in self._hosts.values()
@@ -90,21 +90,21 @@ class HorovodDriver:
         """Return when `look` may find something by itself: never."""
         return now + 60
 
-    def _start(self, order: dict[str, Any]) -> None:
-        key, life = self._hosts[order["host"]]
-        rank = key[1] * self._book.processes + int(order["localRank"])
+    def _start(self, asked: dict[str, Any]) -> None:
+        key, life = self._hosts[asked["host"]]
+        rank = key[1] * self._book.processes + int(asked["localRank"])
         planned = {
-            "id": str(order["id"]),
+            "id": str(asked["id"]),
             "rank": rank,
-            "localRank": order["localRank"],
-            "numbers": order["numbers"],
+            "localRank": asked["localRank"],
+            "numbers": asked["numbers"],
         }
         self._slots[planned["id"]] = _Slot(key, life, planned)
-        self._order()
+        self._set_slots()
 
     def _look_at(self, slot: _Slot, there: dict[str, int]) -> None:
         """Tell the child if a slot has ended."""
-        book, name = self._book, slot.order["id"]
+        book, name = self._book, slot.told["id"]
         member = book.members.get(slot.key)
         if member is None or member.life != slot.life:
             self._end(slot, TAKEN_AWAY)
@@ -121,14 +121,14 @@ class HorovodDriver:
 
     def _end(self, slot: _Slot, code: int) -> None:
         slot.has_ended = True
-        del self._slots[slot.order["id"]]
-        self._say({"exit": [int(slot.order["id"]), code]})
+        del self._slots[slot.told["id"]]
+        self._say({"exit": [int(slot.told["id"]), code]})
 
-    def _order(self, without: _Slot | None = None) -> None:
-        orders: Orders = {}
+    def _set_slots(self, without: _Slot | None = None) -> None:
+        slots: AgentSlots = {}
         for slot in self._slots.values():
             if not slot.unwanted_since and slot is not without:
-                orders.setdefault(slot.key, []).append(slot.order)
-        self._book.order_slots(orders)
+                slots.setdefault(slot.key, []).append(slot.told)
+        self._book.set_slots(slots)
         if without is not None:
-            without.unwanted_since = self._book.order
+            without.unwanted_since = self._book.answer_version

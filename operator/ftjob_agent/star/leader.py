@@ -50,7 +50,7 @@ class Leader:
         self._watchdog = Watchdog(self.book, config.watchdog.hang_seconds) if config.watchdog else None
         self._agents: dict[Key, _Held] = {}
         self._watchers: list[_Held] = []
-        self._told, self._shown = self.book.order, self.book.version
+        self._told, self._shown = self.book.answer_version, self.book.version
         self._address = ""
         try:
             listener = listen(config.leader.host, config.port)
@@ -82,12 +82,12 @@ class Leader:
 
     @property
     def slots(self) -> tuple[int, list[dict[str, Any]]]:
-        """The number of the order, and the slots that it wants of the leader's own agent."""
-        return self.book.order, self.book.slots_of(self._key)
+        """The version of the answer, and the slots that it wants of the leader's own agent."""
+        return self.book.answer_version, self.book.slots_of(self._key)
 
     @property
     def stacks(self) -> int:
-        """The order that asks for stacks; 0 for none."""
+        """The version of the answer that asks for stacks; 0 for none."""
         return self.book.stacks_asked
 
     @property
@@ -101,7 +101,7 @@ class Leader:
         self._release()
 
     def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
-        """Let the slots of an elastic job be ordered by the child that serves the rendezvous."""
+        """Let the child choose the slots of an elastic job that serves the rendezvous."""
         if self._elastic is not None:
             from ftjob_agent.star.horovod_driver import HorovodDriver
 
@@ -236,7 +236,7 @@ class Leader:
             overtaken.timer.cancel()
             overtaken.request.reply(self.book.answer(key))
         self._release()
-        if is_news or data.get("seen") != self.book.order:
+        if is_news or data.get("seen") != self.book.answer_version:
             request.reply(self.book.answer(key))
             return
         when = time.monotonic() + self._hold
@@ -266,8 +266,8 @@ class Leader:
         """Answer all who wait for what has changed."""
         if self._conductor is not None:
             self._conductor.look(time.monotonic())
-        if self._told != self.book.order:
-            self._told = self.book.order
+        if self._told != self.book.answer_version:
+            self._told = self.book.answer_version
             for key in list(self._agents):
                 self._answer_agent(key)
         if self._shown != self.book.version:

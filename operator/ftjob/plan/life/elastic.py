@@ -58,7 +58,7 @@ def failed_by_itself(pod: PodState) -> bool:
         return True
     if told is None:
         return end.exit_code != KILLED  # an agent that was killed had no time for a word
-    return told.kind in OWN_FAILURES
+    return told.failure_class in OWN_FAILURES
 
 
 def has_spoilt(pod: PodState) -> bool:

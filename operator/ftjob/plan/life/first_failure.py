@@ -77,12 +77,14 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         text = f"the trainer of pod {pod.name} ended with exit code {end.exit_code} ({end.reason})"
         log_tail = end.log_tail
     else:
-        blame, time_ns, code = failures.blame(told.kind), told.time_ns, told.exit_code
-        if code is None and told.kind != FailureClass.HANG:
+        blame, time_ns, code = failures.blame(told.failure_class), told.time_ns, told.exit_code
+        if code is None and told.failure_class != FailureClass.HANG:
             code = end.exit_code
         rank = told.rank
         reason = Reason.OOM_KILLED if end.reason == Reason.OOM_KILLED else reason_of(told)
-        disruption = told.kind == FailureClass.STOPPED and (pod.disruption is not None or pod.deleting)
+        disruption = told.failure_class == FailureClass.STOPPED and (
+            pod.disruption is not None or pod.deleting
+        )
         if disruption:
             # The pod was taken away: that is the cause, and what its agent stopped is only how it went.
             blame, reason = 0, pod.disruption or Reason.POD_DELETED
@@ -103,7 +105,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
 
 def reason_of(told: failures.Failure) -> str:
     """Return the reason of a rank's failure in one word."""
-    return Reason.OOM_KILLED if told.type == FailureType.OOM_KILLED else told.kind
+    return Reason.OOM_KILLED if told.type == FailureType.OOM_KILLED else told.failure_class
 
 
 def sentence(failure: Failure) -> str:

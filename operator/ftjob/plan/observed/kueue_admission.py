@@ -49,9 +49,9 @@ class WorkloadState:
         """Its conditions by type."""
         return conditions_of(self.status)
 
-    def condition(self, kind: str) -> bool:
+    def condition(self, condition_type: str) -> bool:
         """Whether a condition is true."""
-        return self.conditions.get(kind, {}).get("status") == "True"
+        return self.conditions.get(condition_type, {}).get("status") == "True"
 
     @property
     def is_admitted(self) -> bool:

@@ -38,7 +38,7 @@ class Captures:
         self._schedule = Schedule(profile.wanted.schedule)
         self._profile = profile
         self._rank = rank
-        self._worker = files.rank_name(rank)
+        self._rank_name = files.rank_name(rank)
         self._tracer: Optional[Tracer] = None
         self._timeline: Any = None
         self._broken = False
@@ -67,7 +67,7 @@ class Captures:
 
     def _record(self, before: str, phase: str, done: int, framework: str) -> None:
         if self._tracer is None:
-            self._tracer = _tracer(framework, self._profile.wanted.options, self._worker)
+            self._tracer = _tracer(framework, self._profile.wanted.options, self._rank_name)
             if self._tracer is None:
                 raise RuntimeError(f"no profile of {framework} yet: set tools to [System] or mode to Off")
         if before != phase == ACTIVE:
@@ -129,7 +129,7 @@ class Captures:
     def _publish(self, capture: int, folder: str, done: Done) -> None:
         """Move the files to their names, the mark that they are complete last."""
         name = f"{self._profile.prefix}{capture}"
-        target = _make_dirs(self._profile.capture_dir, name, files.RAW, self._worker)
+        target = _make_dirs(self._profile.capture_dir, name, files.RAW, self._rank_name)
         for old in os.listdir(target):  # of an earlier attempt
             os.remove(os.path.join(target, old))
         written = sorted(os.listdir(folder))
@@ -148,19 +148,19 @@ class Captures:
         os.chmod(mark, 0o644)
 
     def _temporary(self, capture: int) -> str:
-        name, temporary = f"{self._profile.prefix}{capture}", f".{self._worker}.{os.getpid()}.tmp"
+        name, temporary = f"{self._profile.prefix}{capture}", f".{self._rank_name}.{os.getpid()}.tmp"
         return _make_dirs(self._profile.capture_dir, name, files.RAW, temporary)
 
 
-def _tracer(framework: str, options: Mapping[str, Any], worker: str) -> Optional[Tracer]:
+def _tracer(framework: str, options: Mapping[str, Any], rank_name: str) -> Optional[Tracer]:
     if framework == "torch":
         from . import trace_torch
 
-        return trace_torch.TorchTracer(options, worker)
+        return trace_torch.TorchTracer(options, rank_name)
     if framework == "tensorflow":
         from . import trace_tensorflow
 
-        return trace_tensorflow.TensorFlowTracer(options, worker)
+        return trace_tensorflow.TensorFlowTracer(options, rank_name)
     return None
 
 

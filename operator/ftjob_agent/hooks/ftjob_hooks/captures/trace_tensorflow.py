@@ -75,7 +75,7 @@ class TensorFlowTracer(Tracer):
             (written,) = glob.glob(os.path.join(profiles, "*", "*.xplane.pb"))
             if steps is not None:
                 steps.add_to(written)
-            os.replace(written, os.path.join(folder, f"{self.worker}.xplane.pb"))
+            os.replace(written, os.path.join(folder, f"{self.rank_name}.xplane.pb"))
             shutil.rmtree(os.path.join(folder, "plugins"))
 
         return save

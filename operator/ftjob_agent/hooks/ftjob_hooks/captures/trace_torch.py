@@ -54,7 +54,7 @@ class TorchTracer(Tracer):
         profile.stop_trace()
 
         def save(folder: str) -> None:
-            name = f"{self.worker}.{time.time_ns()}.pt.trace.json"
+            name = f"{self.rank_name}.{time.time_ns()}.pt.trace.json"
             plain = os.path.join(folder, name)
             profile.export_chrome_trace(plain)
             # Level 6 takes a third of the time of 9 for a few per cent.

@@ -10,9 +10,9 @@ Save = Callable[[str], None]
 class Tracer:
     """What a framework does for a capture."""
 
-    def __init__(self, options: Mapping[str, Any], worker: str) -> None:
+    def __init__(self, options: Mapping[str, Any], rank_name: str) -> None:
         self.options = options
-        self.worker = worker
+        self.rank_name = rank_name
 
     def warm(self) -> None:
         """Get ready, so that the start does not distort the first captured step."""
