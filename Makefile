@@ -10,6 +10,8 @@ PYTHON := .venv/bin/python
 # With a thread for each core, the programs that are tested beside each other would spin for the same cores.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest --maxfail=1 --durations=12 --durations-min=5
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+# Agents and local runs wait for processes, timers and each other for half of their time.
+IN_THREE := -n 3 --dist loadfile --no-loadscope-reorder
 SHARED := -n 2 --dist worksteal
 SEQUENCES := 10000
 JOB ?= manifests/samples/horovod-digits.yaml
@@ -48,12 +50,13 @@ types: setup
 lint: style types  ## ruff, import layers, sizes, mypy
 
 # Beside each other runs what waits for different things: the cores, the network, pods. What fails stops what is beside it.
+# The programs only compute: they get the cores while the other tests wait.
 test: export FTJOB_NOT_RUN := $(NOT_RUN)
 test: forget  ## lint, then tests from fast to slow; stops at the first failure
 	@$(BESIDE) cluster tests/kind/up.sh cluster -- $(MAKE) --no-print-directory SEQUENCES=$(SEQUENCES) check
-	@$(MAKE) --no-print-directory prepare types test-local
-	@$(MAKE) --no-print-directory PREPARED=yes test-apiserver test-cluster
-	@$(BESIDE) alone $(MAKE) --no-print-directory PREPARED=yes test-alone -- $(MAKE) --no-print-directory test-workloads
+	@$(MAKE) --no-print-directory prepare
+	@$(BESIDE) programs tests/setup/yield.sh $(MAKE) --no-print-directory test-workloads -- \
+	  $(MAKE) --no-print-directory PREPARED=yes types test-local test-apiserver test-cluster test-alone
 	@echo "did not run:"; cat $(NOT_RUN)
 
 forget:
@@ -68,14 +71,14 @@ test-unit: setup-check  ## Tests that need no framework
 
 test-local: setup agent  ## Tests of agents, hooks and `ftjob run` on this machine, and of the chart
 	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
-	  $(PYTEST) $(IN_TWO) tests/agent tests/local tests/chart
+	  $(PYTEST) $(IN_THREE) tests/agent tests/local tests/chart
 
 test-apiserver: setup-check  ## Tests against the API servers of the oldest and the newest supported Kubernetes
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
 	  $(PYTEST) $(IN_TWO) tests/apiserver
 
 test-workloads: setup  ## Tests of the training programs
-	@tests/setup/python-tpu.sh && $(PYTEST) --timeout=900 $(IN_TWO) tests/workloads
+	@tests/setup/python-tpu.sh && $(PYTEST) --timeout=1800 $(IN_TWO) tests/workloads
 
 test-cluster: $(if $(PREPARED),,prepare)  ## Tests in the kind cluster, beside each other
 	@PATH="$(CACHE)/bin:$$PATH" $(PYTEST) --timeout=900 $(IN_TWO) tests/cluster --ignore=$(ALONE)

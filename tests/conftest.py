@@ -22,6 +22,12 @@ LONGEST_FIRST = (
     "tests/local/test_captures_of_collectives.py",
     "tests/agent/test_hooks_torch.py",
     "tests/agent/test_watchdog.py",
+    "tests/workloads/test_hybrid_vision.py",
+    "tests/workloads/test_hybrid_nlp.py",
+    "tests/workloads/test_quantize_export.py",
+    "tests/workloads/test_input_pipeline.py",
+    "tests/workloads/test_image_folder.py",
+    "tests/workloads/test_tpu_tensorflow.py",
 )
 """Files that keep one process busy for long: begun last, they would leave the others with nothing to do."""
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-TRAINING = ("elastic", "failing_rank", "horovod_sample", "in_place", "samples", "watchdog")
-"""Tests whose ranks import frameworks and train, on both cores."""
+TRAINING = ("elastic", "failing_rank", "horovod_sample", "samples")
+"""Tests whose ranks import frameworks and train, on both cores, for most of their time."""
 
 
 class OneTrainingAtATime(LoadScopeScheduling):  # type: ignore[misc]  # it has no types

@@ -28,10 +28,10 @@ stop() { # stop GROUP...
 }
 trap 'trap "" INT TERM; stop "${groups[@]}"; exit 130' INT TERM
 
-set -m  # each command gets a process group of its own
-"${first[@]}" >"$log" 2>&1 </dev/null &
+# Each command gets a session, and so a process group, of its own. A shell lets what it starts beside it ignore SIGINT.
+env --default-signal=INT,QUIT setsid "${first[@]}" >"$log" 2>&1 </dev/null &
 first=$! groups=("$!")
-"$@" </dev/null &
+env --default-signal=INT,QUIT setsid "$@" </dev/null &
 second=$! groups+=("$!")
 
 code=0

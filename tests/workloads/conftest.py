@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-TIMEOUT = 800
-"""Seconds for one program: importing TensorFlow takes 10, or 100 when a small machine is busy otherwise."""
+TIMEOUT = 1500
+"""Seconds for one program: it computes for minutes, and yields the cores (tests/setup/yield.sh)."""
 
 MODULES = (
     "__main__",
