@@ -34,9 +34,9 @@ class Slots:
     def follow(self, answer: tuple[int, list[dict[str, Any]]], now: float) -> None:
         """Come one step nearer to what an answer says."""
         self._followed, self._wanted = answer
-        wanted = {str(slot["id"]) for slot in self._wanted}
+        names = {str(slot["id"]) for slot in self._wanted}
         for name, rank in list(self._ranks.items()):
-            if name not in wanted:
+            if name not in names:
                 self._end(name, rank, now)
         for slot in self._wanted:
             busy = {rank.spec.local_rank for rank in self._ranks.values()}

@@ -101,7 +101,7 @@ class Leader:
         self._release()
 
     def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
-        """Let the child choose the slots of an elastic job that serves the rendezvous."""
+        """Let the child that serves the rendezvous choose the slots of an elastic job."""
         if self._elastic is not None:
             from ftjob_agent.star.horovod_driver import HorovodDriver
 
