@@ -78,7 +78,7 @@ test-apiserver: setup-check  ## Tests against the API servers of the oldest and 
 	  $(PYTEST) $(IN_TWO) tests/apiserver
 
 test-workloads: setup  ## Tests of the training programs
-	@tests/setup/python-tpu.sh && $(PYTEST) --timeout=1800 $(IN_TWO) tests/workloads
+	@tests/setup/python-tpu.sh && $(PYTEST) $(IN_TWO) tests/workloads
 
 test-cluster: $(if $(PREPARED),,prepare)  ## Tests in the kind cluster, beside each other
 	@PATH="$(CACHE)/bin:$$PATH" $(PYTEST) --timeout=900 $(IN_TWO) tests/cluster --ignore=$(ALONE)

@@ -37,6 +37,12 @@ NOTHING_DEPRECATED = ",".join(
 """A deprecated call of one of our modules ends the program, unless the module itself has a filter for it."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(TIMEOUT + 300))  # the programs themselves are given up before
+
+
 @dataclass(frozen=True)
 class Program:
     """A program that was started, and the folder that holds its output, results and checkpoints."""

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from workloads.conftest import Program
 
-pytestmark = pytest.mark.timeout(1800)  # the programs themselves are given up before
 HERE = Path(__file__).parent
 MODULE = ("-m", "ftjob_workloads.attention")
 MASKS = ("none", "padding", "causal", "both")

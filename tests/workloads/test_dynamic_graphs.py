@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from workloads.conftest import Program
 
-pytestmark = pytest.mark.timeout(1800)  # the programs themselves are given up before
 HERE = Path(__file__).parent
 NAME = "ftjob_workloads.dynamic_graphs"
 MODULE = ("-m", NAME)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from support.horovod_ranks import Ranks
     from workloads.conftest import Program
 
-pytestmark = pytest.mark.timeout(1800)  # the programs themselves are given up before
 HERE = Path(__file__).parent
 MODULE = ("-m", "ftjob_workloads.horovod_digits")
 STEPS = 60

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from workloads.conftest import Program
 
-pytestmark = pytest.mark.timeout(1800)  # the programs themselves are given up before
 MODULE = ("-m", "ftjob_workloads.parameter_server_digits")
 STEPS = 400
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from workloads.conftest import Program
 
-pytestmark = pytest.mark.timeout(1800)  # the programs themselves are given up before
 HERE = Path(__file__).parent
 MODULE = ("-m", "ftjob_workloads.quantize_export")
 SMALL = ("--smoke", "--epochs", 1, "--hidden", 32, "--min-accuracy", 0)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     Ranks = Callable[..., list[Program]]
 
-pytestmark = pytest.mark.timeout(1800)  # the programs themselves are given up before
 HERE = Path(__file__).parent
 NAME = "ftjob_workloads.transformer_lm"
 MODULE = ("-m", NAME)
