@@ -41,6 +41,10 @@ from ftjob_protocol.termination import parse_termination_message
          "PodDeleted"),
         ([pod(0).failed(143, kind="Stopped", rank=0).disrupted("EvictionByEvictionAPI"),
           pod(1).failed(kind="PeerLost", rank=1, at=NOW - 3)], 0, "EvictionByEvictionAPI"),
+        # Its agent may be killed before it has said a word, where the grace period is over first.
+        ([pod(0).failed(137, kind=None, reason="Error").deleting(), pod(1).failed(kind="PeerLost", rank=1)],
+         None, "PodDeleted"),
+        ([pod(0).failed(137, kind=None, reason="OOMKilled").deleting()], None, "OOMKilled"),
     ],
     ids=[
         "the earlier of two exceptions", "a victim that exits first", "a stopped rank is never first",
@@ -48,6 +52,7 @@ from ftjob_protocol.termination import parse_termination_message
         "the lower index at the same time", "successes are no failures", "OOM with the agent's word",
         "OOM without it", "an exit without the agent's word", "an eviction", "a preemption", "a deleted pod",
         "a pod on a lost node", "a deletion with the agent's word", "an eviction with the agent's word",
+        "a deletion without the agent's word", "out of memory while being deleted",
     ],
 )  # fmt: skip
 def test_the_first_failing_rank(pods: list[PodBuilder], rank: int | None, reason: str) -> None:

@@ -72,8 +72,9 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
     elif told is None:
         # No word of the agent: it was killed with its pod, or never started.
         blame, time_ns, code = 0, int(end.seen * 1e9), end.exit_code
-        reason = pod.disruption or (end.reason if end.reason not in {"", "Error"} else Reason.EXIT)
         disruption = end.reason != Reason.OOM_KILLED and (pod.disruption is not None or pod.deleting)
+        unnamed = Reason.POD_DELETED if disruption else Reason.EXIT
+        reason = pod.disruption or (end.reason if end.reason not in {"", "Error"} else unnamed)
         text = f"the trainer of pod {pod.name} ended with exit code {end.exit_code} ({end.reason})"
         log_tail = end.log_tail
     else:
