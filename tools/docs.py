@@ -55,7 +55,7 @@ def strategies() -> str:
 
 
 def _overview(strategy: Strategy) -> tuple[str, ...]:
-    shortest = next(_layouts(strategy)).by_role()
+    shortest = next(_layouts(strategy)).by_role
     roles = [role for role in ROLES if role == WORKER or role in strategy.roles]
     return (
         _code(strategy.name),

@@ -342,7 +342,12 @@ def decide(job: JobBuilder, seen: Observed, *, now: float = NOW) -> Plan:
 
 def created(decision: Plan, kind: str = "Pod") -> list[str]:
     """Return the names of the objects of a kind that a plan creates."""
-    return [m["metadata"]["name"] for m in decision.changes.create if m["kind"] == kind]
+    return [new.name for new in decision.changes.create if new.kind == kind]
+
+
+def manifests(decision: Plan, *kinds: str) -> list[dict[str, Any]]:
+    """Return what a plan creates, of some kinds or of all."""
+    return [new.build() for new in decision.changes.create if not kinds or new.kind in kinds]
 
 
 def deleted(decision: Plan) -> list[str]:

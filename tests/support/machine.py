@@ -402,7 +402,8 @@ class Life(RuleBasedStateMachine):
     def create(self, decision: Plan, refused: tuple[RefusalKind, int] | None) -> None:
         wanted = self.cache.job(KEY)
         assert wanted is not None
-        for place, manifest in enumerate(decision.changes.create):
+        for place, new in enumerate(decision.changes.create):
+            manifest = new.build()
             name = manifest["metadata"]["name"]
             if refused is not None and place >= refused[1]:
                 answer = Refusal(refused[0], manifest["kind"], name, "not now", self.now + 4)

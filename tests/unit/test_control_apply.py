@@ -9,7 +9,7 @@ from ftjob.control.apply import apply
 from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
 from ftjob.kube.resources import POD
 from ftjob.plan.observed.state import RefusalKind
-from ftjob.plan.plan import Changes, Plan, PodRef, Step
+from ftjob.plan.plan import Changes, NewObject, Plan, PodRef, Step
 
 KEY = ("default", "digits")
 LABELS = {"ftjob.dev/job": "digits", "ftjob.dev/uid": "job-1"}
@@ -25,7 +25,7 @@ def thing(kind: str, name: str, labels: dict[str, str] | None = None, **meta: An
 
 
 def start(*manifests: dict[str, Any]) -> Plan:
-    return Plan(Step.START, changes=Changes(create=manifests))
+    return Plan(Step.START, changes=Changes(create=tuple(map(NewObject.of, manifests))))
 
 
 PODS = [pod_body(index) for index in range(4)]

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.builders import NOW, JobBuilder, created, decide, deleted, job, observed, pod
+from support.builders import NOW, JobBuilder, created, decide, deleted, job, manifests, observed, pod
 
 from ftjob.models.spec import GangMode
 from ftjob.models.status import ConditionType, Phase
@@ -24,12 +24,12 @@ def gang(mode: str) -> JobBuilder:
 
 
 def groups(decision: Plan) -> list[dict[str, Any]]:
-    return [m for m in decision.changes.create if m["kind"] == "PodGroup"]
+    return manifests(decision, "PodGroup")
 
 
 def members(decision: Plan) -> list[str | None]:
     """Return the group of each new pod."""
-    pods = [m for m in decision.changes.create if m["kind"] == "Pod"]
+    pods = manifests(decision, "Pod")
     return [m["spec"].get("schedulingGroup", {}).get("podGroupName") for m in pods]
 
 
@@ -48,7 +48,7 @@ def test_the_best_version_that_is_served_is_used(mode: str, served: Any, version
     assert group["apiVersion"] == version
     assert group["spec"]["schedulingPolicy"] == {"gang": {"minCount": 2}}
     assert members(decision) == ["digits-0", "digits-0"]
-    assert decision.changes.create[0] is group, "it comes first"
+    assert manifests(decision)[0] is group, "it comes first"
 
 
 @pytest.mark.parametrize("served", [(), (("scheduling.k8s.io/v1alpha1", "Workload"),)])
@@ -205,7 +205,7 @@ def test_another_gang_scheduler_is_used_where_it_is_there_and_asked_for(
 def test_a_scheduler_in_the_template_is_not_overruled_by_volcano() -> None:
     template = job().spec["template"]
     other = gang("Volcano").template({"spec": {**template["spec"], "schedulerName": "my-volcano"}})
-    pods = [m for m in decide(other, observed(served=(VOLCANO,))).changes.create if m["kind"] == "Pod"]
+    pods = manifests(decide(other, observed(served=(VOLCANO,))), "Pod")
     assert {p["spec"]["schedulerName"] for p in pods} == {"my-volcano"}
 
 

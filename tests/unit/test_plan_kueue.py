@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.builders import NOW, JobBuilder, created, decide, deleted, job, observed, pod, stamp
+from support.builders import NOW, JobBuilder, created, decide, deleted, job, manifests, observed, pod, stamp
 from support.workloads import FLAVOR, NAME, READ, SERVED, SPOT, V1, V2, WAITING, condition, queued, workload
 
 from ftjob.api.job import Job
@@ -17,7 +17,7 @@ from ftjob.plan.plan import Plan, Step
 
 
 def workloads(decision: Plan) -> list[dict[str, Any]]:
-    return [m for m in decision.changes.create if m["kind"] == "Workload"]
+    return manifests(decision, "Workload")
 
 
 def said(wanted: JobBuilder, decision: Plan, seen: Any) -> tuple[Phase | None, str, str]:
@@ -117,7 +117,7 @@ def test_an_admitted_job_runs_where_its_flavours_are() -> None:
     assert (first.step, first.kueue.look_up, created(first)) == (Step.QUEUE, (FLAVOR,), [])
     decision = decide(wanted, observed(served=SERVED, workloads=(workload(),), looked_up=READ))
     assert decision.step is Step.START
-    pods = [m for m in decision.changes.create if m["kind"] == "Pod"]
+    pods = manifests(decision, "Pod")
     assert len(pods) == 2
     for made in pods:
         assert made["spec"]["nodeSelector"] == {"pool": "spot"}
@@ -141,7 +141,7 @@ def test_what_admission_checks_add_is_added_and_a_topology_is_left_to_kueue() ->
         "admissionChecks": [{"name": "provision", "podSetUpdates": [update]}],
     }
     seen = observed(served=SERVED, workloads=(replace(state, status=status),), looked_up=READ)
-    made = next(m for m in decide(queued(), seen).changes.create if m["kind"] == "Pod")
+    made = manifests(decide(queued(), seen), "Pod")[0]
     assert made["spec"]["nodeSelector"] == {"pool": "spot", "node": "new"}
     assert made["metadata"]["labels"]["a"] == "b"
     assert made["metadata"]["annotations"]["c"] == "d"

@@ -82,7 +82,7 @@ def test_roles_are_in_rank_order(roles: object, places: list[str], leader: str) 
     assert [w.name for w in layout.workers] == [f"digits-{place.replace('-', '-3-')}" for place in places]
     assert [w.first_rank for w in layout.workers] == list(range(len(places)))
     assert (layout.leader.role, layout.leader.index) == (leader, 0)
-    assert sum(len(of_role) for of_role in layout.by_role().values()) == len(places)
+    assert sum(len(of_role) for of_role in layout.by_role.values()) == len(places)
 
 
 def test_a_role_with_the_longest_name_is_a_host_name() -> None:

@@ -13,6 +13,7 @@ from support.builders import (
     decide,
     deleted,
     job,
+    manifests,
     observed,
     pod,
     refusal,
@@ -206,7 +207,7 @@ def test_after_two_failures_on_a_node_the_next_attempt_prefers_others() -> None:
         life.see(failed(0, attempt=attempt), failed(1, attempt=attempt), after=60)
         plan = life.see(after=1)
     assert life.job.status.restarts.failed_nodes == ["node-0", "node-0"]
-    pods = [m for m in plan.changes.create if m["kind"] == "Pod"]
+    pods = manifests(plan, "Pod")
     [wish] = pods[1]["spec"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
     [term] = wish["preference"]["matchExpressions"]
     assert term == {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["node-0"]}

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.builders import CONFIG, NOW, JobBuilder, created, observed, refusal, stamp
+from support.builders import CONFIG, NOW, JobBuilder, created, manifests, observed, refusal, stamp
 from support.workloads import NAME, SERVED, WAITING, condition, queued, workload
 
 from ftjob.models.names import KUEUE_PREBUILT, MULTIKUEUE
@@ -33,8 +33,8 @@ def test_only_with_a_queue_it_is_a_matter_of_ours() -> None:
 
 def test_it_gets_a_workload_and_nothing_else() -> None:
     decision = decide(away(), observed(served=SERVED, existing=frozenset()))
-    assert [m["kind"] for m in decision.changes.create] == ["Workload"]
-    (made,) = decision.changes.create
+    assert [new.kind for new in decision.changes.create] == ["Workload"]
+    (made,) = manifests(decision)
     assert made["metadata"]["name"] == NAME
     assert made["spec"]["queueName"] == "team-a"
     assert [(p["name"], p["count"]) for p in made["spec"]["podSets"]] == [("worker", 2)]
@@ -50,7 +50,7 @@ def test_its_priority_is_read_first() -> None:
     assert (first.kueue.look_up, first.changes.create) == ((lookup,), ())
     unreadable = observed(served=SERVED, looked_up={lookup: Answer(error="there is no PriorityClass high")})
     assert decide(wanted, unreadable).reason == "KueueUnreadable"
-    (made,) = decide(wanted, observed(served=SERVED, looked_up={lookup: Answer({"value": 7})})).changes.create
+    (made,) = manifests(decide(wanted, observed(served=SERVED, looked_up={lookup: Answer({"value": 7})})))
     assert made["spec"]["priority"] == 7
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.builders import CONFIG, JobBuilder, decide, job, observed
+from support.builders import CONFIG, JobBuilder, decide, job, manifests, observed
 
 from ftjob.plan.build.objects import build_claim
 from ftjob.plan.build.pod import build_pod
@@ -230,7 +230,7 @@ def legible(manifest: Manifest) -> Manifest:
 def test_the_whole_plan(name: str) -> None:
     decision = decide(CASES[name], observed(existing=frozenset(), served=SERVED.get(name, ())))
     assert decision.step is Step.START, decision.message
-    shown = [legible(manifest) for manifest in decision.changes.create]
+    shown = [legible(manifest) for manifest in manifests(decision)]
     path = GOLDEN / f"{name}.yaml"
     if os.environ.get("FTJOB_WRITE_GOLDEN"):
         path.write_text(yaml.dump_all(shown, Dumper=Readable, sort_keys=False, width=110))

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.builders import NOW, UID, JobBuilder, decide, deleted, observed, pod, stamp
+from support.builders import NOW, UID, JobBuilder, decide, deleted, manifests, observed, pod, stamp
 from support.workloads import READ, SERVED, V2, WAITING, condition, queued, workload
 
 from ftjob.models.names import KUEUE_PREBUILT, MULTIKUEUE_ORIGIN
@@ -92,7 +92,7 @@ def test_it_is_obeyed_as_one_of_our_own() -> None:
     assert decide(wanted, observed(served=SERVED, workloads=(waiting,))).step is Step.QUEUE
     decision = decide(wanted, observed(served=SERVED, workloads=(MINE,), looked_up=READ))
     assert decision.step is Step.START
-    pods = [m for m in decision.changes.create if m["kind"] == "Pod"]
+    pods = manifests(decision, "Pod")
     assert [p["spec"]["nodeSelector"] for p in pods] == [{"pool": "spot"}] * 2
     running = sent().running()
     told = decide(

@@ -49,12 +49,12 @@ def test_containers_are_added_and_limits_stand_for_missing_requests() -> None:
         container(limits={"cpu": "2", "memory": "1Gi"}, requests={"cpu": 1}),
         container(limits={"cpu": "500m"}),
     )
-    assert requests_of([both, both]) == {"cpu": "3", "memory": str(2 * 1024**3)}
+    assert requests_of([(both, 2)]) == {"cpu": "3", "memory": str(2 * 1024**3)}
 
 
 def test_an_init_container_counts_where_it_asks_for_more() -> None:
     first = [container(requests={"cpu": 3, "memory": 1})]
-    assert requests_of([pod(container(requests={"cpu": 1, "memory": 2}), initContainers=first)]) == {
+    assert requests_of([(pod(container(requests={"cpu": 1, "memory": 2}), initContainers=first), 1)]) == {
         "cpu": "3",
         "memory": "2",
     }
@@ -62,15 +62,15 @@ def test_an_init_container_counts_where_it_asks_for_more() -> None:
 
 def test_a_sidecar_counts_beside_all_that_follow() -> None:
     first = [container(requests={"cpu": 1}, restartPolicy="Always"), container(requests={"cpu": 4})]
-    assert requests_of([pod(container(requests={"cpu": 2}), initContainers=first)]) == {"cpu": "5"}
+    assert requests_of([(pod(container(requests={"cpu": 2}), initContainers=first), 1)]) == {"cpu": "5"}
 
 
 def test_what_the_pod_says_as_a_whole_overrules_its_containers_and_overhead_is_added() -> None:
     whole = pod(
         container(requests={"cpu": 1, "memory": 1}), resources={"requests": {"cpu": 8}}, overhead={"cpu": 1}
     )
-    assert requests_of([whole]) == {"cpu": "9", "memory": "1"}
+    assert requests_of([(whole, 1)]) == {"cpu": "9", "memory": "1"}
 
 
 def test_what_is_no_quantity_is_left_to_the_api_server() -> None:
-    assert requests_of([pod(container(requests={"cpu": "lots", "memory": 1}))]) == {"memory": "1"}
+    assert requests_of([(pod(container(requests={"cpu": "lots", "memory": 1})), 1)]) == {"memory": "1"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ftjob.control.agent_client import AgentError
 from ftjob.control.process.logs import about
@@ -15,11 +15,13 @@ from ftjob.models.names import LABEL_JOB, LABEL_UID
 from ftjob.plan.observed.state import Answer, Refusal, RefusalKind
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
     from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
     from ftjob.kube.resources import Resource
     from ftjob.models.manifest import Manifest
-    from ftjob.plan.plan import Adoption, ObjectRef, Plan, PodRef
+    from ftjob.plan.plan import Adoption, NewObject, ObjectRef, Plan, PodRef
     from ftjob_protocol.orders import Order
 
 AT_ONCE = 16
@@ -29,13 +31,15 @@ BACKOFF_MAX = 60.0
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 async def apply(job: AnyJob, plan: Plan, ctx: Context) -> None:
     """Delete and create what a plan says. A refusal is remembered and the job planned again at once."""
     changes = plan.changes
-    if changes.delete:
-        slots = asyncio.Semaphore(AT_ONCE)
-        await _all(_delete(job, pod, ctx, slots) for pod in changes.delete)
+    for pod in changes.delete:  # before the first: the others' ends may be heard while it is awaited
+        ctx.cache.note_ordered_deletion(pod.uid)
+    await _share_out(changes.delete, lambda pod: _delete(job, pod, ctx))
     for ref in changes.remove:
         await _remove(job, ref, ctx)
     if changes.delete_job:
@@ -48,8 +52,7 @@ async def apply(job: AnyJob, plan: Plan, ctx: Context) -> None:
     refusal = await _create_all(job, changes.create, ctx)
     if refusal is None:
         ctx.cache.refusals.clear(job)
-        pods = sum(1 for manifest in changes.create if manifest["kind"] == POD.kind)
-        ctx.metrics.pods_accepted(job, pods, ctx.clock())
+        ctx.metrics.pods_accepted(job, len(changes.pods), ctx.clock())
         return
     logger.warning("%s %s: %s", refusal.object_kind, refusal.object_name, refusal.message, extra=about(job))
     ctx.cache.refusals.add(job, refusal)
@@ -67,15 +70,13 @@ async def _tell(job: AnyJob, order: Order, ctx: Context) -> None:
         ctx.queue.add(job.key)
 
 
-async def _delete(job: AnyJob, pod: PodRef, ctx: Context, slots: asyncio.Semaphore) -> None:
-    ctx.cache.note_ordered_deletion(pod.uid)
-    async with slots:
-        try:
-            body = await ctx.kube.delete(POD, job.namespace, pod.name, uid=pod.uid)
-        except (NotFoundError, ConflictError):  # gone; a conflict says that the name has another owner now
-            ctx.cache.mark_gone(pod.uid)
-            ctx.queue.add(job.key)
-            return
+async def _delete(job: AnyJob, pod: PodRef, ctx: Context) -> None:
+    try:
+        body = await ctx.kube.delete(POD, job.namespace, pod.name, uid=pod.uid)
+    except (NotFoundError, ConflictError):  # gone; a conflict says that the name has another owner now
+        ctx.cache.mark_gone(pod.uid)
+        ctx.queue.add(job.key)
+        return
     if body.get("kind") == POD.kind:
         ctx.cache.update(POD, body)
 
@@ -137,33 +138,39 @@ async def _adopt(job: AnyJob, adoption: Adoption, ctx: Context) -> None:
         _take_in(job, resource, body, ctx)
 
 
-async def _create_all(job: AnyJob, manifests: tuple[Manifest, ...], ctx: Context) -> Refusal | None:
+async def _create_all(job: AnyJob, create: tuple[NewObject, ...], ctx: Context) -> Refusal | None:
     """Create in order; once the first pod is accepted, the others follow concurrently."""
-    first_pod = next((i for i, m in enumerate(manifests) if m["kind"] == POD.kind), len(manifests))
-    for manifest in manifests[: first_pod + 1]:
-        refusal = await _create(job, manifest, ctx)
+    first_pod = next((i for i, new in enumerate(create) if new.kind == POD.kind), len(create))
+    for new in create[: first_pod + 1]:
+        refusal = await _create(job, new.build(), ctx)
         if refusal is not None:
             return refusal
     refusals: list[Refusal] = []
-    slots = asyncio.Semaphore(AT_ONCE)
 
-    async def one(manifest: Manifest) -> None:
-        async with slots:
-            if not refusals:
-                refusal = await _create(job, manifest, ctx)
-                if refusal is not None:
-                    refusals.append(refusal)
+    async def one(new: NewObject) -> None:
+        if not refusals:
+            refusal = await _create(job, new.build(), ctx)
+            if refusal is not None:
+                refusals.append(refusal)
 
-    await _all(one(manifest) for manifest in manifests[first_pod + 1 :])
+    await _share_out(create[first_pod + 1 :], one)
     return refusals[0] if refusals else None
 
 
-async def _all(coroutines: object) -> None:
-    """Run all to their end even if one fails, then raise its error: answers must reach the cache."""
-    results = await asyncio.gather(*coroutines, return_exceptions=True)  # type: ignore[misc]
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+async def _share_out(things: Sequence[T], do: Callable[[T], Awaitable[None]]) -> None:
+    """Do something with each, some at once. All are tried even if one fails; then its error is raised."""
+    left, errors = iter(things), list[Exception]()
+
+    async def one_after_the_other() -> None:
+        for thing in left:
+            try:
+                await do(thing)
+            except Exception as error:  # noqa: BLE001  raised below
+                errors.append(error)
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(min(AT_ONCE, len(things)))))
+    if errors:
+        raise errors[0]
 
 
 async def _create(job: AnyJob, manifest: Manifest, ctx: Context) -> Refusal | None:

@@ -25,7 +25,7 @@ from ftjob.local.errors import CannotRun
 from ftjob.local.free_ports import free_ports
 from ftjob.local.logs import LogTail
 from ftjob.local.orphans import adopt_orphans, kill_children
-from ftjob.models.names import KUEUE_LABEL, LABEL_ATTEMPT
+from ftjob.models.names import KUEUE_LABEL
 from ftjob.models.spec import GangMode, trainer_of
 from ftjob.models.status import Phase
 from ftjob.plan.build.agent_config import agent_command
@@ -220,11 +220,10 @@ class Runner:
             self._outputs.write_job(self._body | {"status": status.to_wire()})
 
     def _apply(self, plan: Plan) -> None:
-        for manifest in plan.changes.create:
-            kind, name = manifest["kind"], manifest["metadata"]["name"]
-            if kind == "Pod":
-                self._start(name, int(manifest["metadata"]["labels"][LABEL_ATTEMPT]))
-            self._existing.add((kind, name))
+        for new in plan.changes.create:
+            if new.kind == "Pod":
+                self._start(new.name, self._job.status.pod_attempt)
+            self._existing.add((new.kind, new.name))
         if plan.order is not None:
             leader = self._agents[self._layout(self._job.status.pod_attempt).leader.name]
             self._leader_state = leader.order(plan.order, self._token) or self._leader_state

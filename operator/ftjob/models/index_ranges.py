@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 
+@lru_cache(maxsize=64)  # asked for each worker of a job
 def parse_ranges(text: str) -> tuple[range, ...]:
     """Read ranges, ``0,3-5``; one whose end comes before its beginning is empty."""
     pairs = [part.partition("-") for part in text.split(",") if part]

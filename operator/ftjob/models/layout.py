@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from ftjob.models.names import ROLES
 from ftjob.models.spec import JobSpec
@@ -24,14 +25,21 @@ class WorkerPlace:
 
     role: str
     index: int
+    number: int
+    """Its place among the workers of all roles, in rank order."""
     name: str
     host: str
     port: int
     """Of its agent."""
     server_port: int
     """For what its first rank serves, such as TensorFlow's gRPC server."""
-    first_rank: int
     processes: int
+    """How many ranks it runs: as many as each other worker."""
+
+    @property
+    def first_rank(self) -> int:
+        """The lowest of its global ranks."""
+        return self.number * self.processes
 
     @property
     def ranks(self) -> range:
@@ -70,7 +78,7 @@ class Layout:
         """The worker of index 0, whose agent serves the star."""
         return self.workers[0]
 
-    @property
+    @cached_property
     def world_size(self) -> int:
         """Number of ranks."""
         return sum(worker.processes for worker in self.workers)
@@ -81,7 +89,10 @@ class Layout:
             for local, rank in enumerate(worker.ranks):
                 yield worker, rank, local
 
+    @cached_property
     def by_role(self) -> dict[str, tuple[WorkerPlace, ...]]:
-        """Return the workers of each role that has any, in rank order."""
-        roles = dict.fromkeys(worker.role for worker in self.workers)
-        return {role: tuple(worker for worker in self.workers if worker.role == role) for role in roles}
+        """The workers of each role that has any, in rank order."""
+        found: dict[str, list[WorkerPlace]] = {}
+        for worker in self.workers:
+            found.setdefault(worker.role, []).append(worker)
+        return {role: tuple(workers) for role, workers in found.items()}

@@ -43,11 +43,11 @@ def shown(amount: int) -> str:
     return f"{amount}m" if amount % MILLI else str(amount // MILLI)
 
 
-def requests_of(pods: Iterable[Manifest]) -> dict[str, str]:
-    """Return what pods request together."""
+def requests_of(pods: Iterable[tuple[Manifest, int]]) -> dict[str, str]:
+    """Return what pods request together, given one of each kind and how many of it there are."""
     total: Amounts = Counter()
-    for pod in pods:
-        total.update(amounts_of(mapping(pod, "spec")))
+    for pod, number in pods:
+        total.update({name: n * number for name, n in amounts_of(mapping(pod, "spec")).items()})
     return {name: shown(amount) for name, amount in sorted(total.items())}
 
 

@@ -56,11 +56,11 @@ def cluster_layout(job: Job, attempt: int) -> Layout:
             WorkerPlace(
                 role=role,
                 index=index,
+                number=number,
                 name=name,
                 host=f"{name}.{job.name}.{job.namespace}.svc",
                 port=port,
                 server_port=port + 2,
-                first_rank=number * processes,
                 processes=processes,
             )
             for number, ((role, index), name) in enumerate(zip(places, names, strict=True))

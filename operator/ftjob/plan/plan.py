@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ftjob.models.manifest import Manifest
     from ftjob.models.spec import GangMode
@@ -62,16 +62,52 @@ class ObjectRef:
 
 
 @dataclass(frozen=True)
+class NewObject:
+    """An object to create. Its manifest is built when it is sent: those of 10,000 pods fill the memory."""
+
+    kind: str
+    name: str
+    build: Callable[[], Manifest] = field(compare=False)
+    role: str = ""
+    """Of a pod: those of one role ask for the same."""
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> NewObject:
+        """Return an object whose manifest is at hand."""
+        return cls(manifest["kind"], manifest["metadata"]["name"], lambda: manifest)
+
+    def with_change(self, change: Callable[[Manifest], None]) -> NewObject:
+        """Return the same object, with something written into its manifest."""
+
+        def build() -> Manifest:
+            manifest = self.build()
+            change(manifest)
+            return manifest
+
+        return replace(self, build=build)
+
+
+@dataclass(frozen=True)
 class Changes:
     """For the API server: which objects come and go."""
 
-    create: tuple[Manifest, ...] = ()
+    create: tuple[NewObject, ...] = ()
     """In order; a refusal of one stops the rest."""
     delete: tuple[PodRef, ...] = ()
     remove: tuple[ObjectRef, ...] = ()
     """What went with the pods."""
     delete_job: bool = False
     """Its time to live is over; its objects follow by their owner references."""
+
+    @property
+    def pods(self) -> tuple[NewObject, ...]:
+        """The pods among what is created."""
+        return tuple(new for new in self.create if new.kind == "Pod")
+
+    def with_pods(self, change: Callable[[Manifest], None]) -> Changes:
+        """Return the same changes, with something written into each new pod."""
+        create = (new.with_change(change) if new.kind == "Pod" else new for new in self.create)
+        return replace(self, create=tuple(create))
 
 
 @dataclass(frozen=True)

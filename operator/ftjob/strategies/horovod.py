@@ -55,7 +55,6 @@ class Horovod(Strategy):
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return Horovod's identity variables and the address of its store."""
-        peers = [w for w in layout.workers if w.processes > local_rank]
         who = {
             # Horovod scopes local keys by host name, so it must differ between pods even on one node.
             "HOROVOD_HOSTNAME": worker.name,
@@ -63,8 +62,8 @@ class Horovod(Strategy):
             "HOROVOD_SIZE": str(layout.world_size),
             "HOROVOD_LOCAL_RANK": str(local_rank),
             "HOROVOD_LOCAL_SIZE": str(worker.processes),
-            "HOROVOD_CROSS_RANK": str(peers.index(worker)),
-            "HOROVOD_CROSS_SIZE": str(len(peers)),
+            "HOROVOD_CROSS_RANK": str(worker.number),
+            "HOROVOD_CROSS_SIZE": str(len(layout.workers)),
         }
         elastic = layout.spec.elastic
         if elastic is None:

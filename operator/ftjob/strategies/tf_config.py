@@ -21,7 +21,7 @@ def tf_config(layout: Layout, worker: WorkerPlace) -> str:
     """Return ``TF_CONFIG`` for a worker: every task's host and port, and which of them it is itself."""
     cluster = {
         role: [place.server for place in places]
-        for role, places in layout.by_role().items()
+        for role, places in layout.by_role.items()
         if role not in OUTSIDE
     }
     task = {"type": worker.role, "index": worker.index}

@@ -77,7 +77,7 @@ def agent_command(
         attempt=layout.attempt,
         world_size=layout.world_size,
         agents=len(layout.workers),
-        roles={role: len(places) for role, places in layout.by_role().items()},
+        roles={role: len(places) for role, places in layout.by_role.items()},
         port=worker.port,
         leader=Address(layout.leader.host, layout.leader.port),
         ranks=ranks,
@@ -137,26 +137,27 @@ def _ranks(
 
 def profiled_ranks(spec: JobSpec, layout: Layout) -> frozenset[int]:
     """Return the global ranks that take part in captures: those that make steps, or those that are named."""
-    text = spec.profiling.ranks
-    strategy = STRATEGIES[spec.strategy]
-    workers = [worker for worker in layout.workers if strategy.makes_steps(layout, worker)]
-    if text == "All":
-        return frozenset(rank for worker in workers for rank in worker.ranks)
-    if text == "OnePerWorker":
-        return frozenset(worker.first_rank for worker in workers)
-    chosen = (range(found.start, min(found.stop, layout.world_size)) for found in parse_ranges(text))
-    return frozenset(rank for found in chosen for rank in found)
+    return frozenset(rank for worker in layout.workers for rank in _profiled(spec, layout, worker))
+
+
+def _profiled(spec: JobSpec, layout: Layout, worker: WorkerPlace) -> frozenset[int]:
+    """Return those of one worker."""
+    text, ranks = spec.profiling.ranks, worker.ranks
+    if text in {"All", "OnePerWorker"}:
+        steps = STRATEGIES[spec.strategy].makes_steps(layout, worker)
+        return frozenset((ranks if text == "All" else ranks[:1]) if steps else ())
+    chosen = parse_ranges(text)
+    return frozenset(rank for rank in ranks if any(rank in found for found in chosen))
 
 
 def _profiling(spec: JobSpec, layout: Layout, worker: WorkerPlace) -> Profiling | None:
     profiling = spec.profiling
     if profiling.mode is ProfilingMode.OFF:
         return None
-    chosen = profiled_ranks(spec, layout) & set(worker.ranks)
     return Profiling(
         mode=profiling.mode.value,
         schedule=profiling.schedule.model_dump(by_alias=True, exclude_none=True),
-        ranks=frozenset(rank - worker.first_rank for rank in chosen),
+        ranks=frozenset(rank - worker.first_rank for rank in _profiled(spec, layout, worker)),
         tools=tuple(tool.value for tool in profiling.tools),
         options=profiling.options.model_dump(by_alias=True, exclude_none=True),
     )

@@ -7,6 +7,7 @@ It comes before the pods and goes with the attempt.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.defaults import roles_of
@@ -18,7 +19,7 @@ from ftjob.models.spec import GangMode, template_of
 from ftjob.plan.build.objects import child_meta
 from ftjob.plan.gangs.registry import BY_VERSION, GANGS
 from ftjob.plan.observed.state import GroupState
-from ftjob.plan.plan import ObjectRef, Step
+from ftjob.plan.plan import NewObject, ObjectRef, Step
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob, JobHead
@@ -62,15 +63,13 @@ def arrange(plan: Plan, job: AnyJob, observed: Observed) -> Plan:
         if group.name == name and group.api_version in gang.versions and not group.deleting
     ]
     others = tuple(group for group in observed.groups if group not in mine)
-    pods = tuple(manifest for manifest in plan.changes.create if manifest["kind"] == "Pod")
-    for pod in pods:
-        gang.join(pod, name)
-    create = plan.changes.create
-    if not mine and (pods or _was_taken_away(plan, job, observed)):
-        create = (_build_group(job, gang, version, pods), *create)
+    changes = plan.changes.with_pods(partial(gang.join, group=name))
+    create = changes.create
+    if not mine and (changes.pods or _was_taken_away(plan, job, observed)):
+        create = (NewObject.of(_build_group(job, gang, version, changes.pods)), *create)
     return replace(
         plan,
-        changes=replace(plan.changes, create=create, remove=_refs(others)),
+        changes=replace(changes, create=create, remove=_refs(others)),
         status=replace(plan.status, gang=gang.mode),
     )
 
@@ -116,7 +115,7 @@ def _version(gang: Gang, served: frozenset[tuple[str, str]]) -> str | None:
     return next((version for version in gang.versions if (version, POD_GROUP) in served), None)
 
 
-def _build_group(job: Job, gang: Gang, version: str, pods: tuple[Manifest, ...]) -> Manifest:
+def _build_group(job: Job, gang: Gang, version: str, pods: tuple[NewObject, ...]) -> Manifest:
     meta = child_meta(job, group_name(job))
     meta["labels"][LABEL_ATTEMPT] = str(job.status.pod_attempt)
     spec = gang.group_spec(job, version, gang_size(job.spec), pods)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.models.manifest import Manifest
     from ftjob.models.spec import GangMode
+    from ftjob.plan.plan import NewObject
 
 
 class Gang(ABC):
@@ -24,7 +25,7 @@ class Gang(ABC):
     remedy: ClassVar[str]
 
     @abstractmethod
-    def group_spec(self, job: Job, version: str, count: int, pods: tuple[Manifest, ...]) -> dict[str, Any]:
+    def group_spec(self, job: Job, version: str, count: int, pods: tuple[NewObject, ...]) -> dict[str, Any]:
         """Return the spec of a PodGroup.
 
         Parameters
@@ -46,7 +47,7 @@ class Gang(ABC):
         """Return why a PodGroup is not placed (``Unschedulable: …``), if it says so."""
 
 
-def priority_class(pods: tuple[Manifest, ...]) -> str | None:
+def priority_class(pods: tuple[NewObject, ...]) -> str | None:
     """Return the priority class of a gang: that of its first pod."""
-    name = mapping(pods[0], "spec").get("priorityClassName") if pods else None
+    name = mapping(pods[0].build(), "spec").get("priorityClassName") if pods else None
     return str(name) if name else None

@@ -11,6 +11,7 @@ from ftjob.plan.gangs.base import Gang
 if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.models.manifest import Manifest
+    from ftjob.plan.plan import NewObject
 
 GROUP_LABEL = "scheduling.x-k8s.io/pod-group"
 
@@ -25,7 +26,7 @@ class Coscheduling(Gang):
     )
     remedy: ClassVar[str] = "install kubernetes-sigs/scheduler-plugins, or set scheduling.gang to Auto or Off"
 
-    def group_spec(self, job: Job, version: str, count: int, pods: tuple[Manifest, ...]) -> dict[str, Any]:
+    def group_spec(self, job: Job, version: str, count: int, pods: tuple[NewObject, ...]) -> dict[str, Any]:
         """Return a gang of so many pods, each of which holds its place for as long as the job may start."""
         spec: dict[str, Any] = {"minMember": count}
         if job.spec.scheduling.timeout_seconds is not None:

@@ -12,6 +12,7 @@ from ftjob.plan.gangs.base import Gang, priority_class
 if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.models.manifest import Manifest
+    from ftjob.plan.plan import NewObject
 
 WITHOUT_PRIORITY = "scheduling.k8s.io/v1alpha2"
 """There the group's priority and its way of disruption belong to a feature gate of their own."""
@@ -31,7 +32,7 @@ class Native(Gang):
         "scheduling.k8s.io/v1beta1 enabled (Kubernetes 1.37; v1alpha2 in 1.36)"
     )
 
-    def group_spec(self, job: Job, version: str, count: int, pods: tuple[Manifest, ...]) -> dict[str, Any]:
+    def group_spec(self, job: Job, version: str, count: int, pods: tuple[NewObject, ...]) -> dict[str, Any]:
         """Return a gang of so many pods, which is preempted as a whole unless it is elastic."""
         spec: dict[str, Any] = {"schedulingPolicy": {"gang": {"minCount": count}}}
         if version == WITHOUT_PRIORITY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftjob.models.manifest import conditions_of
@@ -13,6 +14,7 @@ from ftjob.plan.gangs.base import Gang, priority_class
 if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.models.manifest import Manifest
+    from ftjob.plan.plan import NewObject
 
 SCHEDULER = "volcano"
 GROUP_ANNOTATION = "scheduling.k8s.io/group-name"
@@ -27,7 +29,7 @@ class Volcano(Gang):
     missing: ClassVar[str] = "this cluster does not serve Volcano's PodGroup (scheduling.volcano.sh/v1beta1)"
     remedy: ClassVar[str] = "install Volcano, or set scheduling.gang to Auto or Off"
 
-    def group_spec(self, job: Job, version: str, count: int, pods: tuple[Manifest, ...]) -> dict[str, Any]:
+    def group_spec(self, job: Job, version: str, count: int, pods: tuple[NewObject, ...]) -> dict[str, Any]:
         """Return a gang of so many pods in the job's queue, with what they ask for together."""
         spec: dict[str, Any] = {"minMember": count}
         if job.spec.scheduling.queue is not None:
@@ -36,7 +38,9 @@ class Volcano(Gang):
         if priority:
             spec["priorityClassName"] = priority
         if pods:
-            spec["minResources"] = requests_of(pods[:count])
+            numbers = Counter(pod.role for pod in pods[:count])
+            first = {pod.role: pod for pod in reversed(pods)}
+            spec["minResources"] = requests_of((first[role].build(), n) for role, n in numbers.items())
         return spec
 
     def join(self, pod: Manifest, group: str) -> None:

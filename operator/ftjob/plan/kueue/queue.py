@@ -8,6 +8,7 @@ evicted job has no pod left, it is for us to give the admission back.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.job import Job
@@ -37,7 +38,7 @@ from ftjob.plan.kueue.workload_status import finish, give_back, is_evicted, say_
 from ftjob.plan.life.deletion import to_replace
 from ftjob.plan.observed.kueue_admission import assignments
 from ftjob.plan.observed.state import Lookup
-from ftjob.plan.plan import Changes, ForKueue, Plan, Step
+from ftjob.plan.plan import Changes, ForKueue, NewObject, Plan, Step
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def make_workload(waits: Plan, job: Job, observed: Observed, config: Config) -> 
     if unready is not None:
         return unready
     workload = build_workload(job, observed, config)
-    return replace(waits, changes=replace(waits.changes, create=(workload,)))
+    return replace(waits, changes=replace(waits.changes, create=(NewObject.of(workload),)))
 
 
 def _read_first(waits: Plan, needed: tuple[Lookup, ...], observed: Observed) -> Plan | None:
@@ -135,11 +136,11 @@ def with_workload(plan: Plan, job: AnyJob, observed: Observed, *, now: float, co
         return _without(observed.workloads, plan)
     say = _say(plan, mine, job, observed, now)
     plan = _without(others, replace(plan, kueue=replace(plan.kueue, say=say)))
-    if not any(manifest["kind"] == "Pod" for manifest in plan.changes.create):
+    if not plan.changes.pods:
         return plan
     flavors = _flavors(mine)
     if not _is_known(flavors, observed):
-        create = tuple(m for m in plan.changes.create if m["kind"] != "Pod")
+        create = tuple(new for new in plan.changes.create if new.kind != "Pod")
         missing = _unknown(flavors, observed)
         return replace(
             plan,
@@ -147,10 +148,7 @@ def with_workload(plan: Plan, job: AnyJob, observed: Observed, *, now: float, co
             kueue=replace(plan.kueue, look_up=missing),
             next_look=0.0 if missing else ANSWER_SECONDS,
         )
-    for manifest in plan.changes.create:
-        if manifest["kind"] == "Pod":
-            _place(manifest, mine, observed)
-    return plan
+    return replace(plan, changes=plan.changes.with_pods(partial(_place, workload=mine, observed=observed)))
 
 
 def _without(workloads: tuple[WorkloadState, ...], plan: Plan) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ftjob.models.times import unix
@@ -12,7 +13,7 @@ from ftjob.plan.life.attempt import has_begun, is_waited_for
 from ftjob.plan.life.deletion import refs, to_replace
 from ftjob.plan.life.fencing import cut_off_together, may_still_run
 from ftjob.plan.observed.why_waiting import why_not_running
-from ftjob.plan.plan import Changes, Plan, Step, soonest
+from ftjob.plan.plan import Changes, NewObject, Plan, Step, soonest
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _until_start_timeout(attempt: Attempt) -> float | None:
 
 def complete(attempt: Attempt, config: Config) -> Plan:
     """Start the attempt, or create what is absent of it."""
-    create: tuple[Manifest, ...] = ()
+    create: tuple[NewObject, ...] = ()
     wait = attempt.observed.until_next_try(attempt.now)
     useless = (*refs(attempt.older_pods), *refs(attempt.surplus))
     if not useless and wait is None:  # created by a request that was thought lost; first they go
@@ -123,7 +124,7 @@ def complete(attempt: Attempt, config: Config) -> Plan:
 
 def build(
     attempt: Attempt, layout: Layout, workers: Iterable[WorkerPlace], config: Config
-) -> tuple[Manifest, ...]:
+) -> tuple[NewObject, ...]:
     """Return the pods of some workers, after the objects that they need and that are not known to exist."""
     job, existing = attempt.job, attempt.observed.existing
     needed: list[Manifest] = []
@@ -132,8 +133,12 @@ def build(
     if not attempt.pods:  # they come before the first pod, so a pod proves that they are there
         claim = build_claim(job, config)
         needed += [build_secret(job, config), *([claim] if claim else [])]
-    companions = (m for m in needed if (m["kind"], m["metadata"]["name"]) not in existing)
-    return (*companions, *(build_pod(job, layout, worker, config) for worker in workers))
+    companions = (NewObject.of(m) for m in needed if (m["kind"], m["metadata"]["name"]) not in existing)
+    pods = (
+        NewObject("Pod", worker.name, partial(build_pod, job, layout, worker, config), worker.role)
+        for worker in workers
+    )
+    return (*companions, *pods)
 
 
 def _some(names: Iterable[str]) -> str:
