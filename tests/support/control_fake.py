@@ -163,6 +163,11 @@ def job_body(name: str = "digits", *, uid: str = "job-1", version: str = "1", **
     }
 
 
+def owner(uid: str = "job-1", name: str = "digits") -> Manifest:
+    """Return the owner reference of what belongs to a job."""
+    return {"apiVersion": JOB.api_version, "kind": JOB.kind, "name": name, "uid": uid, "controller": True}
+
+
 def pod_body(
     index: int,
     *,
@@ -192,6 +197,7 @@ def pod_body(
                 LABEL_INDEX: str(index),
                 LABEL_ATTEMPT: str(attempt),
             },
+            "ownerReferences": [owner(job_uid)],
         },
         "spec": {"containers": [{"name": "proxy"}, {"name": "main", "env": env}]},
         "status": status,

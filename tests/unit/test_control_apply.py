@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from support.control_fake import context, pod_body
+from support.control_fake import context, owner, pod_body
 
 from ftjob.control.apply import apply
 from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
@@ -13,7 +13,7 @@ from ftjob.plan.plan import Changes, NewObject, Plan, PodRef, Step
 
 KEY = ("default", "digits")
 LABELS = {"ftjob.dev/job": "digits", "ftjob.dev/uid": "job-1"}
-EARLIER = LABELS | {"ftjob.dev/uid": "job-0"}
+OURS, EARLIERS, ANOTHERS = [owner()], [owner("job-0")], [owner("job-0", "other")]
 
 
 def thing(kind: str, name: str, labels: dict[str, str] | None = None, **meta: Any) -> dict[str, Any]:
@@ -33,7 +33,9 @@ PODS = [pod_body(index) for index in range(4)]
 
 async def test_support_comes_first_then_the_first_pod_then_the_others() -> None:
     ctx, kube, job = context()
-    await apply(job, start(thing("Secret", "s"), thing("Service", "digits"), *PODS), ctx)
+    await apply(
+        job, start(thing("Secret", "s"), thing("Service", "digits", ownerReferences=OURS), *PODS), ctx
+    )
     assert kube.calls[:3] == [
         ("create", "Secret", "s"),
         ("create", "Service", "digits"),
@@ -87,8 +89,8 @@ async def test_the_time_of_the_next_try_doubles_up_to_a_minute_and_success_ends_
 async def test_an_object_that_is_ours_already_is_taken_in() -> None:
     ctx, kube, job = context()
     kube.put(PODS[0])
-    kube.put(thing("Service", "digits"))
-    await apply(job, start(thing("Service", "digits"), *PODS), ctx)
+    kube.put(thing("Service", "digits", ownerReferences=OURS))
+    await apply(job, start(thing("Service", "digits", ownerReferences=OURS), *PODS), ctx)
     observed = ctx.cache.observe(job)
     assert observed.refusal is None
     assert len(observed.pods) == 4
@@ -107,11 +109,12 @@ async def test_a_secret_of_our_name_is_ours_without_being_read() -> None:
     ("found", "kind"),
     [
         (thing("Service", "digits", {"app": "other"}), RefusalKind.CONFLICT),
-        (thing("Service", "digits", {"ftjob.dev/job": "digits"}), RefusalKind.CONFLICT),
-        (thing("Service", "digits", EARLIER), RefusalKind.TERMINATING),
-        (thing("Service", "digits", LABELS, deletionTimestamp="t"), RefusalKind.TERMINATING),
-        (thing("PersistentVolumeClaim", "out", EARLIER, ownerReferences=[{}]), RefusalKind.TERMINATING),
-        (thing("PersistentVolumeClaim", "out", EARLIER), None),
+        (thing("Service", "digits"), RefusalKind.CONFLICT),
+        (thing("Service", "digits", ownerReferences=ANOTHERS), RefusalKind.CONFLICT),
+        (thing("Service", "digits", ownerReferences=EARLIERS), RefusalKind.TERMINATING),
+        (thing("Service", "digits", ownerReferences=OURS, deletionTimestamp="t"), RefusalKind.TERMINATING),
+        (thing("PersistentVolumeClaim", "out", ownerReferences=EARLIERS), RefusalKind.TERMINATING),
+        (thing("PersistentVolumeClaim", "out"), None),
         (thing("PersistentVolumeClaim", "out", {"app": "other"}), RefusalKind.CONFLICT),
     ],
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from support.control_fake import Clock, job_body, pod_body
+from support.control_fake import Clock, job_body, owner, pod_body
 
 from ftjob.control.cache.cache import Cache
 from ftjob.control.cache.pods import trainer_name
@@ -179,8 +179,8 @@ def test_a_refusal_is_remembered_until_it_is_cleared_or_the_spec_changes() -> No
     cache, _ = cache_with_job()
     job = cache.job(KEY)
     assert job is not None
-    cache.refusals.add(job, refusal())
-    cache.refusals.add(job, refusal())
+    cache.note_refusal(job, refusal())
+    cache.note_refusal(job, refusal())
     assert cache.observe(job).refusal == refusal()
     assert cache.refusals.times(job) == 2
     edited = job_body(version="5")
@@ -194,9 +194,9 @@ def test_the_leader_s_state_is_news_only_if_it_differs() -> None:
     cache, _ = cache_with_job()
     job = cache.job(KEY)
     assert job is not None
-    assert cache.leader_states.update(job, LeaderState(0, "Running", {"step": 1}))
-    assert not cache.leader_states.update(job, LeaderState(0, "Running", {"step": 1}))
-    assert cache.leader_states.update(job, LeaderState(0, "Running", {"step": 2}))
+    assert cache.hear(job, LeaderState(0, "Running", {"step": 1}))
+    assert not cache.hear(job, LeaderState(0, "Running", {"step": 1}))
+    assert cache.hear(job, LeaderState(0, "Running", {"step": 2}))
 
 
 def test_nothing_is_left_of_a_job_that_is_gone_with_its_pods() -> None:
@@ -205,15 +205,83 @@ def test_nothing_is_left_of_a_job_that_is_gone_with_its_pods() -> None:
         cache.update(POD, pod_body(index))
     job = cache.job(KEY)
     assert job is not None
-    cache.refusals.add(job, refusal())
-    cache.leader_states.update(job, LeaderState(0, "Running", None))
+    cache.note_refusal(job, refusal())
+    cache.hear(job, LeaderState(0, "Running", None))
     cache.mark_deleted(POD, pod_body(0, version="20"))
     cache.mark_deleted(JOB, job_body())
     for index in (1, 2):
         cache.mark_deleted(POD, pod_body(index, version="20"))
-    left = cache._jobs, cache._dependents, cache._uids, cache._places, cache._versions._newest
-    assert left == ({}, {}, {}, {}, {})
-    assert (cache.refusals._refused, cache.leader_states._states) == ({}, {})
+    assert what_is_left(cache) == {}
+
+
+def what_is_left(cache: Cache) -> dict[str, Any]:
+    """Return what the cache holds, but for the tombstones."""
+    parts = (cache, cache.refusals, cache.leader_states, cache.answers, cache._versions)
+    held = {f"{type(part).__name__}.{name}": value for part in parts for name, value in vars(part).items()}
+    found = {name: value for name, value in held.items() if isinstance(value, dict | set) and value}
+    found.pop("Versions._deleted", None)
+    return found
+
+
+def test_nothing_comes_back_of_a_job_that_went_while_it_was_asked_and_looked_at() -> None:
+    cache, _ = cache_with_job()
+    cache.update(POD, pod_body(0, state=RUNNING))
+    job = cache.job(KEY)
+    assert job is not None
+    cache.mark_deleted(JOB, job_body(version="20"))
+    cache.mark_deleted(POD, pod_body(0, version="21"))
+    assert cache.observe(job).pods == ()
+    assert not cache.hear(job, LeaderState(0, "Running", None))
+    cache.note_refusal(job, refusal())
+    cache.note_existing(job, "Secret", "digits-agent")
+    cache.note_ordered_deletion("pod-0-0")
+    assert cache.update(POD, pod_body(0, version="19")) is None
+    assert what_is_left(cache) == {}
+
+
+STRANGERS: dict[str, dict[str, Any]] = {
+    "labels and no owner": {"ownerReferences": None},
+    "an owner that is no controller": {"ownerReferences": [owner() | {"controller": False}]},
+    "an owner of another kind": {"ownerReferences": [owner() | {"kind": "Job", "apiVersion": "batch/v1"}]},
+    "an owner of another group": {"ownerReferences": [owner() | {"apiVersion": "evil.dev/v1"}]},
+    "another namespace": {"namespace": "evil"},
+    "another name": {"name": "evil"},
+    "the name of another place": {"name": "digits-worker-0-1"},
+    "an attempt to come": {"labels": pod_body(0, attempt=999)["metadata"]["labels"]},
+    "no number": {"labels": pod_body(0)["metadata"]["labels"] | {"ftjob.dev/index": "-0"}},
+}
+
+
+@pytest.mark.parametrize("change", STRANGERS.values(), ids=STRANGERS)
+def test_a_pod_belongs_to_a_job_by_its_owner_its_namespace_and_its_planned_name(
+    change: dict[str, Any],
+) -> None:
+    cache, _ = cache_with_job()
+    pod = pod_body(0, state=FAILED)
+    pod["metadata"] |= change
+    cache.update(POD, pod)
+    assert names(cache) == []
+    cache.mark_deleted(JOB, job_body(version="20"))
+    cache.update(JOB, job_body(uid="job-2", version="30"))
+    job = cache.job(KEY)
+    assert job is not None
+    assert cache.observe(job).predecessors == (), "it blocks no name"
+
+
+def test_a_pod_that_is_disowned_is_gone() -> None:
+    cache, _ = cache_with_job()
+    cache.update(POD, pod_body(0, state=RUNNING))
+    pod = pod_body(0, version="11", state=RUNNING)
+    del pod["metadata"]["ownerReferences"]
+    assert cache.update(POD, pod) == KEY
+    assert (names(cache), names(cache, gone=True)) == ([], ["digits-worker-0-0"])
+
+
+def test_a_replaced_worker_of_an_elastic_job_has_its_number_in_the_name() -> None:
+    cache, _ = cache_with_job()
+    pod = pod_body(0)
+    pod["metadata"]["name"] += "-2"
+    assert cache.update(POD, pod) == KEY
 
 
 def test_the_trainer_is_the_container_with_the_agents_variable() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.control_fake import FakeKube
+from support.control_fake import FakeKube, owner
 
 from ftjob.control.cache.cache import Cache
 from ftjob.control.watching import discovery as module
@@ -77,7 +77,7 @@ def test_a_group_is_known_from_lists_and_watches() -> None:
         "namespace": "default",
         "uid": "g",
         "resourceVersion": "5",
-        "labels": {"ftjob.dev/job": "digits", "ftjob.dev/uid": "job-1"},
+        "ownerReferences": [owner()],
     }
     cache = Cache()
     assert cache.update(RESOURCE, {"metadata": meta}) == ("default", "digits")

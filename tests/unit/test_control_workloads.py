@@ -82,7 +82,7 @@ async def test_a_workload_of_someone_else_becomes_the_job_s_own(labels: dict[str
     assert meta["labels"]["ftjob.dev/uid"] == "job-1"
     assert [owner["uid"] for owner in meta["ownerReferences"]] == ["job-1"]
     assert said(ctx) == "waits in Kueue's queue team-a: full"
-    assert set(ctx.cache._dependents) == {"job-1"}, "nothing is left of the labels that it came with"
+    assert set(ctx.cache._dependents) == {("default", "job-1")}, "its labels count for nothing"
     kube.calls.clear()
     assert await reconcile(KEY, ctx) is None
     assert kube.calls == [], "then there is nothing more to do"

@@ -82,7 +82,7 @@ class Agents:
         body: dict[str, Any] | None = None,
         wait: float = 0.0,
     ) -> LeaderState:
-        host = _host_of(pods)
+        host = _host_of(job, pods)
         if host is None:
             raise AgentError("no pod of index 0 runs")
         if self._session is None:
@@ -114,10 +114,11 @@ class Agents:
             raise AgentError(repr(error)) from error
 
 
-def _host_of(pods: tuple[PodState, ...]) -> str | None:
-    """Return the address of index 0: rank order over roles, newest attempt."""
-    leaders = [p for p in pods if p.index == 0 and p.role in {"chief", "worker"} and p.running and p.ip]
-    leader = min(leaders, key=lambda p: (*rank_order(p.place), -p.attempt), default=None)
+def _host_of(job: AnyJob, pods: tuple[PodState, ...]) -> str | None:
+    """Return the address of the present attempt's index 0, of the first role in rank order."""
+    present = (p for p in pods if p.attempt == job.status.pod_attempt and not p.is_over)
+    leaders = [p for p in present if p.index == 0 and p.role in {"chief", "worker"} and p.running and p.ip]
+    leader = min(leaders, key=lambda p: rank_order(p.place), default=None)
     if leader is None or not leader.ip:
         return None
     return f"[{leader.ip}]" if ":" in leader.ip else leader.ip

@@ -8,10 +8,12 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from ftjob.control.agent_client import AgentError
+from ftjob.control.cache.ownership import owner_of
 from ftjob.control.process.logs import about
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from ftjob.kube.resources import CLAIM, JOB, POD, RESOURCES, SECRET, in_use, resource_of
-from ftjob.models.names import LABEL_JOB, LABEL_UID
+from ftjob.models.manifest import mapping
+from ftjob.models.names import LABEL_JOB
 from ftjob.plan.observed.state import Answer, Refusal, RefusalKind
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ async def apply(job: AnyJob, plan: Plan, ctx: Context) -> None:
         ctx.metrics.pods_accepted(job, len(changes.pods), ctx.clock())
         return
     logger.warning("%s %s: %s", refusal.object_kind, refusal.object_name, refusal.message, extra=about(job))
-    ctx.cache.refusals.add(job, refusal)
+    ctx.cache.note_refusal(job, refusal)
     ctx.queue.add(job.key)
 
 
@@ -66,7 +68,7 @@ async def _tell(job: AnyJob, order: Order, ctx: Context) -> None:
     except AgentError as error:
         logger.info("%s of attempt %d not heard: %s", order.command, order.attempt, error, extra=about(job))
         return
-    if ctx.cache.leader_states.update(job, state):
+    if ctx.cache.hear(job, state):
         ctx.queue.add(job.key)
 
 
@@ -209,14 +211,14 @@ async def _meet(job: AnyJob, manifest: Manifest, resource: Resource, ctx: Contex
         return None
     found = await ctx.kube.get(resource, job.namespace, name)
     meta = found["metadata"]
-    labels = meta.get("labels") or {}
     what = f"{resource.kind} {name}"
-    if labels.get(LABEL_JOB) != job.name or not labels.get(LABEL_UID):
+    owner = owner_of(resource, found)
+    # A claim that outlives its job (whenDeleted: Retain) is there to be used again.
+    is_kept = resource is CLAIM and not owner and mapping(meta, "labels").get(LABEL_JOB) == job.name
+    if not is_kept and (owner is None or owner.name != job.name):
         message = f"{what} exists and does not belong to this job; delete it, or give the job another name"
         return _refusal(job, manifest, RefusalKind.CONFLICT, message, ctx)
-    # A claim that outlives its job (whenDeleted: Retain) is there to be used again.
-    kept = resource is CLAIM and not meta.get("ownerReferences")
-    if "deletionTimestamp" in meta or not (kept or labels[LABEL_UID] == job.uid):
+    if "deletionTimestamp" in meta or not (is_kept or owner is None or owner.uid == job.uid):
         message = f"{what} of an earlier job of this name is still being deleted"
         return _refusal(job, manifest, RefusalKind.TERMINATING, message, ctx)
     _take_in(job, resource, found, ctx)

@@ -76,7 +76,7 @@ async def ask(job: AnyJob, ctx: Context, *, version: int = 0) -> int | None:
     except AgentError as error:
         logger.debug("no progress of %s/%s: %s", job.namespace, job.name, error)
         return None
-    if ctx.cache.leader_states.update(job, state):
+    if ctx.cache.hear(job, state):
         ctx.queue.add(job.key)
     return state.version
 

@@ -10,18 +10,23 @@ from ftjob.api.job import AnyJob, parse_job
 from ftjob.control.cache.answers import Answers
 from ftjob.control.cache.leader_states import LeaderStates
 from ftjob.control.cache.objects import JobObjects
+from ftjob.control.cache.ownership import owner_of
 from ftjob.control.cache.pods import JobPods
 from ftjob.control.cache.refusals import Refusals
 from ftjob.control.cache.versions import Versions
 from ftjob.kube.resources import JOB, POD, Resource
-from ftjob.models.names import ANNOTATION_LAST_APPLIED, LABEL_JOB, LABEL_UID, POD_GROUP, WORKLOAD
+from ftjob.models.manifest import mapping
+from ftjob.models.names import ANNOTATION_LAST_APPLIED, LABEL_JOB, POD_GROUP, WORKLOAD
 from ftjob.plan.observed.state import Lookup, Observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ftjob.control.cache.ownership import Owner
     from ftjob.control.queue import Key
     from ftjob.models.manifest import Manifest
+    from ftjob.plan.observed.state import Refusal
+    from ftjob_protocol.leader_state import LeaderState
 
 
 class Known(NamedTuple):
@@ -32,13 +37,17 @@ class Known(NamedTuple):
     version: str
 
 
+Family = tuple[str, str]
+"""Namespace and UID of a job: what belongs to it. A UID alone could be claimed from another namespace."""
+
+
 class _Place(NamedTuple):
     """Where an object stands, and the job that it belongs to."""
 
     resource: Resource
     namespace: str
     name: str
-    job_uid: str
+    family: Family
 
 
 @dataclass
@@ -66,8 +75,7 @@ class Cache:
         self._clock = clock
         self._versions = Versions()
         self._jobs: dict[Key, AnyJob] = {}
-        self._dependents: dict[str, _Dependents] = {}
-        """By the job's UID."""
+        self._dependents: dict[Family, _Dependents] = {}
         self._uids: dict[Key, set[str]] = {}
         """UIDs of the jobs of a name that have dependents."""
         self._places: dict[str, _Place] = {}
@@ -94,7 +102,10 @@ class Cache:
         if resource.kind in {POD_GROUP, WORKLOAD}:
             meta = body["metadata"]
             self.answers.forget(Lookup(resource.api_version, resource.kind, meta["name"], meta["namespace"]))
-        dependents = self._place(resource, body)
+        owner = owner_of(resource, body)
+        if owner is None:
+            return self._stranger(resource, body)
+        dependents = self._place(resource, body, owner)
         if dependents is None:
             return None
         if resource is POD:
@@ -107,7 +118,7 @@ class Cache:
         """Take in the event of a deletion, which brings the last state; return the key of the job."""
         if resource is JOB:
             return self._job_deleted(body)
-        if resource is POD:
+        if resource is POD and owner_of(POD, body) is not None:
             self.update(POD, body)
         return self.mark_gone(body["metadata"]["uid"])
 
@@ -117,27 +128,38 @@ class Cache:
         The last known state of a pod stays as evidence, unless we ordered its deletion.
         """
         self._versions.mark_deleted(uid)
+        ordered = uid in self._ordered_deletions
+        self._ordered_deletions.discard(uid)
         place = self._places.pop(uid, None)
-        dependents = self._dependents.get(place.job_uid) if place else None
+        dependents = self._dependents.get(place.family) if place else None
         if place is None or dependents is None:
             return None
         if place.resource is not POD:
             dependents.objects.remove(place.resource.kind, place.name, uid)
         elif uid in dependents.pods:
-            wanted = uid not in self._ordered_deletions and self._is_present(dependents.key, place.job_uid)
+            wanted = not ordered and self._is_present(dependents.key, place.family[1])
             dependents.pods.mark_gone(uid, self._clock(), keep=wanted)
-            self._ordered_deletions.discard(uid)
-        self._tidy(place.job_uid)
+        self._tidy(place.family)
         return dependents.key
 
     def note_existing(self, job: AnyJob, kind: str, name: str) -> None:
         """Note an object of the job that is not watched: a Secret or a claim."""
-        self._dependents_of(job.uid, job.key).objects.existing.add((kind, name))
+        if self._is_present(job.key, job.uid):
+            self._dependents_of(_family(job), job.key).objects.existing.add((kind, name))
 
     def note_ordered_deletion(self, uid: str) -> None:
         """Note that we order a pod's deletion: its end will be no evidence of anything."""
         if uid in self._places:
             self._ordered_deletions.add(uid)
+
+    def note_refusal(self, job: AnyJob, refusal: Refusal) -> None:
+        """Note why an object of the job was not created."""
+        if self._is_present(job.key, job.uid):
+            self.refusals.add(job, refusal)
+
+    def hear(self, job: AnyJob, state: LeaderState) -> bool:
+        """Take in what the job's leader says; return whether it differs from the last."""
+        return self._is_present(job.key, job.uid) and self.leader_states.update(job, state)
 
     # -- giving out -----------------------------------------------------------------------------------
 
@@ -151,7 +173,8 @@ class Cache:
 
     def observe(self, job: AnyJob) -> Observed:
         """Return everything that is known of a job beside the job itself."""
-        dependents = self._dependents_of(job.uid, job.key)
+        # Nothing is kept of a job that is gone, also not by those who still ask about it.
+        dependents = self._dependents.get(_family(job)) or _Dependents(job.key)
         pods, objects = dependents.pods, dependents.objects
         pods.drop_old_evidence(job.status)
         return Observed(
@@ -193,7 +216,7 @@ class Cache:
         if old is not None and old.uid != job.uid:
             self._lose_job(old)
         self._jobs[job.key] = job
-        self._dependents_of(job.uid, job.key)
+        self._dependents_of(_family(job), job.key)
         self.refusals.clear_if_edited(job)
         return job.key
 
@@ -208,10 +231,10 @@ class Cache:
     def _lose_job(self, job: AnyJob) -> None:
         self.refusals.clear(job)
         self.leader_states.drop(job)
-        dependents = self._dependents.get(job.uid)
+        dependents = self._dependents.get(_family(job))
         if dependents is not None:
             dependents.pods.drop_evidence()
-            self._tidy(job.uid)
+            self._tidy(_family(job))
 
     def _is_present(self, key: Key, uid: str) -> bool:
         """Whether the job of this name is the one with this UID."""
@@ -221,44 +244,55 @@ class Cache:
     def _predecessors(self, job: AnyJob) -> tuple[str, ...]:
         """Return the names of pods of earlier jobs of the same name."""
         earlier = self._uids.get(job.key, set()) - {job.uid}
-        return tuple(sorted(pod.name for uid in earlier for pod in self._dependents[uid].pods.living()))
+        theirs = (self._dependents[job.namespace, uid].pods for uid in earlier)
+        return tuple(sorted(pod.name for pods in theirs for pod in pods.living()))
 
-    def _place(self, resource: Resource, body: Manifest) -> _Dependents | None:
-        """Remember which job an object belongs to; None if it belongs to no job, or this version was seen."""
-        meta = body["metadata"]
-        labels = meta.get("labels") or {}
-        job_uid = labels.get(LABEL_UID)
-        if not job_uid or not self._versions.is_news(body):
+    def _place(self, resource: Resource, body: Manifest, owner: Owner) -> _Dependents | None:
+        """Remember which job an object belongs to; None if this version was seen."""
+        if not self._versions.is_news(body):
             return None
-        namespace = meta["namespace"]
-        self._move_out(meta["uid"], job_uid)
-        self._places[meta["uid"]] = _Place(resource, namespace, meta["name"], job_uid)
-        return self._dependents_of(job_uid, (namespace, labels.get(LABEL_JOB, "")))
+        meta, family = body["metadata"], (owner.namespace, owner.uid)
+        self._move_out(meta["uid"], family)
+        self._places[meta["uid"]] = _Place(resource, owner.namespace, meta["name"], family)
+        return self._dependents_of(family, (owner.namespace, owner.name))
 
-    def _move_out(self, uid: str, to: str) -> None:
-        """Take an object away from another job: it was adopted.
+    def _stranger(self, resource: Resource, body: Manifest) -> Key | None:
+        """Take in an object that belongs to no job, whatever its labels say.
 
-        A Workload that MultiKueue has copied has the labels of the job in the management cluster at first.
+        It may have been disowned. A Workload that MultiKueue has copied has the job's name in its labels, and
+        no owner before the job adopts it: the job has to look at it.
         """
-        place = self._places.get(uid)
-        if place is not None and place.job_uid != to and place.job_uid in self._dependents:
-            self._dependents[place.job_uid].objects.give_away(uid)
-            self._tidy(place.job_uid)
+        meta = body["metadata"]
+        if meta["uid"] in self._places:
+            return self.mark_gone(meta["uid"])
+        key = (meta["namespace"], mapping(meta, "labels").get(LABEL_JOB, ""))
+        return key if resource.kind == WORKLOAD and key in self._jobs else None
 
-    def _dependents_of(self, uid: str, key: Key) -> _Dependents:
-        dependents = self._dependents.get(uid)
+    def _move_out(self, uid: str, to: Family) -> None:
+        """Take an object away from another job, which it belonged to before."""
+        place = self._places.get(uid)
+        if place is not None and place.family != to and place.family in self._dependents:
+            self._dependents[place.family].objects.give_away(uid)
+            self._tidy(place.family)
+
+    def _dependents_of(self, family: Family, key: Key) -> _Dependents:
+        dependents = self._dependents.get(family)
         if dependents is None:
-            dependents = self._dependents[uid] = _Dependents(key)
-            self._uids.setdefault(key, set()).add(uid)
+            dependents = self._dependents[family] = _Dependents(key)
+            self._uids.setdefault(key, set()).add(family[1])
         return dependents
 
-    def _tidy(self, uid: str) -> None:
+    def _tidy(self, family: Family) -> None:
         """Forget what belonged to a job that is gone, as soon as none of its pods exists."""
-        dependents = self._dependents[uid]
-        if any(dependents.pods.living()) or self._is_present(dependents.key, uid):
+        dependents = self._dependents[family]
+        if any(dependents.pods.living()) or self._is_present(dependents.key, family[1]):
             return
-        del self._dependents[uid]
+        del self._dependents[family]
         uids = self._uids[dependents.key]
-        uids.discard(uid)
+        uids.discard(family[1])
         if not uids:
             del self._uids[dependents.key]
+
+
+def _family(job: AnyJob) -> Family:
+    return job.namespace, job.uid

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ftjob.models.manifest import Manifest
 
-TOMBSTONES = 10_000
+TOMBSTONES = 50_000
+"""A burst of 10,000 jobs' pods may go while answers to earlier writes are on their way; 10 MB at most."""
 
 
 class Versions:

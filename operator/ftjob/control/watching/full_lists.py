@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ftjob.control.cache.cache import Known
+from ftjob.control.cache.ownership import owner_of
 from ftjob.control.cache.versions import is_newer
 from ftjob.control.watching.feed import feed, watched
 from ftjob.kube.errors import ApiError, NotFoundError
@@ -93,6 +94,8 @@ class Sweeper:
             pages = self._kube.list_pages(resource, self._namespace, selector=selector, metadata_only=True)
             async for page in pages:
                 for item in page:
+                    if resource is not JOB and owner_of(resource, item) is None:
+                        continue  # a stranger with our labels
                     meta = item["metadata"]
                     listed[meta["uid"]] = Known(meta["namespace"], meta["name"], meta["resourceVersion"])
             known = self._cache.known(resource)
