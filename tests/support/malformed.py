@@ -67,6 +67,14 @@ def cases() -> list[Malformed]:
     return found
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """Return so many objects in each other."""
+    found: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        found = {"a": found}
+    return found
+
+
 def bent(path: str, value: Any) -> dict[str, Any]:
     """Return a job with one value set, given as ``spec.template.spec.containers[0].env``."""
     body = job()
@@ -224,6 +232,7 @@ def _combinations() -> Iterator[Malformed]:
             "three GPUs for two processes of JAX",
             {"strategy": "JAX", "template": _running("a", gpus=3)},
         ),
+        ("processesPerWorker", "1,280,000 ranks", {"workers": 5000, "processesPerWorker": 256}),
         *(
             (field, f"TPU: {name}", {"strategy": "TPU", "processesPerWorker": 1, "workers": None, **fields})
             for field, name, fields in _tpus()
@@ -427,6 +436,8 @@ def _pod_template() -> Iterator[Malformed]:
         ("no containers", CONTAINERS, [], CONTAINERS),
         ("33 containers", CONTAINERS, [{"name": f"c{i}", "image": "i"} for i in range(33)], CONTAINERS),
         ("empty template", "spec.template", {}, "spec.template.spec"),
+        ("120 levels", f"{TRAINER}.lifecycle", nested(120), "spec"),
+        ("300 kB", f"{TRAINER}.args", ["x" * 300_000], "spec"),
         ("null template", "spec.template", None, "spec.template"),
         ("a pod spec as template", "spec.template", {"containers": unnamed}, "spec.template.spec"),
         (

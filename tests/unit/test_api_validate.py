@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.jobs import job
-from support.malformed import TRAINER, Found, Malformed, bent, cases
+from support.malformed import TRAINER, Found, Malformed, bent, cases, nested
 
 from ftjob.api.job import Job, parse_job
 from ftjob.api.validate import RULES, validate
@@ -125,3 +125,15 @@ def test_spec_survives_a_round_trip() -> None:
     wire = parsed.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
     assert wire == job()["spec"]
     assert JobSpec.model_validate(wire) == parsed.spec
+
+
+@pytest.mark.parametrize("levels", [100, 900, 1100, 9000])
+def test_a_job_of_many_levels_is_refused_by_name(levels: int) -> None:
+    [problem] = said(bent(f"{TRAINER}.lifecycle", nested(levels)))
+    assert problem.startswith("spec: it has more than 100 levels of nesting; ")
+
+
+def test_a_job_of_many_kilobytes_is_refused_by_name() -> None:
+    body = bent(f"{TRAINER}.lifecycle", [{}] * 333_000)
+    [problem] = said(body)
+    assert problem.startswith("spec: it is larger than 256 KiB of JSON; put large values")

@@ -94,6 +94,11 @@ class UnreadableJob(JobHead):
 
 AnyJob = Job | UnreadableJob
 
+LEVELS_MAX = 100
+"""Of nesting; a pod has fourteen. What walks through a spec stays far from Python's limit of recursion."""
+BYTES_MAX = 256 * 1024
+"""Of a spec as JSON. Each pod gets its template, and etcd takes 1.5 MB for all that an object is."""
+
 
 def parse_job(body: dict[str, Any]) -> AnyJob:
     """Read a job from API data; a spec that can't be read becomes problems, never an exception.
@@ -146,17 +151,13 @@ def _read_type(body: dict[str, Any]) -> tuple[Problem, ...]:
 
 
 def _read_spec(raw: Any) -> tuple[JobSpec | None, tuple[Problem, ...]]:
-    if raw is None:
-        return None, (Problem("spec", "it is missing", "write spec: {strategy: ..., template: ...}"),)
+    text = _as_json(raw)
+    if isinstance(text, Problem):
+        return None, (text,)
     try:
-        # By way of JSON, since the strict checks that an API server makes (no "2" for 2) refuse Python's
-        # own enums otherwise. YAML's dates, which JSON lacks, are text for an API server.
-        text = json.dumps(raw, default=str)
         spec = JobSpec.model_validate_json(text, strict=True)
     except ValidationError as error:
         return None, (*_unknown_strategy(raw), *problems_of(error, ("spec",)))
-    except (ValueError, TypeError, RecursionError) as error:
-        return None, (Problem("spec", f"it can't be read ({error})", "write plain YAML or JSON"),)
     if unknown := _unknown_strategy(raw):
         return None, unknown
     for path, template in _templates(spec):
@@ -165,6 +166,38 @@ def _read_spec(raw: Any) -> tuple[JobSpec | None, tuple[Problem, ...]]:
         except ValidationError as error:
             return None, problems_of(error, path)
     return spec, ()
+
+
+def _as_json(raw: Any) -> str | Problem:
+    """Return a spec as JSON, or what keeps it from being read at all.
+
+    By way of JSON, since the strict checks that an API server makes (no "2" for 2) refuse Python's own enums
+    otherwise. YAML's dates, which JSON lacks, are text for an API server.
+    """
+    if raw is None:
+        return Problem("spec", "it is missing", "write spec: {strategy: ..., template: ...}")
+    if _is_deeper_than(LEVELS_MAX, raw):
+        remedy = "put data that the training reads into a ConfigMap or the image"
+        return Problem("spec", f"it has more than {LEVELS_MAX} levels of nesting", remedy)
+    try:
+        text = json.dumps(raw, default=str)
+    except (ValueError, TypeError) as error:
+        return Problem("spec", f"it can't be read ({error})", "write plain YAML or JSON")
+    if len(text) > BYTES_MAX:
+        remedy = "put large values, such as a script, into a ConfigMap or the image"
+        return Problem("spec", f"it is larger than {BYTES_MAX // 1024} KiB of JSON", remedy)
+    return text
+
+
+def _is_deeper_than(levels: int, value: Any) -> bool:
+    """Whether lists and objects stand in each other so deep. Without recursion, whose limit it guards."""
+    inner = [value]
+    for _ in range(levels + 1):
+        containers = [each for each in inner if isinstance(each, dict | list)]
+        if not containers:
+            return False
+        inner = [one for each in containers for one in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def _unknown_strategy(raw: Any) -> tuple[Problem, ...]:

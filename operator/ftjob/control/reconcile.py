@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from ftjob.api.defaults import roles_of
+from ftjob.api.job import Job
 from ftjob.control.apply import apply, inform
 from ftjob.control.write_status import write_status
 from ftjob.plan.decide import decide
@@ -16,6 +19,12 @@ if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
     from ftjob.control.queue import Key
+    from ftjob.models.status import JobStatus
+    from ftjob.plan.observed.state import Observed
+    from ftjob.plan.plan import Plan
+
+LARGE = 500
+"""Pods of a job whose plan may take more than some milliseconds: other jobs don't wait for it."""
 
 
 async def reconcile(key: Key, ctx: Context) -> float | None:
@@ -33,15 +42,25 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
         return await _send_away(submitted, ctx)
     if not submitted.is_ours:
         return None
-    now = ctx.clock()
     observed = ctx.cache.observe(submitted)
     job = as_admitted(submitted, observed)
-    plan = decide(job, observed, now=now, config=ctx.config)
-    status = derive_status(job, observed, plan, now=now)
+    plan, status = await _think(job, observed, ctx)
     pending = await write_status(job, status, plan, ctx)  # intent first; nothing if nothing differs
     await apply(job, plan, ctx)  # then the effects, matched by UID; errors come back here
     await inform(job, plan, ctx)  # and last Kueue, and what the next decision has to know
     return soonest(plan.next_look, pending)
+
+
+async def _think(job: AnyJob, observed: Observed, ctx: Context) -> tuple[Plan, JobStatus]:
+    """Decide, and say how the job is; about a large job in a thread, so that the event loop goes on."""
+    now = ctx.clock()
+
+    def think() -> tuple[Plan, JobStatus]:
+        plan = decide(job, observed, now=now, config=ctx.config)
+        return plan, derive_status(job, observed, plan, now=now)
+
+    wanted = sum(roles_of(job.spec).values()) if isinstance(job, Job) else 0
+    return await asyncio.to_thread(think) if max(wanted, len(observed.pods)) > LARGE else think()
 
 
 async def _send_away(job: AnyJob, ctx: Context) -> float | None:

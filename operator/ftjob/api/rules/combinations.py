@@ -17,6 +17,8 @@ from ftjob.strategies.mirrored import Mirrored
 from ftjob.strategies.torchrun import Torchrun
 
 PROCESSES_MAX = 256
+RANKS_MAX = 100_000
+"""What the rest is built and measured for; workers and their processes alone would allow 25 times as many."""
 LAUNCHERS = frozenset({"torchrun", "torch.distributed.run", "torch.distributed.launch"})
 ALWAYS_ONE = [s.name for s in STRATEGIES.values() if s.processes is Processes.ALWAYS_ONE]
 ELASTIC = [s.name for s in STRATEGIES.values() if s.elastic]
@@ -110,6 +112,13 @@ COMBINATIONS: tuple[Rule, ...] = (
         message=f"the trainer asks for more than {PROCESSES_MAX} GPUs, and each would get a rank",
         remedy=f"ask for at most {PROCESSES_MAX} GPUs in the trainer's limits, or set processesPerWorker",
         broken=lambda spec: processes_per_worker(spec) > PROCESSES_MAX,
+    ),
+    Rule(
+        field="spec.processesPerWorker",
+        message=f"workers and processesPerWorker make more than {RANKS_MAX} ranks",
+        remedy="ask for fewer workers, or for fewer processes in each",
+        cel=f"self.?workers.orValue(1) * self.?processesPerWorker.orValue(1) <= {RANKS_MAX}",
+        broken=lambda spec: world_size_of(spec) > RANKS_MAX,  # CEL does not see ranks that GPUs make
     ),
     Rule(
         field="spec.processesPerWorker",
