@@ -16,7 +16,8 @@ from ftjob.control.observability.metrics import Metrics
 from ftjob.control.observability.pace import Pace
 from ftjob.control.queue import Queue
 from ftjob.control.watching.discovery import Discovery
-from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
+from ftjob.kube.client import Page
+from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, NotFoundError
 from ftjob.kube.resources import JOB, Resource, resource_of
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_JOB, LABEL_ROLE, LABEL_UID
 from ftjob.plan.plan import Config
@@ -62,13 +63,20 @@ class FakeKube:
 
     async def list_pages(
         self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
-    ) -> AsyncIterator[list[Manifest]]:
+    ) -> AsyncIterator[Page]:
         self.calls.append(("list", resource.kind, ""))
         for (kind, space, _), body in list(self.objects.items()):
             labels = body["metadata"].get("labels", {})
             if kind == resource.kind and namespace in {None, space} and (not selector or selector in labels):
                 found = {"metadata": body["metadata"]} if metadata_only else body
-                yield [copy.deepcopy(found)]
+                yield Page([copy.deepcopy(found)], "0")
+
+    async def watch(
+        self, resource: Resource, namespace: str | None, *, selector: str = "", version: str
+    ) -> AsyncIterator[tuple[str, Manifest]]:
+        self.calls.append(("watch", resource.kind, version))
+        raise ForbiddenError(403, "Forbidden", "this API server has no watches")
+        yield "", {}
 
     async def served(self) -> frozenset[tuple[str, str]]:
         self.calls.append(("list", "APIGroupDiscoveryList", ""))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ftjob.control.__main__ import main as run_operator
-from ftjob.kube.http import HttpKube
+from ftjob.kube.transport import METHODS, Transport
 
 KILLED = 137
 """Its exit code then."""
@@ -22,18 +22,18 @@ def program() -> str:
 def main() -> int:
     """Run the operator until that write."""
     left = int(os.environ[WRITES])
-    send = HttpKube._send
+    request = Transport.request
 
-    async def send_and_die(self: HttpKube, verb: str, *args: Any, **more: Any) -> dict[str, Any]:
+    async def request_and_die(self: Transport, verb: str, *args: Any, **more: Any) -> Any:
         nonlocal left
-        answer = await send(self, verb, *args, **more)
-        if verb not in {"get", "list"}:
+        answer = await request(self, verb, *args, **more)
+        if METHODS[verb] != "GET":
             left -= 1
             if left == 0:
                 os._exit(KILLED)
         return answer
 
-    HttpKube._send = send_and_die  # type: ignore[method-assign]
+    Transport.request = request_and_die  # type: ignore[method-assign]
     return run_operator()
 
 

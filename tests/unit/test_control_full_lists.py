@@ -10,8 +10,9 @@ from support.control_fake import FakeKube, job_body, pod_body
 
 from ftjob.control.cache.cache import Cache
 from ftjob.control.queue import Queue
+from ftjob.control.watching.feed import feed
 from ftjob.control.watching.full_lists import Sweeper, fill
-from ftjob.kube.resources import POD
+from ftjob.kube.resources import JOB, POD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,6 +28,10 @@ async def filled() -> tuple[FakeKube, Cache, Queue]:
     for index in range(2):
         kube.put(pod_body(index))
     await fill(kube, cache, queue, None)
+    async for page in kube.list_pages(POD, None):
+        for body in page.items:
+            feed(cache, queue, POD, None, body)
+    kube.calls.clear()
     assert await queue.get() == KEY
     queue.done(KEY)
     return kube, cache, queue
@@ -47,7 +52,7 @@ async def test_everything_is_read_before_the_first_decision() -> None:
 async def test_a_sweep_of_what_is_known_reads_metadata_only_and_changes_nothing() -> None:
     kube, cache, queue = await filled()
     kube.calls.clear()
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(POD)
     assert {verb for verb, _, _ in kube.calls} == {"list"}
     assert queue.depth == 0
 
@@ -55,7 +60,7 @@ async def test_a_sweep_of_what_is_known_reads_metadata_only_and_changes_nothing(
 async def test_a_sweep_finds_what_vanished_unseen() -> None:
     kube, cache, queue = await filled()
     del kube.objects["Pod", "default", "digits-worker-0-1"]
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(POD)
     assert names(cache) == ["digits-worker-0-0"]
     assert names(cache, gone=True) == ["digits-worker-0-1"]
     assert await queue.get() == KEY
@@ -90,7 +95,7 @@ async def test_a_sweep_reads_nothing_whose_event_is_on_its_way(lagging: str) -> 
     kube.objects |= first.objects
     if lagging == "a deletion":
         del kube.objects["Pod", "default", gone["metadata"]["name"]]
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(POD)
     assert {verb for verb, _, _ in kube.calls} == {"list"}
 
 
@@ -99,7 +104,7 @@ async def test_a_sweep_finds_what_came_changed_or_was_replaced_unseen() -> None:
     kube.put(pod_body(0, state={"running": {}}))
     kube.put(pod_body(1, uid="another"))
     kube.put(pod_body(2))
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(POD)
     assert names(cache) == ["digits-worker-0-0", "digits-worker-0-1", "digits-worker-0-2"]
     assert names(cache, gone=True) == ["digits-worker-0-1"]
     job = cache.job(KEY)
@@ -110,6 +115,7 @@ async def test_a_sweep_finds_what_came_changed_or_was_replaced_unseen() -> None:
 async def test_a_sweep_finds_jobs_that_vanished() -> None:
     kube, cache, queue = await filled()
     kube.objects.clear()
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep()
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(JOB)
     assert cache.job(KEY) is None
+    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(POD)
     assert cache._dependents == {}

@@ -21,6 +21,7 @@ from ftjob.kube.errors import (
 )
 from ftjob.kube.http import HttpKube
 from ftjob.kube.resources import JOB, POD, SERVICE
+from ftjob.kube.transport import Transport
 
 OK: dict[str, Any] = {"kind": "Pod", "metadata": {"name": "a"}}
 
@@ -32,6 +33,9 @@ class Server:
     answers: list[web.Response]
     seen: list[web.Request] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        return await self.handle(request)
 
     async def handle(self, request: web.Request) -> web.Response:
         self.seen.append(request)
@@ -50,7 +54,7 @@ def status(code: int, reason: str = "R", **headers: str) -> web.Response:
 async def serving(*answers: web.Response, **more: Any) -> AsyncIterator[tuple[HttpKube, Server]]:
     server = Server(list(answers) or [web.json_response(OK)])
     application = web.Application()
-    application.add_routes([web.route("*", "/{any:.*}", server.handle)])
+    application.add_routes([web.route("*", "/{any:.*}", server.answer)])
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -61,8 +65,8 @@ async def serving(*answers: web.Response, **more: Any) -> AsyncIterator[tuple[Ht
         return kopf.ConnectionInfo(server=url, token=next(tokens))
 
     try:
-        async with HttpKube(read_credentials=credentials, **more) as kube:
-            yield kube, server
+        async with Transport(read_credentials=credentials, **more) as transport:
+            yield HttpKube(transport), server
     finally:
         await runner.cleanup()
 
@@ -74,7 +78,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def remember(seconds: float) -> None:
         asked.append(seconds)
 
-    monkeypatch.setattr("ftjob.kube.http.pause", remember)
+    monkeypatch.setattr("ftjob.kube.transport.pause", remember)
     return asked
 
 
@@ -114,7 +118,7 @@ async def test_a_server_that_stays_away_is_given_up_and_long_waits_are_cut(waits
         with pytest.raises(UnavailableError):
             await kube.create({"apiVersion": "v1", **OK})
     assert len(server.seen) == 5
-    assert waits == [10.0] * 4
+    assert waits == [60.0] * 4
 
 
 async def test_credentials_are_read_again_after_a_401_once() -> None:
@@ -127,10 +131,23 @@ async def test_credentials_are_read_again_after_a_401_once() -> None:
     assert len(server.seen) == 2
 
 
-async def test_an_answer_that_is_no_json_is_an_error_with_its_text() -> None:
-    async with serving(web.Response(status=502, text="<html>proxy")) as (kube, _):
-        with pytest.raises(UnavailableError, match="<html>proxy"):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(status=502, text="<html>proxy"),
+        web.Response(status=200, text="<html>proxy"),
+        web.Response(status=200, text='{"items": [<html>proxy'),
+        web.Response(status=200, text='["<html>proxy"]'),
+        web.Response(status=201, text="[" * 2000 + "<html>proxy"),
+    ],
+    ids=["an error", "a success", "cut off", "no object", "brackets"],
+)
+async def test_an_answer_that_is_no_json_is_an_error_and_never_an_empty_list(answer: web.Response) -> None:
+    async with serving(answer) as (kube, _):
+        with pytest.raises(UnavailableError):
             await kube.get(POD, "default", "a")
+        with pytest.raises(UnavailableError):
+            [page async for page in kube.list_pages(POD, None)]
 
 
 async def test_lists_are_read_page_by_page_and_again_from_the_start_if_a_page_is_too_old() -> None:
@@ -141,8 +158,8 @@ async def test_lists_are_read_page_by_page_and_again_from_the_start_if_a_page_is
     async with serving(*answers) as (kube, server):
         found = [
             body["metadata"]["name"]
-            async for items in kube.list_pages(POD, None, selector="ftjob.dev/uid", metadata_only=True)
-            for body in items
+            async for page in kube.list_pages(POD, None, selector="ftjob.dev/uid", metadata_only=True)
+            for body in page.items
         ]
     assert found == ["a", "a", "b"]
     assert [r.query.get("continue") for r in server.seen] == [None, "t1", None, "t2"]
@@ -215,13 +232,89 @@ async def test_each_write_asks_first_and_each_request_is_counted() -> None:
 
 
 async def test_no_answer_at_all_is_an_error_too() -> None:
-    async with serving() as (kube, _):
+    async with serving():
         pass
 
     def nowhere() -> kopf.ConnectionInfo:
         return kopf.ConnectionInfo(server="http://127.0.0.1:9")
 
-    async with HttpKube(read_credentials=nowhere) as kube:
+    async with Transport(read_credentials=nowhere) as transport:
         with pytest.raises(UnavailableError) as caught:
-            await kube.get(POD, "default", "a")
+            await HttpKube(transport).get(POD, "default", "a")
     assert caught.value.code == 0
+
+
+def nested(levels: int) -> str:
+    return '{"a":' * levels + "1" + "}" * levels
+
+
+@pytest.mark.parametrize("levels", [850, 1000, 1100, 9000])
+async def test_an_object_that_is_too_deep_hides_no_other(levels: int) -> None:
+    deep = '{"metadata": {"name": "deep \\" [[{"}, "spec": THIS, "after": [1]}'.replace(
+        "THIS", nested(levels)
+    )
+    text = '{"items": [THIS, {"metadata": {"name": "good"}}], "metadata": {"resourceVersion": "7"}}'
+    text = text.replace("THIS", deep)
+    async with serving(web.Response(text=text, content_type="application/json")) as (kube, _):
+        [page] = [page async for page in kube.list_pages(JOB, None)]
+    assert [item["metadata"]["name"] for item in page.items] == ['deep " [[{', "good"]
+    assert (page.items[0]["after"], page.version) == ([1], "7")
+    depth, spec = 0, page.items[0]["spec"]
+    while isinstance(spec, dict):
+        depth, spec = depth + 1, spec["a"]
+    assert (depth, spec) == ((levels, 1) if levels < 1024 else (897, None))
+
+
+async def test_pages_are_made_smaller_until_they_fit_and_larger_while_they_are_small() -> None:
+    sizes = [2_000_000] * 30 + [100] * 3000
+    asked: list[int] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        first, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
+        asked.append(limit)
+        found = [{"metadata": {"name": "x" * size}} for size in sizes[first : first + limit]]
+        left = first + limit < len(sizes)
+        meta = {"resourceVersion": "7", "continue": str(first + limit) if left else ""}
+        return web.json_response({"items": found, "metadata": meta})
+
+    async with serving(web.Response()) as (kube, server):
+        server.handle = handle  # type: ignore[method-assign]
+        pages = [len(page.items) async for page in kube.list_pages(JOB, None)]
+    assert sum(pages) == len(sizes)
+    assert asked[:3] == [20, 4, 1], "more than 4 MiB are not read"
+    assert pages[:30] == [1] * 30
+    assert max(pages) == 500
+
+
+EVENT = '{"type": "ADDED", "object": {"metadata": {"name": "a"}}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (EVENT + "\n", None),
+        (EVENT + '\n{"type": "ERROR", "object": {"code": 410, "reason": "Expired"}}\n', GoneError),
+        (EVENT + '\n{"type": "ERROR", "object": {"code": 500}}\n', UnavailableError),
+        (EVENT + '\n{"type": "ERROR", "object": {}}\n', UnavailableError),
+        (EVENT + "\n<html>proxy\n", UnavailableError),
+        (EVENT + '\n{"type": "ADDED"}\n', UnavailableError),
+        (EVENT + "\n[1]\n", UnavailableError),
+    ],
+    ids=["its end", "gone", "an error", "an odd error", "no JSON", "no object", "no event"],
+)
+async def test_a_watch_gives_events_until_it_ends_or_breaks(text: str, error: type[ApiError] | None) -> None:
+    seen: list[str] = []
+    async with serving(web.Response(text=text)) as (kube, server):
+
+        async def read() -> None:
+            async for event_type, body in kube.watch(POD, None, selector="ftjob.dev/uid", version="7"):
+                seen.append(f"{event_type} {body['metadata']['name']}")
+
+        if error is None:
+            await read()
+        else:
+            with pytest.raises(error):
+                await read()
+    assert seen == ["ADDED a"]
+    assert len(server.seen) == 1, "whoever watches decides when to try again"
+    assert server.seen[0].query["resourceVersion"] == "7"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ftjob.control.agent_client import Agents
@@ -19,17 +20,25 @@ from ftjob.control.observability.pace import Pace
 from ftjob.control.process import health
 from ftjob.control.process.agent_key import agent_key
 from ftjob.control.process.clock import steady_clock
+from ftjob.control.process.ending import end_in
 from ftjob.control.process.lease import LeaseHolder
+from ftjob.control.process.loop_lag import measure_lag
 from ftjob.control.process.tasks import Tasks, unless
 from ftjob.control.queue import Queue
 from ftjob.control.reconcilers import reconcile_jobs
 from ftjob.control.watching.discovery import Discovery
+from ftjob.control.watching.feed import feed
 from ftjob.control.watching.full_lists import Sweeper, fill
-from ftjob.control.watching.watch import stop_on_signals, watch
+from ftjob.control.watching.job_watch import stop_on_signals, watch_jobs
+from ftjob.control.watching.watches import Watches
 from ftjob.kube.http import HttpKube
+from ftjob.kube.transport import Transport
 
 if TYPE_CHECKING:
     from ftjob.plan.plan import Config
+
+LAST_SECONDS = 4.0
+"""From the first part that ends to the end of the process, whatever the other parts still do."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +74,8 @@ async def run(options: Options) -> None:
     state = health.Health(queue, metrics)
     web = await health.serve(health.app(state), {options.health_port, options.metrics_port})
     try:
-        async with HttpKube(read_credentials=connection_info, on_request=metrics.request) as kube:
+        async with Transport(read_credentials=connection_info, on_request=metrics.request) as transport:
+            kube = HttpKube(transport)
             lease = None
             if options.leader_election:
                 identity = f"{options.pod_name}_{uuid.uuid4().hex[:8]}"
@@ -73,7 +83,7 @@ async def run(options: Options) -> None:
                 state.ready = True  # to take over: a rolling update must not wait for the old holder
                 if not await unless(stop, lease.acquire()):
                     return
-                kube.before_write = lease.check
+                transport.before_write = lease.check
             metrics.holds_lease.set(1)
             await _operate(options, kube, lease, state, stop)
     finally:
@@ -88,12 +98,16 @@ async def _operate(
     if lease is not None:
         tasks.start("lease", lease.keep())
     ctx = await _context(options, kube, state, stop)
-    if await unless(stop, fill(kube, ctx.cache, ctx.queue, options.namespace)):
+    watches = Watches(
+        kube, ctx.cache, ctx.queue, ctx.discovery, namespace=options.namespace, signs=state.signs
+    )
+    if await unless(stop, _fill(ctx, watches, options.namespace)):
         state.ready = True
-        _start_all(tasks, ctx, options, stop)
+        _start_all(tasks, ctx, watches, options, stop)
         logger.info("ready: serving %s", options.namespace or "all namespaces")
         await stop.wait()
     logger.info("stopping")
+    end_in(LAST_SECONDS)
     await tasks.finish()
     await ctx.agents.close()
     if lease is not None:
@@ -109,7 +123,6 @@ async def _context(options: Options, kube: HttpKube, state: health.Health, stop:
     key = await agent_key(kube, options.pod_namespace)
     discovery = Discovery(kube)
     await unless(stop, discovery.start())
-    cache.served = discovery.served
     return Context(
         kube=kube,
         cache=cache,
@@ -124,15 +137,28 @@ async def _context(options: Options, kube: HttpKube, state: health.Health, stop:
     )
 
 
-def _start_all(tasks: Tasks, ctx: Context, options: Options, stop: asyncio.Event) -> None:
+async def _fill(ctx: Context, watches: Watches, namespace: str | None) -> None:
+    """Read everything once, so that no decision is made on half of the facts."""
+    await watches.start()
+    await fill(ctx.kube, ctx.cache, ctx.queue, namespace)
+
+
+def _start_all(tasks: Tasks, ctx: Context, watches: Watches, options: Options, stop: asyncio.Event) -> None:
     """Start the tasks that run side by side once the cache is filled."""
     sweeper = Sweeper(ctx.kube, ctx.cache, ctx.queue, options.namespace)
-    sweeper.soon()  # for what changes between the lists that filled the cache and kopf's own
+    sweeper.soon()  # for what changes between the list that filled the cache and kopf's own
     for number in range(options.reconcilers):
         tasks.start(f"reconciler {number}", reconcile_jobs(ctx))  # the name in logs is that of --workers
     tasks.start("sweeper", sweeper.run())
     tasks.start("events", ctx.events.run())
-    tasks.start("discovery", ctx.discovery.run())
+    tasks.start("loop lag", measure_lag(ctx.metrics.loop_lag_seconds.observe))
     tasks.start("progress", follow_jobs(ctx))
-    watches = watch(ctx.cache, ctx.queue, namespace=options.namespace, relisted=sweeper.soon, stop=stop)
-    tasks.start("watches", watches, ends_by_itself=True)
+    tasks.start("watches", watches.run())
+    jobs = watch_jobs(
+        partial(feed, ctx.cache, ctx.queue),
+        namespace=options.namespace,
+        signs=watches.signs,
+        relisted=sweeper.soon,
+        stop=stop,
+    )
+    tasks.start("watch of jobs", jobs, ends_by_itself=True)

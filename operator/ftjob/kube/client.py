@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from ftjob.kube.resources import Resource
     from ftjob.models.manifest import Manifest
+
+
+class Page(NamedTuple):
+    """A part of a list."""
+
+    items: list[Manifest]
+    version: str
+    """The list's resourceVersion, from which a watch may begin."""
 
 
 class Kube(Protocol):
@@ -20,7 +28,7 @@ class Kube(Protocol):
 
     def list_pages(
         self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
-    ) -> AsyncIterator[list[Manifest]]:
+    ) -> AsyncIterator[Page]:
         """Read all objects, page by page.
 
         Parameters
@@ -31,6 +39,15 @@ class Kube(Protocol):
             A label selector, evaluated by the API server.
         metadata_only
             Whether only ``metadata`` is wanted; saves most of the bytes.
+        """
+        ...
+
+    def watch(
+        self, resource: Resource, namespace: str | None, *, selector: str = "", version: str
+    ) -> AsyncIterator[tuple[str, Manifest]]:
+        """Yield (type, object) of each event from a version on, bookmarks among them.
+
+        It ends when the API server ends it, which it does every few minutes.
         """
         ...
 

@@ -1,125 +1,48 @@
-"""Requests to the API server, with aiohttp and orjson."""
+"""What the operator asks of a real API server, as HTTP requests."""
 
 from __future__ import annotations
 
 import random
-import time
-from asyncio import sleep as pause
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import orjson
 
-from ftjob.kube.errors import GoneError, UnauthorizedError, UnavailableError, api_error
+from ftjob.kube.client import Page
+from ftjob.kube.decode import decode
+from ftjob.kube.errors import GoneError, UnavailableError, api_error
 from ftjob.kube.resources import Resource, resource_of
+from ftjob.kube.transport import TooLargeError
 from ftjob.models.names import CONTROLLER
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Callable, Mapping
-    from types import TracebackType
+    from collections.abc import AsyncIterator, Mapping
 
+    from ftjob.kube.transport import Transport
     from ftjob.models.manifest import Manifest
 
-TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-TOKEN_SECONDS = 60.0
-"""A projected token is rewritten at 80 % of its life, an hour at least: once a minute is often enough."""
+FIRST_PAGE, LARGEST_PAGE = 20, 500
+"""Objects of a list's first page, and at most."""
+PAGE_BYTES = 1 << 20
+"""What a page should have."""
+PAGE_MAX = 4 << 20
+"""What a page of several objects may have: it is in memory several times while it is read."""
+LINE_MAX = 16 << 20
+"""Of an event. etcd takes 1.5 MB for an object; JSON may have some of it in a longer way."""
 
-PAGE = 500
-TRIES = 5
-LONGEST_WAIT = 10.0
-MEGABYTE = 1 << 20
+WATCH_SECONDS = (240, 480)
+SILENCE_SECONDS = 150.0
+"""A watch has a bookmark each minute (cacher.go of k8s.io/apiserver); without a word for longer it hangs."""
 
 _DISCOVERY = Resource("", "", "APIGroupDiscoveryList", "apis")
 _AGGREGATED = "application/json;as=APIGroupDiscoveryList;g=apidiscovery.k8s.io;v=v2"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
-def rotates() -> bool:
-    """Whether the kubelet rewrites the token from time to time, so that it must be read again."""
-    return TOKEN_FILE.exists()
-
-
-def _nothing() -> None:
-    """Allow every write."""
-
-
-def _unseen(_verb: str, _resource: str, _code: int) -> None:
-    """Count nothing."""
-
-
-class Connection(Protocol):
-    """Address and credentials of the API server; kopf's `ConnectionInfo` is one."""
-
-    @property
-    def server(self) -> str:
-        """URL of the API server."""
-        ...
-
-    @property
-    def proxy_url(self) -> str | None:
-        """URL of the proxy in front of it."""
-        ...
-
-    @property
-    def trust_env(self) -> bool:
-        """Whether the environment may name a proxy."""
-        ...
-
-    def as_http_headers(self) -> dict[str, str]:
-        """Return the headers that authenticate a request."""
-        ...
-
-    def as_ssl_context(self) -> ssl.SSLContext:
-        """Return what to trust, and the client's certificate."""
-        ...
-
-
 class HttpKube:
-    """Requests to a real API server; see `ftjob.kube.client.Kube`.
+    """Requests to a real API server; see `ftjob.kube.client.Kube`."""
 
-    Parameters
-    ----------
-    read_credentials
-        Called at the start, every minute where the token is rotated, and after a 401.
-    before_write
-        Called before each write; may end the process (of an operator that may have lost its Lease).
-    on_request
-        Called with verb, resource and HTTP code after every request; code 0 means no answer.
-    """
-
-    def __init__(
-        self,
-        *,
-        read_credentials: Callable[[], Connection],
-        before_write: Callable[[], None] = _nothing,
-        on_request: Callable[[str, str, int], None] = _unseen,
-        timeout_seconds: float = 30.0,
-    ) -> None:
-        self.before_write = before_write
-        self._read_credentials = read_credentials
-        self._on_request = on_request
-        self._info = read_credentials()
-        self._headers = self._info.as_http_headers()
-        self._headers_read = time.monotonic()
-        self._session = aiohttp.ClientSession(
-            base_url=self._info.server.rstrip("/") + "/",
-            connector=aiohttp.TCPConnector(limit=64, ssl=self._info.as_ssl_context(), keepalive_timeout=75),
-            timeout=aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=10),
-            proxy=self._info.proxy_url,
-            trust_env=self._info.trust_env,
-            headers={"User-Agent": "ftjob-operator"},
-            read_bufsize=MEGABYTE,
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._session.close()
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest:
         """Read one object."""
@@ -127,29 +50,67 @@ class HttpKube:
 
     async def list_pages(
         self, resource: Resource, namespace: str | None, *, selector: str = "", metadata_only: bool = False
-    ) -> AsyncIterator[list[Manifest]]:
-        """Read all objects, page by page; starts again when the continue token has expired."""
-        accept = _METADATA_ONLY if metadata_only else "application/json"
-        token = ""
+    ) -> AsyncIterator[Page]:
+        """Read all objects, page by page; starts again when the continue token has expired.
+
+        Objects differ in size by a factor of a thousand, so how many make a page follows from the last ones.
+        """
+        headers = {"Accept": _METADATA_ONLY if metadata_only else "application/json"}
+        token, limit = "", FIRST_PAGE
         while True:
-            params = {"limit": str(PAGE)}
+            params = {"limit": str(limit)}
             if selector:
                 params["labelSelector"] = selector
             if token:
                 params["continue"] = token
+            max_bytes = PAGE_MAX if limit > 1 else None
             try:
-                page = await self._request(
-                    "list", resource, resource.path(namespace), params=params, headers={"Accept": accept}
+                page, size = await self._transport.request(
+                    "list",
+                    resource.plural,
+                    resource.path(namespace),
+                    params=params,
+                    headers=headers,
+                    max_bytes=max_bytes,
                 )
+            except TooLargeError:
+                limit = max(1, limit // 5)
+                continue
             except GoneError:
                 if not token:
                     raise
                 token = ""  # seen objects come a second time, which readers don't mind
                 continue
-            yield page.get("items") or []
-            token = (page.get("metadata") or {}).get("continue") or ""
+            meta = page.get("metadata") or {}
+            yield Page(page.get("items") or [], str(meta.get("resourceVersion") or ""))
+            token = meta.get("continue") or ""
             if not token:
                 return
+            limit = max(1, min(LARGEST_PAGE, 5 * limit, limit * PAGE_BYTES // max(1, size)))
+
+    async def watch(
+        self, resource: Resource, namespace: str | None, *, selector: str = "", version: str
+    ) -> AsyncIterator[tuple[str, Manifest]]:
+        """Yield (type, object) of each event, bookmarks among them, until the API server ends the watch."""
+        seconds = random.randint(*WATCH_SECONDS)  # noqa: S311  so that watches don't end together
+        params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+        }
+        if selector:
+            params["labelSelector"] = selector
+        timeout = aiohttp.ClientTimeout(sock_connect=10, sock_read=SILENCE_SECONDS)
+        path = resource.path(namespace)
+        async with self._transport.answer(
+            "watch", resource.plural, path, params=params, timeout=timeout
+        ) as answer:
+            async for line in _lines(answer):
+                event_type, body = await _event(line)
+                if event_type == "ERROR":
+                    raise api_error(int(body.get("code") or 500), body)
+                yield event_type, body
 
     async def served(self) -> frozenset[tuple[str, str]]:
         """Ask for all groups, versions and kinds in one request (aggregated discovery, KEP-3352)."""
@@ -228,84 +189,36 @@ class HttpKube:
         body: Manifest | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Manifest:
-        """Send a request, again if the API server is busy or away; every one of ours can be repeated.
-
-        Names, preconditions and UIDs make that safe: a create that did happen is a 409 the second time.
-        """
         label = f"{resource.plural}/{subresource}" if subresource else resource.plural
-        data = None if body is None else orjson.dumps(body)
-        for attempt in range(1, TRIES + 1):
-            if verb not in {"get", "list"}:
-                self.before_write()
-            try:
-                return await self._send(verb, label, path, params=params, data=data, headers=headers)
-            except UnauthorizedError:
-                if attempt > 1:
-                    raise
-                self._refresh()
-            except UnavailableError as error:
-                if attempt == TRIES:
-                    raise
-                wait = error.retry_after
-                if wait is None:
-                    wait = 0.1 * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
-                await pause(min(wait, LONGEST_WAIT))
-        raise AssertionError("unreachable")
-
-    async def _send(
-        self,
-        verb: str,
-        label: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None,
-        data: bytes | None,
-        headers: Mapping[str, str] | None,
-    ) -> Manifest:
-        if time.monotonic() - self._headers_read > TOKEN_SECONDS and rotates():
-            self._refresh()
-        sent = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            **self._headers,
-            **(headers or {}),
-        }
-        try:
-            async with self._session.request(
-                _METHODS[verb], path.lstrip("/"), params=params, data=data, headers=sent
-            ) as answer:
-                raw = await answer.read()
-                code, retry_after = answer.status, answer.headers.get("Retry-After", "")
-        except (aiohttp.ClientError, TimeoutError) as error:
-            self._on_request(verb, label, 0)
-            raise UnavailableError(0, type(error).__name__, str(error) or "no answer in time") from error
-        self._on_request(verb, label, code)
-        found = _decode(raw)
-        if code < 300:
-            return found
-        failure = api_error(code, found)
-        if isinstance(failure, UnavailableError) and retry_after.isdecimal():
-            failure.retry_after = float(retry_after)
-        raise failure
-
-    def _refresh(self) -> None:
-        self._headers = self._read_credentials().as_http_headers()
-        self._headers_read = time.monotonic()
+        found, _ = await self._transport.request(verb, label, path, params=params, body=body, headers=headers)
+        return found
 
 
-_METHODS = {
-    "get": "GET",
-    "list": "GET",
-    "create": "POST",
-    "update": "PUT",
-    "patch": "PATCH",
-    "delete": "DELETE",
-}
+async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream."""
+    pieces, size = list[bytes](), 0
+    async for chunk in answer.content.iter_any():
+        *lines, rest = chunk.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*pieces, lines[0]])
+            pieces, size = [], 0
+        for line in lines:
+            if line:
+                yield line
+        pieces.append(rest)
+        size += len(rest)
+        if size > LINE_MAX:
+            raise UnavailableError(answer.status, "TooLarge", "an event without an end")
 
 
-def _decode(raw: bytes) -> dict[str, Any]:
+async def _event(line: bytes) -> tuple[str, dict[str, Any]]:
+    """Read an event: its type and its object."""
     try:
-        found = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return {"message": raw[:200].decode(errors="replace")}
-    return found if isinstance(found, dict) else {}
+        event = await decode(line)
+        event_type, body = event["type"], event["object"]
+    except (ValueError, TypeError, KeyError):
+        event_type = body = None
+    if not isinstance(event_type, str) or not isinstance(body, dict):
+        text = line[:200].decode(errors="replace")
+        raise UnavailableError(200, "NotJSON", f"a line of a watch that is no event: {text}")
+    return event_type, body

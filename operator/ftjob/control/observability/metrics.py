@@ -49,6 +49,12 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
             registry=self.registry,
         )
+        self.loop_lag_seconds = Histogram(
+            "ftjob_loop_lag_seconds",
+            "By how much later than it should a short pause ends: how long the event loop is held.",
+            buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+            registry=self.registry,
+        )
         self.errors = Counter(
             "ftjob_reconcile_errors", "Looks that ended in an error.", registry=self.registry
         )

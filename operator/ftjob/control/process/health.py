@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+
+from ftjob.control.watching.signs import Signs
 
 if TYPE_CHECKING:
     from ftjob.control.observability.metrics import Metrics
@@ -23,6 +25,7 @@ class Health:
 
     queue: Queue
     metrics: Metrics
+    signs: Signs = field(default_factory=Signs)
     ready: bool = False
     """Whether this process can take over: it waits for the Lease, or its cache is filled."""
 
@@ -34,6 +37,9 @@ def app(health: Health) -> web.Application:
         age = health.queue.oldest_age()
         if age > STUCK_SECONDS:
             return web.Response(status=500, text=f"the oldest job in the queue has waited {age:.0f} s\n")
+        silent = health.signs.silent()
+        if silent:
+            return web.Response(status=500, text=f"{silent}\n")
         return web.Response(text="ok\n")
 
     async def readyz(_request: web.Request) -> web.Response:

@@ -1,8 +1,4 @@
-"""Which optional kinds the API server serves: PodGroups of gang schedulers, and Kueue's Workloads.
-
-The watches are fixed when the operator starts. So when the answer changes, which is rare (an upgrade, an
-installed or removed scheduler), the operator ends and its Deployment starts it anew: nothing is lost by that.
-"""
+"""Which optional kinds the API server serves: PodGroups of gang schedulers, and Kueue's Workloads."""
 
 from __future__ import annotations
 
@@ -14,12 +10,14 @@ from ftjob.kube.errors import ApiError
 from ftjob.kube.resources import OPTIONAL
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ftjob.kube.client import Kube
 
     Served = frozenset[tuple[str, str]]
 
-EVERY_SECONDS = 600.0
-SETTLE_SECONDS = 5.0
+EVERY_SECONDS = 60.0
+SETTLE_SECONDS = 2.0
 RETRY_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
@@ -48,10 +46,10 @@ class Discovery:
                 logger.warning("can't ask the API server what it serves: %s", error)
             await asyncio.sleep(RETRY_SECONDS)
         if self.served:
-            logger.info("served: %s", ", ".join(f"{kind} {version}" for version, kind in sorted(self.served)))
+            logger.info("served: %s", _listed(self.served))
 
-    async def run(self) -> None:
-        """Ask every ten minutes, or soon after a kind was missing; return when the answer has changed."""
+    async def run(self, changed: Callable[[Served], Awaitable[None]]) -> None:
+        """Ask every minute, and soon after a kind was missing; say when the answer has changed."""
         while True:
             try:
                 async with asyncio.timeout(EVERY_SECONDS):
@@ -66,10 +64,14 @@ class Discovery:
                 logger.warning("can't ask the API server what it serves: %s", error)
                 continue
             if now != self.served:
-                changed = ", ".join(f"{kind} {version}" for version, kind in sorted(now ^ self.served))
-                logger.warning("the API server has come to serve or to lack %s; starting anew", changed)
-                return
+                logger.info("served: %s; so far: %s", _listed(now) or "none", _listed(self.served) or "none")
+                self.served = now
+                await changed(now)
 
     async def _ask(self) -> Served:
         known = {(resource.api_version, resource.kind) for family in OPTIONAL for resource in family}
         return frozenset(await self._kube.served() & known)
+
+
+def _listed(served: Served) -> str:
+    return ", ".join(f"{kind} {version}" for version, kind in sorted(served))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ftjob.control.cache.cache import Known
 from ftjob.control.cache.ownership import owner_of
 from ftjob.control.cache.versions import is_newer
-from ftjob.control.watching.feed import feed, watched
+from ftjob.control.watching.feed import feed, selector_of, watched
 from ftjob.kube.errors import ApiError, NotFoundError
 from ftjob.kube.resources import JOB
 
@@ -20,35 +20,34 @@ if TYPE_CHECKING:
     from ftjob.kube.resources import Resource
 
 EVERY_SECONDS = 600.0
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 2.0
 RETRY_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
 
 async def fill(kube: Kube, cache: Cache, queue: Queue, namespace: str | None) -> None:
-    """Read everything once, so that no decision is made on half of the facts; waits for the CRD."""
-    for resource, selector in watched(cache.served):
-        while True:
-            try:
-                async for page in kube.list_pages(resource, namespace, selector=selector):
-                    for body in page:
-                        feed(cache, queue, resource, None, body)
-                break
-            except NotFoundError as error:
-                hint = "; is the CRD installed?" if resource is JOB else ""
-                logger.warning("no %s to list%s (%s)", resource.plural, hint, error)
-            except ApiError as error:
-                logger.warning("can't list %s: %s", resource.plural, error)
-            await asyncio.sleep(RETRY_SECONDS)
+    """Read all jobs once; waits for the CRD."""
+    while True:
+        try:
+            async for page in kube.list_pages(JOB, namespace):
+                for body in page.items:
+                    feed(cache, queue, JOB, None, body)
+        except NotFoundError as error:
+            logger.warning("no %s to list; is the CRD installed? (%s)", JOB.plural, error)
+        except ApiError as error:
+            logger.warning("can't list %s: %s", JOB.plural, error)
+        else:
+            return
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 class Sweeper:
     """Finds what vanished or changed unseen.
 
-    kopf lists anew when a watch has fallen too far behind, and says nothing of objects that were deleted
-    in the meantime; and a watch may be silent for reasons of its own. So the metadata of everything is
-    compared with the cache soon after each such list, and every ten minutes.
+    kopf lists jobs anew when their watch has fallen too far behind or was refused, and says nothing of those
+    that were deleted in the meantime; and a watch may be silent for reasons of its own. So metadata is
+    compared with the cache: that of jobs soon after each such list, and that of everything every ten minutes.
     """
 
     def __init__(
@@ -68,46 +67,54 @@ class Sweeper:
         self._wanted = asyncio.Event()
 
     def soon(self) -> None:
-        """Have a sweep made soon."""
+        """Have the jobs compared soon."""
         self._wanted.set()
 
     async def run(self) -> None:
         """Sweep until cancelled."""
+        loop = asyncio.get_running_loop()
+        everything = loop.time() + EVERY_SECONDS
         while True:
             try:
-                async with asyncio.timeout(EVERY_SECONDS):
+                async with asyncio.timeout_at(everything):
                     await self._wanted.wait()
-                await asyncio.sleep(self._settle)
+                    await asyncio.sleep(self._settle)
+                self._wanted.clear()
+                kinds: tuple[Resource, ...] = (JOB,)
             except TimeoutError:
-                pass
-            self._wanted.clear()
-            try:
-                await self.sweep()
-            except ApiError as error:
-                logger.warning("can't compare the cache with the cluster: %s", error)
+                everything = loop.time() + EVERY_SECONDS
+                kinds = watched(self._cache.served)
+            for resource in kinds:
+                try:
+                    await self.sweep(resource)
+                except ApiError as error:
+                    logger.warning("can't compare %s with the cluster: %s", resource.plural, error)
+                    self._wanted.set()
+                    await asyncio.sleep(RETRY_SECONDS)
 
-    async def sweep(self) -> None:
-        """Compare once. If a list is ahead of the cache, give the watches time to bring the news first."""
-        for resource, selector in watched(self._cache.served):
-            before = self._cache.known(resource)  # what comes later need not be in the list
-            listed: dict[str, Known] = {}
-            pages = self._kube.list_pages(resource, self._namespace, selector=selector, metadata_only=True)
-            async for page in pages:
-                for item in page:
-                    if resource is not JOB and owner_of(resource, item) is None:
-                        continue  # a stranger with our labels
-                    meta = item["metadata"]
-                    listed[meta["uid"]] = Known(meta["namespace"], meta["name"], meta["resourceVersion"])
+    async def sweep(self, resource: Resource) -> None:
+        """Compare a kind once. If the list is ahead of the cache, give the watch time to bring the news."""
+        before = self._cache.known(resource)  # what comes later need not be in the list
+        listed: dict[str, Known] = {}
+        selector = selector_of(resource)
+        async for page in self._kube.list_pages(
+            resource, self._namespace, selector=selector, metadata_only=True
+        ):
+            for item in page.items:
+                if resource is not JOB and owner_of(resource, item) is None:
+                    continue  # a stranger with our labels
+                meta = item["metadata"]
+                listed[meta["uid"]] = Known(meta["namespace"], meta["name"], meta["resourceVersion"])
+        known = self._cache.known(resource)
+        vanished = before.keys() & known.keys() - listed.keys()
+        if vanished or any(_is_news(found, known.get(uid)) for uid, found in listed.items()):
+            await asyncio.sleep(self._settle)
             known = self._cache.known(resource)
-            vanished = before.keys() & known.keys() - listed.keys()
-            if vanished or any(_is_news(found, known.get(uid)) for uid, found in listed.items()):
-                await asyncio.sleep(self._settle)
-                known = self._cache.known(resource)
-            for uid, found in listed.items():
-                if not self._cache.is_deleted(uid) and _is_news(found, known.get(uid)):
-                    await self._read(resource, found.namespace, found.name, uid)
-            for uid in vanished & known.keys():
-                await self._read(resource, known[uid].namespace, known[uid].name, uid)
+        for uid, found in listed.items():
+            if not self._cache.is_deleted(uid) and _is_news(found, known.get(uid)):
+                await self._read(resource, found.namespace, found.name, uid)
+        for uid in vanished & known.keys():
+            await self._read(resource, known[uid].namespace, known[uid].name, uid)
 
     async def _read(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
         """Read one object; it may be gone, or another one may have its name."""

@@ -1,45 +1,43 @@
-"""kopf hosts the watches: each event goes into the cache, and its job's key into the queue; nothing more."""
+"""kopf hosts the watch of jobs: each event goes into the cache and the job's key into the queue, no more."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import kopf
 
 from ftjob.control.credentials import connection_info
-from ftjob.control.watching.feed import feed, watched
-from ftjob.control.watching.kopf_tap import tapped_session
+from ftjob.control.watching.kopf_tap import Tap, tapped_session
+from ftjob.kube.http import SILENCE_SECONDS
+from ftjob.kube.resources import JOB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ftjob.control.cache.cache import Cache
-    from ftjob.control.queue import Queue
-    from ftjob.control.watching.kopf_tap import Take
-    from ftjob.kube.resources import Resource
+    from ftjob.control.watching.feed import Take
+    from ftjob.control.watching.signs import Signs
 
 
-async def watch(
-    cache: Cache, queue: Queue, *, namespace: str | None, relisted: Callable[[], None], stop: asyncio.Event
+async def watch_jobs(
+    take: Take, *, namespace: str | None, signs: Signs, relisted: Callable[[], None], stop: asyncio.Event
 ) -> None:
-    """Feed the cache until `stop` is set.
+    """Watch jobs until `stop` is set; it is set when any part of kopf ends, too.
 
     Parameters
     ----------
     namespace
         The one namespace to serve; None for all.
     relisted
-        Called after each list: objects that the cache knows may have been deleted unseen before it.
+        Called after each list, of which nothing is taken.
     """
     ignored = asyncio.all_tasks()
     # For kopf's peering, which is off; left alone, kopf asks for the user's name, and UID 65532 has none.
     identity: Any = "ftjob-operator"
     tasks = await kopf.spawn_tasks(
-        registry=registry(cache, queue, relisted=relisted),
-        settings=settings(watched(cache.served)),
+        registry=_registry(take, signs, relisted),
+        settings=_settings(),
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],
         standalone=True,
@@ -47,6 +45,8 @@ async def watch(
         stop_flag=stop,
     )
     stop_on_signals(stop)  # kopf has just taken them
+    for task in tasks:  # of those that one of them takes with it, some may never end (kopf 1.45.2)
+        task.add_done_callback(lambda _: stop.set())
     await kopf.run_tasks(tasks, ignored=ignored)
 
 
@@ -56,11 +56,11 @@ def stop_on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
-def registry(cache: Cache, queue: Queue, *, relisted: Callable[[], None]) -> kopf.OperatorRegistry:
-    """Return kopf's registry: how to log in, and which kinds to watch."""
+def _registry(take: Take, signs: Signs, relisted: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Return kopf's registry: how to log in, and what to watch."""
     found = kopf.OperatorRegistry()
 
-    take: Take = partial(feed, cache, queue)
+    tap = Tap(JOB, take, signs=signs, listed=relisted)
 
     @kopf.on.login(registry=found)
     async def login(**_: Any) -> kopf.AiohttpSession:
@@ -68,30 +68,25 @@ def registry(cache: Cache, queue: Queue, *, relisted: Callable[[], None]) -> kop
         return kopf.AiohttpSession(
             server=info.server,
             default_namespace=info.default_namespace,
-            aiohttp_session=tapped_session(info, [r for r, _ in watched(cache.served)], take, relisted),
+            aiohttp_session=tapped_session(info, tap),
         )
 
-    def handle(resource: Resource) -> None:
-        name = f"{resource.plural}.{resource.group}"
+    @kopf.on.event(JOB.group, JOB.version, JOB.plural, registry=found, id=JOB.plural)
+    async def seen(event: kopf.RawEvent, **_: Any) -> None:
+        take(JOB, event["type"], event["object"])  # what has passed the tap
 
-        @kopf.on.event(resource.group, resource.version, resource.plural, registry=found, id=name)
-        async def seen(event: kopf.RawEvent, **_: Any) -> None:
-            take(resource, event["type"], event["object"])
-
-    for resource, _ in watched(cache.served):
-        handle(resource)
     return found
 
 
-def settings(kinds: tuple[tuple[Resource, str], ...]) -> kopf.OperatorSettings:
-    """Return kopf's settings: a host of watches that writes nothing."""
+def _settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: a host of a watch that writes nothing, and waits where we tell it to."""
     found = kopf.OperatorSettings()
     found.posting.enabled = False
     found.peering.standalone = True
     found.scanning.disabled = True
-    found.watching.chunk_size = 500
     found.execution.max_workers = 1
-    for resource, selector in kinds:
-        if selector:
-            found.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
+    found.networking.error_backoffs = ()
+    found.networking.request_timeout = 30.0
+    found.watching.chunk_size = 500
+    found.watching.inactivity_timeout = SILENCE_SECONDS
     return found
