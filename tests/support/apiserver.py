@@ -85,7 +85,7 @@ class Client:
         text = response.read()
         try:
             return Answer(response.status, json.loads(text))
-        except ValueError:
+        except (ValueError, RecursionError):
             return Answer(response.status, {"message": text.decode(errors="replace")})
 
 

@@ -59,6 +59,8 @@ def set_up_logs(*, level: str, style: str) -> None:
     # They log each event of each object.
     for noisy in ("kopf", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    # What goes wrong with its watch, the tap in front of it says.
+    logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.CRITICAL)
 
 
 def about(job: AnyJob) -> dict[str, dict[str, str]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ftjob.kube.resources import Resource
 
 EVERY_SECONDS = 600.0
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 0.5
 RETRY_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,162 @@
+"""Nobody stops the operator: not the API server on a bad day, and no job however it is made."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.apiserver import NEWEST, ApiServer
+from support.control_cluster import Namespace, Operator, plain_job, running_kubelet, running_operator
+from support.crds import OURS, install
+from support.fault_proxy import FaultProxy, fault_proxy
+
+from ftjob.models.names import PLURAL
+
+pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True)
+
+REFUSED_SECONDS = 20
+"""Longer than kopf itself would try again."""
+
+
+def lives(operator: Operator, space: Namespace, name: str) -> None:
+    """See that a good job is served from its start to its end, and that the operator says it is well."""
+    began = time.monotonic()
+    space.submit(name)
+    space.await_phase("Running", name)
+    print(f"{name}: its pods run {time.monotonic() - began:.1f} s after it was made")
+    assert operator.process.poll() is None
+    assert operator.get("/healthz") == (200, "ok\n")
+
+
+def refuse(code: int) -> Callable[[FaultProxy, str], None]:
+    def act(proxy: FaultProxy, plural: str) -> None:
+        proxy.refused[plural] = code
+        proxy.end_watches()
+        time.sleep(REFUSED_SECONDS)
+        del proxy.refused[plural]
+
+    return act
+
+
+def spoil(line: bytes) -> Callable[[FaultProxy, str], None]:
+    def act(proxy: FaultProxy, plural: str) -> None:
+        proxy.spoil[plural] = line
+        proxy.end_watches()
+        time.sleep(3)
+        del proxy.spoil[plural]
+
+    return act
+
+
+def hang(proxy: FaultProxy, plural: str) -> None:
+    proxy.hanging.add(plural)
+    proxy.end_watches()
+    time.sleep(5)
+    proxy.hanging.discard(plural)
+
+
+FAULTS = {
+    "403": refuse(403),
+    "404": refuse(404),
+    "500": refuse(500),
+    "an error in the stream": spoil(b'{"type":"ERROR","object":{"kind":"Status","code":500}}\n'),
+    "an old version": spoil(b'{"type":"ERROR","object":{"kind":"Status","code":410}}\n'),
+    "broken JSON": spoil(b'{"type":"MODIFIED","obj\n'),
+    "a hung connection": hang,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_after_a_bad_day_of_the_api_server_good_jobs_are_served(
+    server: ApiServer, space: Namespace, tmp_path: Path, fault: Callable[[FaultProxy, str], None]
+) -> None:
+    with (
+        fault_proxy(server, tmp_path) as proxy,
+        running_operator(server, tmp_path, namespace=space.name, kubeconfig=proxy.kubeconfig) as operator,
+        running_kubelet(server, space.name) as kubelet,
+    ):
+        lives(operator, space, "before")
+        for plural in (PLURAL, "pods"):
+            fault(proxy, plural)
+            assert proxy.hits[plural] > 0, "the fault was met"
+            lives(operator, space, f"after-{plural[:5]}")
+        kubelet.finish()
+        space.await_phase("Succeeded", "before")
+
+
+def test_a_crd_may_go_and_come_back(server: ApiServer, space: Namespace, tmp_path: Path) -> None:
+    with (
+        running_operator(server, tmp_path, namespace=space.name) as operator,
+        running_kubelet(server, space.name),
+    ):
+        lives(operator, space, "before")
+        assert server.kubectl("delete", "-f", str(OURS)).returncode == 0
+        time.sleep(REFUSED_SECONDS)
+        install(server)
+        lives(operator, space, "after")
+
+
+def deep_job(space: Namespace, levels: int) -> bytes:
+    """Return a job with so many levels in its template; Python's own encoder would not write it."""
+    body = plain_job(f"deep-{levels}", space.name)
+    body["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = "THIS"
+    return json.dumps(body).encode().replace(b'"THIS"', b'{"a":' * levels + b"{}" + b"}" * levels)
+
+
+def status_of(server: ApiServer, space: Namespace, name: str) -> str:
+    """Return phase and message of a job that few can read as a whole."""
+    path = "{.status.phase} {.status.conditions[0].reason} {.status.conditions[0].message}"
+    read = server.kubectl("-n", space.name, "get", "ftj", name, "-o", f"jsonpath={path}")
+    assert read.returncode == 0, read.stderr
+    return read.stdout
+
+
+def test_a_job_that_is_too_deep_is_named_and_harms_no_other(
+    server: ApiServer, space: Namespace, tmp_path: Path
+) -> None:
+    depths = (900, 1_010, 1_100, 3_000, 9_000)
+    with running_kubelet(server, space.name):
+        with running_operator(server, tmp_path, namespace=space.name) as operator:
+            for levels in depths:
+                answer = space.client.send("POST", space.path(PLURAL), deep_job(space, levels))
+                assert answer.code in {201, 0} or levels > 8_000, (levels, answer.message)
+            lives(operator, space, "good")
+        with running_operator(server, tmp_path, namespace=space.name) as operator:
+            lives(operator, space, "good-after-a-restart")
+    for levels in depths[:4]:
+        said = status_of(server, space, f"deep-{levels}")
+        assert said.startswith("Failed InvalidSpec spec: it has more than 100 levels of nesting"), said
+
+
+LARGE_JOBS = 60
+MEGABYTE = 1 << 20
+RSS_MAX = 200 * MEGABYTE
+"""As much as the operator may have had at any time, a restart included; the chart's limit is 512 MiB."""
+
+
+def test_large_jobs_are_named_and_take_no_memory(server: ApiServer, space: Namespace, tmp_path: Path) -> None:
+    body = plain_job("large", space.name)
+    body["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = [{}] * (MEGABYTE // 3 - 1_000)
+    text = json.dumps(body, separators=(",", ":")).encode()
+    with running_kubelet(server, space.name):
+        with running_operator(server, tmp_path, namespace=space.name) as operator:
+            for number in range(LARGE_JOBS):
+                named = text.replace(b'"large"', f'"large-{number}"'.encode(), 1)
+                answer = space.client.send("POST", space.path(PLURAL), named)
+                assert answer.code == 201, answer.message
+            lives(operator, space, "good")
+            assert peak(operator) <= RSS_MAX
+        with running_operator(server, tmp_path, namespace=space.name) as operator:
+            lives(operator, space, "good-after-a-restart")
+            assert peak(operator) <= RSS_MAX
+    said = status_of(server, space, f"large-{LARGE_JOBS - 1}")
+    assert said.startswith("Failed InvalidSpec spec: it is larger than 256 KiB"), said
+
+
+def peak(operator: Operator) -> int:
+    """Return the most memory that a process has had, in bytes."""
+    status = Path(f"/proc/{operator.process.pid}/status").read_text()
+    found = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
+    print(f"peak {found / MEGABYTE:.0f} MB")
+    return found
