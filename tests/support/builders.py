@@ -17,7 +17,7 @@ from ftjob.models.status import JobStatus, Phase
 from ftjob.plan.decide import decide as plan_job
 from ftjob.plan.observed.pod import PodState, Terminated
 from ftjob.plan.observed.state import Answer, GroupState, Lookup, Observed, Refusal, RefusalKind
-from ftjob.plan.plan import Config, Plan
+from ftjob.plan.plan import Config, OperatorPods, Plan
 from ftjob.plan.status.derive import derive_status
 from ftjob_protocol.termination import parse_termination_message
 
@@ -33,6 +33,10 @@ NOW = 1_800_000_000.0
 
 UID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 CONFIG = Config(agent_image="ftjob-agent:test", agent_key=b"key of the tests")
+WITH_POLICIES = replace(
+    CONFIG, network_policy_from=OperatorPods("ftjob-system", {"app.kubernetes.io/name": "ftjob"})
+)
+"""The settings of an operator that makes a NetworkPolicy for each job."""
 
 
 def stamp(seconds: float) -> str:
@@ -335,9 +339,9 @@ def observed(
     )
 
 
-def decide(job: JobBuilder, seen: Observed, *, now: float = NOW) -> Plan:
-    """Plan a job with the tests' settings."""
-    return plan_job(job.read(), seen, now=now, config=CONFIG)
+def decide(job: JobBuilder, seen: Observed, *, now: float = NOW, config: Config = CONFIG) -> Plan:
+    """Plan a job, with the tests' settings unless told others."""
+    return plan_job(job.read(), seen, now=now, config=config)
 
 
 def created(decision: Plan, kind: str = "Pod") -> list[str]:

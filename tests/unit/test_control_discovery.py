@@ -10,7 +10,7 @@ from ftjob.control.watching import discovery as module
 from ftjob.control.watching.discovery import Discovery
 from ftjob.control.watching.feed import watched
 from ftjob.kube.errors import UnavailableError
-from ftjob.kube.resources import POD_GROUPS
+from ftjob.kube.resources import NETWORK_POLICIES, NETWORK_POLICY, OPTIONAL, POD_GROUPS
 
 BETA = ("scheduling.k8s.io/v1beta1", "PodGroup")
 ALPHA = ("scheduling.k8s.io/v1alpha3", "PodGroup")
@@ -22,6 +22,18 @@ async def test_only_what_concerns_us_counts() -> None:
     found = Discovery(kube)
     await found.start()
     assert found.served == {BETA}
+
+
+async def test_kinds_that_only_some_operators_may_read_are_found_by_those_alone() -> None:
+    policy = (NETWORK_POLICY.api_version, NETWORK_POLICY.kind)
+    kube = FakeKube(kinds={BETA, policy})
+    usual, maker = Discovery(kube), Discovery(kube, (*OPTIONAL, NETWORK_POLICIES))
+    await usual.start()
+    await maker.start()
+    assert usual.served == {BETA}
+    assert maker.served == {BETA, policy}
+    assert NETWORK_POLICY not in watched(usual.served)
+    assert NETWORK_POLICY in watched(maker.served)
 
 
 async def test_the_first_look_waits_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.builders import CONFIG, JobBuilder, decide, job, manifests, observed
+from support.builders import CONFIG, WITH_POLICIES, JobBuilder, decide, job, manifests, observed
 
 from ftjob.plan.build.objects import build_claim
 from ftjob.plan.build.pod import build_pod
@@ -196,6 +196,7 @@ CASES = {
     .with_spec(scheduling={"topologyKey": "topology.kubernetes.io/zone"})
     .template(BESIDE_OTHERS),
     "parameter-server-without-chief": job().strategy("ParameterServer").roles(chief=0),
+    "network-policy-2-workers": job().workers(2),
 }
 
 
@@ -207,6 +208,9 @@ SERVED: dict[str, tuple[tuple[str, str], ...]] = {
     "coscheduling-gang-2-workers": (("scheduling.x-k8s.io/v1alpha1", "PodGroup"), *NATIVE),
 }
 """What the API server serves beside what every one does."""
+
+CONFIGS = {"network-policy-2-workers": WITH_POLICIES}
+"""The operator's settings that differ from those of all tests."""
 
 
 class Readable(yaml.SafeDumper):
@@ -228,7 +232,8 @@ def legible(manifest: Manifest) -> Manifest:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_whole_plan(name: str) -> None:
-    decision = decide(CASES[name], observed(existing=frozenset(), served=SERVED.get(name, ())))
+    seen = observed(existing=frozenset(), served=SERVED.get(name, ()))
+    decision = decide(CASES[name], seen, config=CONFIGS.get(name, CONFIG))
     assert decision.step is Step.START, decision.message
     shown = [legible(manifest) for manifest in manifests(decision)]
     path = GOLDEN / f"{name}.yaml"

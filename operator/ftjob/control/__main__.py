@@ -14,7 +14,7 @@ import uvloop
 from ftjob.control.credentials import connection_info
 from ftjob.control.process.logs import set_up_logs
 from ftjob.control.run import Options, run
-from ftjob.plan.plan import Config
+from ftjob.plan.plan import Config, OperatorPods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,15 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except kopf.LoginError as error:
         print(f"ftjob.control: {error}", file=sys.stderr)
         return 2
+    home = os.environ.get("POD_NAMESPACE") or info.default_namespace or "default"
     config = Config(
         agent_image=args.agent_image,
         agent_image_pull_policy=args.agent_image_pull_policy,
         default_storage_class_name=args.default_storage_class or None,
+        network_policy_from=OperatorPods(home, labels) if (labels := args.network_policy_from) else None,
     )
     options = Options(
         config=config,
         namespace=args.namespace or None,
-        pod_namespace=os.environ.get("POD_NAMESPACE") or info.default_namespace or "default",
+        pod_namespace=home,
         pod_name=os.environ.get("POD_NAME") or socket.gethostname(),
         leader_election=not args.no_leader_election,
         reconcilers=args.workers,
@@ -68,6 +70,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     option(
         "--default-storage-class", "", "storage class of outputs that name none; the cluster's if left out"
     )
+    option(
+        "--network-policy-from",
+        "",
+        "make a NetworkPolicy for each job, which lets in the job's own pods and, to the agents' port, the "
+        "operator's pods; these have these labels (KEY=VALUE,…)",
+        type=_labels,
+    )
     parser.add_argument(
         "--no-leader-election",
         action="store_true",
@@ -80,6 +89,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     option("--log-format", "json", "json or text", choices=("json", "text"))
     option("--workers", "16", "how many jobs are looked at at the same time", type=int)
     return parser.parse_args(argv)
+
+
+def _labels(text: str) -> dict[str, str]:
+    """Read ``KEY=VALUE,KEY=VALUE``; without any label a policy would let in the whole namespace."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if not all(key and value for key, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of labels; write KEY=VALUE,KEY=VALUE")
+    return {key: value for key, _, value in pairs}
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from ftjob.control.watching.full_lists import Sweeper, fill
 from ftjob.control.watching.job_watch import stop_on_signals, watch_jobs
 from ftjob.control.watching.watches import Watches
 from ftjob.kube.http import HttpKube
+from ftjob.kube.resources import NETWORK_POLICIES, OPTIONAL
 from ftjob.kube.transport import Transport
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ async def _context(options: Options, kube: HttpKube, state: health.Health, stop:
     cache = Cache(clock=clock)
     state.metrics.watch(cache, state.queue)
     key = await agent_key(kube, options.pod_namespace)
-    discovery = Discovery(kube)
+    made = options.config.network_policy_from is not None
+    discovery = Discovery(kube, (*OPTIONAL, NETWORK_POLICIES) if made else OPTIONAL)
     await unless(stop, discovery.start())
     return Context(
         kube=kube,

@@ -42,6 +42,7 @@ POD = Resource("", "v1", "Pod", "pods")
 SERVICE = Resource("", "v1", "Service", "services")
 SECRET = Resource("", "v1", "Secret", "secrets")
 CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
 LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 EVENT = Resource("events.k8s.io", "v1", "Event", "events")
 
@@ -61,6 +62,9 @@ WORKLOADS = _versions(names.KUEUE_VERSIONS, names.WORKLOAD, "workloads")
 OPTIONAL = (*POD_GROUPS, WORKLOADS)
 """Kinds that not every API server serves, each in its versions, best first."""
 
+NETWORK_POLICIES = (NETWORK_POLICY,)
+"""Every API server serves them; an operator asks only where it is told to make them, and may do so there."""
+
 CLUSTER_WIDE = (
     *_versions(names.KUEUE_VERSIONS, "ResourceFlavor", "resourceflavors"),
     *_versions(names.KUEUE_VERSIONS, "WorkloadPriorityClass", "workloadpriorityclasses"),
@@ -76,6 +80,7 @@ RESOURCES = {
         SERVICE,
         SECRET,
         CLAIM,
+        NETWORK_POLICY,
         LEASE,
         EVENT,
         *CLUSTER_WIDE,
@@ -85,8 +90,9 @@ RESOURCES = {
 
 
 def in_use(served: frozenset[tuple[str, str]]) -> tuple[Resource, ...]:
-    """Return the optional kinds that are served, each in its best version."""
-    found = ([r for r in family if (r.api_version, r.kind) in served] for family in OPTIONAL)
+    """Return the kinds of these families that are served, each in its best version."""
+    families = (*OPTIONAL, NETWORK_POLICIES)
+    found = ([r for r in family if (r.api_version, r.kind) in served] for family in families)
     return tuple(versions[0] for versions in found if versions)
 
 

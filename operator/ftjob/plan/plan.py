@@ -202,6 +202,14 @@ def soonest(*looks: float | None) -> float | None:
 
 
 @dataclass(frozen=True)
+class OperatorPods:
+    """How a NetworkPolicy finds the operator's pods."""
+
+    namespace: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Config:
     """The operator's settings that plans depend on."""
 
@@ -211,5 +219,7 @@ class Config:
     default_claim_size: str = "10Gi"
     start_timeout_seconds: int = 600
     contact_timeout_seconds: int = 30
+    network_policy_from: OperatorPods | None = None
+    """Whom a job's NetworkPolicy lets in beside the job's own pods; None if jobs get no policy."""
     agent_key: bytes = b""
     """Key of this installation; a job's bearer token is derived from it and the job's UID."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ftjob.kube.client import Kube
+    from ftjob.kube.resources import Resource
 
     Served = frozenset[tuple[str, str]]
 
@@ -24,10 +25,17 @@ logger = logging.getLogger(__name__)
 
 
 class Discovery:
-    """Asks now and then whether the API server still serves the same kinds."""
+    """Asks now and then whether the API server still serves the same kinds.
 
-    def __init__(self, kube: Kube) -> None:
+    Parameters
+    ----------
+    families
+        The kinds that this operator uses where they are served, each in its versions.
+    """
+
+    def __init__(self, kube: Kube, families: tuple[tuple[Resource, ...], ...] = OPTIONAL) -> None:
         self._kube = kube
+        self._families = families
         self._wanted = asyncio.Event()
         self.served: Served = frozenset()
         """(apiVersion, kind) of the optional kinds that are there."""
@@ -69,7 +77,7 @@ class Discovery:
                 await changed(now)
 
     async def _ask(self) -> Served:
-        known = {(resource.api_version, resource.kind) for family in OPTIONAL for resource in family}
+        known = {(resource.api_version, resource.kind) for family in self._families for resource in family}
         return frozenset(await self._kube.served() & known)
 
 

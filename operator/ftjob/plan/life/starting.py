@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ftjob.models.times import unix
+from ftjob.plan.build.network_policy import build_network_policy
 from ftjob.plan.build.objects import build_claim, build_secret, build_service, service_name
 from ftjob.plan.build.pod import build_pod
 from ftjob.plan.life import in_place
@@ -130,6 +131,9 @@ def build(
     needed: list[Manifest] = []
     if ("Service", service_name(job)) not in existing:
         needed.append(build_service(job))
+    policy = build_network_policy(job, config)
+    if policy is not None:
+        needed.append(policy)
     if not attempt.pods:  # they come before the first pod, so a pod proves that they are there
         claim = build_claim(job, config)
         needed += [build_secret(job, config), *([claim] if claim else [])]
