@@ -12,6 +12,11 @@ def arguments(*settings: str) -> list[str]:
     return [str(each) for each in pod["containers"][0]["args"]]
 
 
+def selector_of_the_operator() -> dict[str, str]:
+    labels: dict[str, str] = pick(render(), "Deployment", "ftjob-operator")["spec"]["selector"]["matchLabels"]
+    return labels
+
+
 def test_the_operator_understands_its_arguments() -> None:
     options = parse(
         arguments(
@@ -22,4 +27,6 @@ def test_the_operator_understands_its_arguments() -> None:
     assert (options.agent_image, options.agent_image_pull_policy) == ("ftjob/agent:0.1.0", "IfNotPresent")
     assert (options.metrics_port, options.health_port) == (8080, 8081)
     assert not options.no_leader_election
+    assert not options.network_policy_from
+    assert parse(arguments("networkPolicy=Job")).network_policy_from == selector_of_the_operator()
     assert parse(arguments("leaderElection.enabled=false")).no_leader_election

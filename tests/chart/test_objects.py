@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.chart import CHART, ChartError, Object, objects_in, pick, render, run_helm
 
@@ -29,7 +31,7 @@ def test_the_chart_passes_the_linter() -> None:
 
 @pytest.mark.parametrize("settings", [(), ONE_NAMESPACE], ids=["cluster", "namespace"])
 def test_every_namespaced_object_names_its_namespace(settings: tuple[str, ...]) -> None:
-    more = ("metrics.serviceMonitor.enabled=true", "metrics.dashboard.enabled=true")
+    more = ("metrics.serviceMonitor.enabled=true", "metrics.dashboard.enabled=true", "networkPolicy=Job")
     objects = render(*settings, *more, crds=True)
     for each in objects:
         assert ("namespace" in each["metadata"]) == (each["kind"] not in CLUSTER_SCOPED), each["metadata"]
@@ -210,3 +212,21 @@ def test_the_notes_say_how_to_go_on(settings: tuple[str, ...]) -> None:
     assert "rollout status deployment/ftjob-operator" in notes
     assert ("The CRD is not part" in notes) == ("crds.enabled=false" in settings)
     assert ("all namespaces" in notes) == (settings != ONE_NAMESPACE)
+
+
+@pytest.mark.parametrize("off", ["", "networkPolicy=Off", "networkPolicy=false"])  # YAML 1.1 reads Off as false
+def test_without_being_asked_it_knows_no_network_policy(off: str) -> None:
+    objects = render(*([off] if off else []))
+    assert not names(objects, "NetworkPolicy")
+    assert "networkpolicies" not in json.dumps(objects)
+    assert "--network-policy" not in json.dumps(objects)
+
+
+def test_the_operator_lets_in_who_asks_for_its_health_and_metrics_alone() -> None:
+    objects = render("networkPolicy=Job,metrics.port=9090,health.port=9091,podLabels.team=ml")
+    policy = pick(objects, "NetworkPolicy", "ftjob-operator")["spec"]
+    pod = pick(objects, "Deployment", "ftjob-operator")["spec"]["template"]["metadata"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod["labels"].items()
+    assert policy["policyTypes"] == ["Ingress"]
+    (rule,) = policy["ingress"]
+    assert rule == {"ports": [{"protocol": "TCP", "port": port} for port in (9090, 9091)]}

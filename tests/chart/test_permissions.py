@@ -26,6 +26,9 @@ JOBS = {
 NEEDED = frozenset(
     Grant(group, kind, verb) for (group, kind), verbs in JOBS.items() for verb in verbs.split()
 )
+POLICIES = frozenset(
+    Grant("networking.k8s.io", "networkpolicies", verb) for verb in ("get", "list", "watch", "create")
+)
 CLUSTER_WIDE = frozenset(
     {
         Grant("kueue.x-k8s.io", "resourceflavors", "get"),
@@ -63,6 +66,11 @@ def test_cluster_wide_the_operator_gets_what_it_needs_and_no_more() -> None:
 
 def test_in_one_namespace_the_same_rights_end_at_its_border() -> None:
     assert roles(render(*ONE_NAMESPACE)) == {("Role", "team-a"): NEEDED, ("Role", "ftjob-system"): OWN}
+
+
+def test_only_where_it_makes_network_policies_may_it_do_so() -> None:
+    assert roles(render("networkPolicy=Job"))["ClusterRole", ""] == NEEDED | CLUSTER_WIDE | POLICIES
+    assert roles(render(*ONE_NAMESPACE, "networkPolicy=Job"))["Role", "team-a"] == NEEDED | POLICIES
 
 
 def test_watching_its_own_namespace_it_needs_two_roles_there() -> None:
@@ -114,4 +122,4 @@ def test_the_documentation_explains_each_right() -> None:
         if row
         for verb in row["verbs"].split(",")
     }
-    assert explained == NEEDED | CLUSTER_WIDE | OWN
+    assert explained == NEEDED | CLUSTER_WIDE | OWN | POLICIES

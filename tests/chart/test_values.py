@@ -56,6 +56,7 @@ def test_platforms_and_umbrella_charts_may_add_to_the_root(setting: str) -> None
         ("watchNamespace=team-a", "set scope=Namespace"),
         ("replicas=two", "replicas"),
         ("replicas=2,leaderElection.enabled=false", "leaderElection.enabled=true or replicas=1"),
+        ("networkPolicy=On", "'Off', 'Job'"),
         ("workers=0", "workers"),
         ("log.level=loud", "'debug', 'info', 'warning', 'error'"),
         ("log.format=xml", "'json', 'text'"),

@@ -44,6 +44,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- default .Release.Namespace .Values.watchNamespace }}
 {{- end }}
 
+{{- define "ftjob.networkPolicy" -}}
+{{ ternary .Values.networkPolicy "Off" (kindIs "string" .Values.networkPolicy) }}
+{{- end }}
+
 {{/* Call with (dict "image" .Values.image "root" .). */}}
 {{- define "ftjob.image" -}}
 {{ .image.repository }}:{{ default .root.Chart.AppVersion .image.tag }}

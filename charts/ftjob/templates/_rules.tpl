@@ -17,6 +17,11 @@ docs/install.md says for each what it is for.
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create]
+{{- if eq (include "ftjob.networkPolicy" .) "Job" }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create]
+{{- end }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
