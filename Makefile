@@ -74,7 +74,7 @@ test-local: setup agent  ## Tests of agents, hooks and `ftjob run` on this machi
 	  $(PYTEST) $(IN_THREE) tests/agent tests/local tests/chart
 
 test-apiserver: setup-check  ## Tests against the API servers of the oldest and the newest supported Kubernetes
-	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
+	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
 	  $(PYTEST) $(IN_TWO) tests/apiserver
 
 test-workloads: setup  ## Tests of the training programs

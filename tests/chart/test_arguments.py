@@ -19,11 +19,10 @@ def selector_of_the_operator() -> dict[str, str]:
 
 def test_the_operator_understands_its_arguments() -> None:
     options = parse(
-        arguments(
-            "scope=Namespace,watchNamespace=team-a", "outputs.defaultStorageClassName=shared", "workers=4"
-        )
+        arguments("watchNamespaces={team-a,team-b}", "outputs.defaultStorageClassName=shared", "workers=4")
     )
-    assert (options.namespace, options.default_storage_class, options.workers) == ("team-a", "shared", 4)
+    assert options.namespaces == ("team-a", "team-b")
+    assert (options.default_storage_class, options.workers) == ("shared", 4)
     assert (options.agent_image, options.agent_image_pull_policy) == ("ftjob/agent:0.1.0", "IfNotPresent")
     assert (options.metrics_port, options.health_port) == (8080, 8081)
     assert not options.no_leader_election

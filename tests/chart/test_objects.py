@@ -8,7 +8,7 @@ import pytest
 from support.chart import CHART, ChartError, Object, objects_in, pick, render, run_helm
 
 CLUSTER_SCOPED = {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
-ONE_NAMESPACE = ("scope=Namespace", "watchNamespace=team-a")
+ONE_NAMESPACE = ("watchNamespaces={team-a}", "rbac.clusterRole=false")
 
 
 def names(objects: list[Object], kind: str) -> set[str]:
@@ -43,10 +43,10 @@ def test_one_namespace_needs_nothing_cluster_wide_but_the_crd() -> None:
     assert {e["metadata"]["namespace"] for e in objects if e["kind"] == "Role"} == {"team-a", "ftjob-system"}
 
 
-def test_the_watched_namespace_is_the_release_s_own_unless_named() -> None:
-    assert "--namespace=ftjob-system" in container("scope=Namespace")["args"]
-    assert "--namespace=team-a" in container(*ONE_NAMESPACE)["args"]
-    assert not [arg for arg in container()["args"] if arg.startswith("--namespace")]
+def test_the_operator_is_told_which_namespaces_it_serves() -> None:
+    assert "--namespaces=team-a" in container(*ONE_NAMESPACE)["args"]
+    assert "--namespaces=team-a,team-b" in container("watchNamespaces={team-a,team-b}")["args"]
+    assert not [arg for arg in container()["args"] if arg.startswith("--namespaces")]
 
 
 def test_the_operator_is_told_what_the_values_say() -> None:
@@ -214,7 +214,9 @@ def test_the_notes_say_how_to_go_on(settings: tuple[str, ...]) -> None:
     assert ("all namespaces" in notes) == (settings != ONE_NAMESPACE)
 
 
-@pytest.mark.parametrize("off", ["", "networkPolicy=Off", "networkPolicy=false"])  # YAML 1.1 reads Off as false
+@pytest.mark.parametrize(
+    "off", ["", "networkPolicy=Off", "networkPolicy=false"]
+)  # YAML 1.1 reads Off as false
 def test_without_being_asked_it_knows_no_network_policy(off: str) -> None:
     objects = render(*([off] if off else []))
     assert not names(objects, "NetworkPolicy")

@@ -45,18 +45,25 @@ OWN = frozenset(
         Grant("", "secrets", "create"),
     }
 )
-ONE_NAMESPACE = ("scope=Namespace", "watchNamespace=team-a")
+TWO_NAMESPACES = "watchNamespaces={team-a,team-b}"
 
 
-def roles(objects: list[Object]) -> dict[tuple[str, str], frozenset[Grant]]:
+def place(found: Object) -> tuple[str, str, str]:
+    return found["kind"], found["metadata"]["name"], found["metadata"].get("namespace", "")
+
+
+def roles(objects: list[Object], home: str = "ftjob-system") -> dict[tuple[str, str], frozenset[Grant]]:
     """Return kind and namespace of each role that is bound to the operator, and what it grants."""
+    by_place = {place(each): each for each in objects}
     found = {}
     for binding in objects:
         if binding["kind"] in {"ClusterRoleBinding", "RoleBinding"}:
             (subject,) = binding["subjects"]
-            assert (subject["name"], subject["namespace"]) == ("ftjob-operator", "ftjob-system")
-            role = pick(objects, binding["roleRef"]["kind"], binding["roleRef"]["name"])
-            found[role["kind"], role["metadata"].get("namespace", "")] = granted(role)
+            assert (subject["name"], subject["namespace"]) == ("ftjob-operator", home)
+            namespace = binding["metadata"].get("namespace", "")
+            role = by_place[binding["roleRef"]["kind"], binding["roleRef"]["name"], namespace]
+            found.setdefault((role["kind"], namespace), frozenset())
+            found[role["kind"], namespace] |= granted(role)
     return found
 
 
@@ -64,23 +71,41 @@ def test_cluster_wide_the_operator_gets_what_it_needs_and_no_more() -> None:
     assert roles(render()) == {("ClusterRole", ""): NEEDED | CLUSTER_WIDE, ("Role", "ftjob-system"): OWN}
 
 
-def test_in_one_namespace_the_same_rights_end_at_its_border() -> None:
-    assert roles(render(*ONE_NAMESPACE)) == {("Role", "team-a"): NEEDED, ("Role", "ftjob-system"): OWN}
+def test_in_some_namespaces_the_same_rights_end_at_their_borders() -> None:
+    assert roles(render(TWO_NAMESPACES)) == {
+        ("Role", "team-a"): NEEDED,
+        ("Role", "team-b"): NEEDED,
+        ("ClusterRole", ""): CLUSTER_WIDE,
+        ("Role", "ftjob-system"): OWN,
+    }
+
+
+def test_what_has_no_namespace_can_be_left_out() -> None:
+    kinds = {kind for kind, _ in roles(render(TWO_NAMESPACES, "rbac.clusterRole=false"))}
+    assert kinds == {"Role"}
+
+
+def test_releases_of_one_name_in_two_namespaces_do_not_meet_in_their_cluster_roles() -> None:
+    first, second = (
+        {place(each) for each in render(f"watchNamespaces={{{home}}}", namespace=home) if not place(each)[2]}
+        for home in ("team-a", "team-b")
+    )
+    assert first
+    assert not first & second
 
 
 def test_only_where_it_makes_network_policies_may_it_do_so() -> None:
     assert roles(render("networkPolicy=Job"))["ClusterRole", ""] == NEEDED | CLUSTER_WIDE | POLICIES
-    assert roles(render(*ONE_NAMESPACE, "networkPolicy=Job"))["Role", "team-a"] == NEEDED | POLICIES
+    assert roles(render(TWO_NAMESPACES, "networkPolicy=Job"))["Role", "team-b"] == NEEDED | POLICIES
 
 
 def test_watching_its_own_namespace_it_needs_two_roles_there() -> None:
-    objects = render("scope=Namespace")
-    found = {each["metadata"]["name"]: granted(each) for each in objects if each["kind"] == "Role"}
-    assert (found["ftjob-operator"], found["ftjob-operator-own"]) == (NEEDED, OWN)
+    found = roles(render("watchNamespaces={team-a}", namespace="team-a"), home="team-a")
+    assert found["Role", "team-a"] == NEEDED | OWN
 
 
 def test_no_rule_has_a_wildcard() -> None:
-    for each in render() + render("scope=Namespace"):
+    for each in render() + render(TWO_NAMESPACES, "networkPolicy=Job"):
         for rule in each.get("rules", []):
             assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
 
@@ -102,10 +127,11 @@ def test_who_may_edit_or_view_a_namespace_may_do_so_with_its_jobs(name: str, agg
     assert Grant("ftjob.dev", "frameworktrainingjobs/status", "patch") not in granted(role)
 
 
-def test_in_one_namespace_the_roles_for_people_are_there_to_be_bound() -> None:
-    objects = render(*ONE_NAMESPACE)
+def test_in_some_namespaces_the_roles_for_people_are_there_to_be_bound() -> None:
+    found = {place(each) for each in render(TWO_NAMESPACES)}
     for name in ("ftjob-edit", "ftjob-view"):
-        assert pick(objects, "Role", name)["metadata"]["namespace"] == "team-a"
+        assert {("Role", name, "team-a"), ("Role", name, "team-b")} <= found
+        assert ("ClusterRole", name, "") not in found
 
 
 ROW = re.compile(

@@ -51,9 +51,12 @@ def test_platforms_and_umbrella_charts_may_add_to_the_root(setting: str) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("scope=Clusterwide", "'Cluster', 'Namespace'"),
-        ("scope=Namespace,watchNamespace=Team_A", "watchNamespace"),
-        ("watchNamespace=team-a", "set scope=Namespace"),
+        ("watchNamespaces={team-a,Team_A}", "watchNamespaces"),
+        ("watchNamespaces={team-a,team-a}", "watchNamespaces"),
+        ("watchNamespaces=team-a", "watchNamespaces"),
+        ("scope=Namespace", "list the namespaces in watchNamespaces"),  # else it would serve all
+        ("watchNamespace=team-a", "list the namespaces in watchNamespaces"),
+        ("rbac.clusterRole=false", "list those to serve in watchNamespaces"),
         ("replicas=two", "replicas"),
         ("replicas=2,leaderElection.enabled=false", "leaderElection.enabled=true or replicas=1"),
         ("networkPolicy=On", "'Off', 'Job'"),

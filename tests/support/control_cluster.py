@@ -29,6 +29,7 @@ from ftjob.models.names import API_VERSION, GROUP, KIND, LABEL_INDEX, LABEL_JOB,
 WAIT_SECONDS = 60
 PLACES = {
     PLURAL: f"/apis/{GROUP}/{VERSION}",
+    "networkpolicies.networking.k8s.io": "/apis/networking.k8s.io/v1",
     "podgroups.scheduling.k8s.io": "/apis/scheduling.k8s.io/v1beta1",
     "podgroups.scheduling.volcano.sh": "/apis/scheduling.volcano.sh/v1beta1",
     "podgroups.scheduling.x-k8s.io": "/apis/scheduling.x-k8s.io/v1alpha1",
@@ -319,7 +320,7 @@ def running_operator(
     operator_program = ["-c", program()] if dies_after else ["-m", "ftjob.control"]
     command = [sys.executable, *operator_program, f"--metrics-port={port}", f"--health-port={port}"]
     if not cluster_wide:
-        command.append(f"--namespace={namespace}")
+        command.append(f"--namespaces={namespace}")
     env = {
         **os.environ,
         "KUBECONFIG": str(kubeconfig or server.kubeconfig),

@@ -12,6 +12,7 @@ from ftjob.control.cache.cache import Cache
 from ftjob.control.queue import Queue
 from ftjob.control.watching.feed import feed
 from ftjob.control.watching.full_lists import Sweeper, fill
+from ftjob.kube.errors import ForbiddenError
 from ftjob.kube.resources import JOB, POD
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ async def filled() -> tuple[FakeKube, Cache, Queue]:
     kube.put(job_body(status={"startTime": "2026-01-01T00:00:00Z"}))
     for index in range(2):
         kube.put(pod_body(index))
-    await fill(kube, cache, queue, None)
+    await fill(kube, cache, queue, ())
     async for page in kube.list_pages(POD, None):
         for body in page.items:
             feed(cache, queue, POD, None, body)
@@ -52,7 +53,7 @@ async def test_everything_is_read_before_the_first_decision() -> None:
 async def test_a_sweep_of_what_is_known_reads_metadata_only_and_changes_nothing() -> None:
     kube, cache, queue = await filled()
     kube.calls.clear()
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(POD)
+    await Sweeper(kube, cache, queue, (), settle_seconds=0).sweep(POD)
     assert {verb for verb, _, _ in kube.calls} == {"list"}
     assert queue.depth == 0
 
@@ -60,7 +61,7 @@ async def test_a_sweep_of_what_is_known_reads_metadata_only_and_changes_nothing(
 async def test_a_sweep_finds_what_vanished_unseen() -> None:
     kube, cache, queue = await filled()
     del kube.objects["Pod", "default", "digits-worker-0-1"]
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(POD)
+    await Sweeper(kube, cache, queue, (), settle_seconds=0).sweep(POD)
     assert names(cache) == ["digits-worker-0-0"]
     assert names(cache, gone=True) == ["digits-worker-0-1"]
     assert await queue.get() == KEY
@@ -95,7 +96,7 @@ async def test_a_sweep_reads_nothing_whose_event_is_on_its_way(lagging: str) -> 
     kube.objects |= first.objects
     if lagging == "a deletion":
         del kube.objects["Pod", "default", gone["metadata"]["name"]]
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(POD)
+    await Sweeper(kube, cache, queue, (), settle_seconds=0).sweep(POD)
     assert {verb for verb, _, _ in kube.calls} == {"list"}
 
 
@@ -104,7 +105,7 @@ async def test_a_sweep_finds_what_came_changed_or_was_replaced_unseen() -> None:
     kube.put(pod_body(0, state={"running": {}}))
     kube.put(pod_body(1, uid="another"))
     kube.put(pod_body(2))
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(POD)
+    await Sweeper(kube, cache, queue, (), settle_seconds=0).sweep(POD)
     assert names(cache) == ["digits-worker-0-0", "digits-worker-0-1", "digits-worker-0-2"]
     assert names(cache, gone=True) == ["digits-worker-0-1"]
     job = cache.job(KEY)
@@ -115,7 +116,50 @@ async def test_a_sweep_finds_what_came_changed_or_was_replaced_unseen() -> None:
 async def test_a_sweep_finds_jobs_that_vanished() -> None:
     kube, cache, queue = await filled()
     kube.objects.clear()
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(JOB)
+    await Sweeper(kube, cache, queue, (), settle_seconds=0).sweep(JOB)
     assert cache.job(KEY) is None
-    await Sweeper(kube, cache, queue, None, settle_seconds=0).sweep(POD)
+    await Sweeper(kube, cache, queue, (), settle_seconds=0).sweep(POD)
     assert cache._dependents == {}
+
+
+def moved(body: dict[str, Any], namespace: str) -> dict[str, Any]:
+    body["metadata"] |= {"namespace": namespace, "uid": f"{namespace}-{body['metadata']['uid']}"}
+    return body
+
+
+async def test_only_the_namespaces_that_are_served_are_read() -> None:
+    kube, cache, queue = FakeKube(), Cache(), Queue()
+    for namespace in ("a", "b", "c"):
+        kube.put(moved(job_body(), namespace))
+    await fill(kube, cache, queue, ("a", "b"))
+    assert {job.namespace for job in cache.jobs()} == {"a", "b"}
+
+
+async def test_a_sweep_of_one_namespace_misses_nobody_of_another() -> None:
+    kube, cache, queue = FakeKube(), Cache(), Queue()
+    for namespace in ("a", "b"):
+        kube.put(moved(job_body(), namespace))
+    await fill(kube, cache, queue, ("a", "b"))
+    kube.calls.clear()
+    await Sweeper(kube, cache, queue, ("a", "b"), settle_seconds=0).sweep(JOB)
+    assert {verb for verb, _, _ in kube.calls} == {"list"}
+    assert {job.namespace for job in cache.jobs()} == {"a", "b"}
+
+
+class Shut(FakeKube):
+    """Refuses one namespace, as where its Role was deleted."""
+
+    async def list_pages(
+        self, resource: Resource, namespace: str | None, **options: Any
+    ) -> AsyncIterator[Any]:
+        if namespace == "a":
+            raise ForbiddenError(403, "Forbidden", "cannot list")
+        async for page in super().list_pages(resource, namespace, **options):
+            yield page
+
+
+async def test_a_namespace_that_may_not_be_read_keeps_no_other_from_its_sweep() -> None:
+    kube, cache, queue = Shut(), Cache(), Queue()
+    kube.put(moved(job_body(), "b"))
+    await Sweeper(kube, cache, queue, ("a", "b"), settle_seconds=0).sweep(JOB)
+    assert {job.namespace for job in cache.jobs()} == {"b"}

@@ -23,3 +23,16 @@ def test_what_is_no_label_is_refused_since_a_selector_without_it_would_let_in_ev
     with pytest.raises(SystemExit):
         parse([f"--network-policy-from={wrong}"])
     assert "write KEY=VALUE,KEY=VALUE" in capsys.readouterr().err
+
+
+def test_namespaces_are_a_list() -> None:
+    assert parse([]).namespaces == ()
+    assert parse(["--namespaces=a"]).namespaces == ("a",)
+    assert parse(["--namespaces=a, b,a,"]).namespaces == ("a", "b")
+
+
+@pytest.mark.parametrize("wrong", ["team-*", "a b", "Team", "-a"])
+def test_a_pattern_is_no_namespace(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([f"--namespaces={wrong}"])
+    assert f"{wrong!r} is no name of a namespace" in capsys.readouterr().err

@@ -152,7 +152,7 @@ async def test_kinds_are_watched_while_they_are_served(monkeypatch: pytest.Monke
     kube.put(group)
     discovery = Discovery(kube)
     await discovery.start()
-    watches = Watches(kube, cache, queue, discovery, namespace=None, signs=Signs())
+    watches = Watches(kube, cache, queue, discovery, namespaces=(), signs=Signs())
     await watches.start()
     running = asyncio.create_task(watches.run())
     assert cache.served == frozenset()
@@ -165,4 +165,17 @@ async def test_kinds_are_watched_while_they_are_served(monkeypatch: pytest.Monke
     discovery.soon()
     await until(lambda: cache.served == frozenset())
     assert cache.known(GROUP) == {}
+    running.cancel()
+
+
+async def test_each_namespace_has_watches_of_its_own_which_miss_nobody_of_another() -> None:
+    kube, cache, queue = Watched(), Cache(), Queue()
+    for namespace in ("a", "b", "c"):
+        pod = pod_body(0, uid=f"pod-{namespace}")
+        pod["metadata"]["namespace"] = namespace
+        kube.put(pod)
+    watches = Watches(kube, cache, queue, Discovery(kube), namespaces=("a", "b"), signs=Signs())
+    await watches.start()
+    running = asyncio.create_task(watches.run())
+    assert {known.namespace for known in cache.known(POD).values()} == {"a", "b"}
     running.cancel()

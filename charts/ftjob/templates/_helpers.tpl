@@ -40,10 +40,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{- define "ftjob.watchNamespace" -}}
-{{- default .Release.Namespace .Values.watchNamespace }}
-{{- end }}
-
 {{- define "ftjob.networkPolicy" -}}
 {{ ternary .Values.networkPolicy "Off" (kindIs "string" .Values.networkPolicy) }}
 {{- end }}
@@ -55,8 +51,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* What one value's schema can't see. */}}
 {{- define "ftjob.validate" -}}
-{{- if and .Values.watchNamespace (eq .Values.scope "Cluster") }}
-{{- fail "watchNamespace is set, but scope is Cluster: set scope=Namespace to watch only that namespace, or leave watchNamespace empty" }}
+{{- if or .Values.scope .Values.watchNamespace }}
+{{- fail "scope and watchNamespace are no values any more: list the namespaces in watchNamespaces, or leave it empty for all" }}
+{{- end }}
+{{- if not (or .Values.rbac.clusterRole .Values.watchNamespaces) }}
+{{- fail "rbac.clusterRole=false takes away the ClusterRole by which the operator serves all namespaces: list those to serve in watchNamespaces" }}
 {{- end }}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection.enabled) }}
 {{- fail "replicas is more than 1 without leader election, so that several operators would act at once: set leaderElection.enabled=true or replicas=1" }}

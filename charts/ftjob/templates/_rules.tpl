@@ -3,6 +3,44 @@ Everything that the operator may do, and no more: each line stands for requests 
 docs/install.md says for each what it is for.
 */}}
 
+{{/*
+A role and its binding to the operator; a ClusterRole if the namespace is empty.
+Call with (dict "root" . "name" … "namespace" … "rules" …).
+*/}}
+{{- define "ftjob.grant" -}}
+{{- $kind := ternary "Role" "ClusterRole" (ne .namespace "") -}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}
+metadata:
+  name: {{ .name }}
+  {{- with .namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "ftjob.labels" .root | nindent 4 }}
+rules:
+  {{- .rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}Binding
+metadata:
+  name: {{ .name }}
+  {{- with .namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "ftjob.labels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ $kind }}
+  name: {{ .name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "ftjob.serviceAccountName" .root }}
+    namespace: {{ .root.Release.Namespace }}
+{{- end }}
+
 {{/* In the namespaces whose jobs it runs. */}}
 {{- define "ftjob.jobRules" -}}
 - apiGroups: [ftjob.dev]

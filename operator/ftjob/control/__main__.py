@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ENVIRONMENT = "FTJOB_"
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""A DNS label (RFC 1123). kopf would read a pattern, such as ``team-*``, where the lists know none."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = Options(
         config=config,
-        namespace=args.namespace or None,
+        namespaces=args.namespaces,
         pod_namespace=home,
         pod_name=os.environ.get("POD_NAME") or socket.gethostname(),
         leader_election=not args.no_leader_election,
@@ -64,7 +67,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         variable = ENVIRONMENT + name.strip("-").upper().replace("-", "_")
         parser.add_argument(name, default=os.environ.get(variable) or default, help=text, **more)  # type: ignore[arg-type]
 
-    option("--namespace", "", "the one namespace to serve; all if left out")
+    option("--namespaces", "", "the namespaces to serve, with commas between; all if left out", type=_names)
     option("--agent-image", defaults.agent_image, "image that brings the agent into each pod")
     option("--agent-image-pull-policy", defaults.agent_image_pull_policy, "its imagePullPolicy")
     option(
@@ -89,6 +92,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     option("--log-format", "json", "json or text", choices=("json", "text"))
     option("--workers", "16", "how many jobs are looked at at the same time", type=int)
     return parser.parse_args(argv)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Read ``NAME,NAME``."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    wrong = [name for name in names if not NAMESPACE.fullmatch(name)]
+    if wrong:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is no name of a namespace; write a,b for two")
+    return names
 
 
 def _labels(text: str) -> dict[str, str]:

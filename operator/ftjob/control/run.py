@@ -49,8 +49,8 @@ class Options:
     """How this operator was started."""
 
     config: Config
-    namespace: str | None
-    """The one namespace to serve; None for all."""
+    namespaces: tuple[str, ...]
+    """Those to serve; nothing for all."""
     pod_namespace: str
     """Where the operator itself lives: its Lease and its agent key."""
     pod_name: str
@@ -100,12 +100,12 @@ async def _operate(
         tasks.start("lease", lease.keep())
     ctx = await _context(options, kube, state, stop)
     watches = Watches(
-        kube, ctx.cache, ctx.queue, ctx.discovery, namespace=options.namespace, signs=state.signs
+        kube, ctx.cache, ctx.queue, ctx.discovery, namespaces=options.namespaces, signs=state.signs
     )
-    if await unless(stop, _fill(ctx, watches, options.namespace)):
+    if await unless(stop, _fill(ctx, watches, options.namespaces)):
         state.ready = True
         _start_all(tasks, ctx, watches, options, stop)
-        logger.info("ready: serving %s", options.namespace or "all namespaces")
+        logger.info("ready: serving %s", ", ".join(options.namespaces) or "all namespaces")
         await stop.wait()
     logger.info("stopping")
     end_in(LAST_SECONDS)
@@ -139,15 +139,15 @@ async def _context(options: Options, kube: HttpKube, state: health.Health, stop:
     )
 
 
-async def _fill(ctx: Context, watches: Watches, namespace: str | None) -> None:
+async def _fill(ctx: Context, watches: Watches, namespaces: tuple[str, ...]) -> None:
     """Read everything once, so that no decision is made on half of the facts."""
     await watches.start()
-    await fill(ctx.kube, ctx.cache, ctx.queue, namespace)
+    await fill(ctx.kube, ctx.cache, ctx.queue, namespaces)
 
 
 def _start_all(tasks: Tasks, ctx: Context, watches: Watches, options: Options, stop: asyncio.Event) -> None:
     """Start the tasks that run side by side once the cache is filled."""
-    sweeper = Sweeper(ctx.kube, ctx.cache, ctx.queue, options.namespace)
+    sweeper = Sweeper(ctx.kube, ctx.cache, ctx.queue, options.namespaces)
     sweeper.soon()  # for what changes between the list that filled the cache and kopf's own
     for number in range(options.reconcilers):
         tasks.start(f"reconciler {number}", reconcile_jobs(ctx))  # the name in logs is that of --workers
@@ -158,7 +158,7 @@ def _start_all(tasks: Tasks, ctx: Context, watches: Watches, options: Options, s
     tasks.start("watches", watches.run())
     jobs = watch_jobs(
         partial(feed, ctx.cache, ctx.queue),
-        namespace=options.namespace,
+        namespaces=options.namespaces,
         signs=watches.signs,
         relisted=sweeper.soon,
         stop=stop,

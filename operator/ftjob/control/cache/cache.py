@@ -190,15 +190,17 @@ class Cache:
             last_ends=dict(pods.last_ends),
         )
 
-    def known(self, resource: Resource) -> dict[str, Known]:
-        """Return all known objects of a kind, by UID."""
+    def known(self, resource: Resource, namespace: str | None = None) -> dict[str, Known]:
+        """Return all known objects of a kind, by UID; of one namespace unless that is None."""
         if resource is JOB:
-            return {job.uid: Known(*job.key, job.resource_version) for job in self._jobs.values()}
-        return {
-            uid: Known(place.namespace, place.name, self._versions.newest(uid))
-            for uid, place in self._places.items()
-            if place.resource is resource
-        }
+            found = {job.uid: Known(*job.key, job.resource_version) for job in self._jobs.values()}
+        else:
+            found = {
+                uid: Known(place.namespace, place.name, self._versions.newest(uid))
+                for uid, place in self._places.items()
+                if place.resource is resource
+            }
+        return {uid: known for uid, known in found.items() if namespace in {None, known.namespace}}
 
     def is_deleted(self, uid: str) -> bool:
         """Whether this object is known to be gone."""

@@ -26,17 +26,28 @@ RETRY_SECONDS = 5.0
 logger = logging.getLogger(__name__)
 
 
-async def fill(kube: Kube, cache: Cache, queue: Queue, namespace: str | None) -> None:
-    """Read all jobs once; waits for the CRD."""
+async def fill(kube: Kube, cache: Cache, queue: Queue, namespaces: tuple[str, ...]) -> None:
+    """Read all jobs once; waits for the CRD.
+
+    Parameters
+    ----------
+    namespaces
+        Those to read; nothing for all.
+    """
+    await asyncio.gather(*(_fill(kube, cache, queue, namespace) for namespace in namespaces or (None,)))
+
+
+async def _fill(kube: Kube, cache: Cache, queue: Queue, namespace: str | None) -> None:
+    where = f" in namespace {namespace}" if namespace else ""
     while True:
         try:
             async for page in kube.list_pages(JOB, namespace):
                 for body in page.items:
                     feed(cache, queue, JOB, None, body)
         except NotFoundError as error:
-            logger.warning("no %s to list; is the CRD installed? (%s)", JOB.plural, error)
+            logger.warning("no %s to list%s; is the CRD installed? (%s)", JOB.plural, where, error)
         except ApiError as error:
-            logger.warning("can't list %s: %s", JOB.plural, error)
+            logger.warning("can't list %s%s: %s", JOB.plural, where, error)
         else:
             return
         await asyncio.sleep(RETRY_SECONDS)
@@ -55,7 +66,7 @@ class Sweeper:
         kube: Kube,
         cache: Cache,
         queue: Queue,
-        namespace: str | None,
+        namespaces: tuple[str, ...],
         *,
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
@@ -63,7 +74,7 @@ class Sweeper:
         self._kube = kube
         self._cache = cache
         self._queue = queue
-        self._namespace = namespace
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
         self._wanted = asyncio.Event()
 
     def soon(self) -> None:
@@ -85,31 +96,38 @@ class Sweeper:
                 everything = loop.time() + EVERY_SECONDS
                 kinds = watched(self._cache.served)
             for resource in kinds:
-                try:
-                    await self.sweep(resource)
-                except ApiError as error:
-                    logger.warning("can't compare %s with the cluster: %s", resource.plural, error)
+                if not await self.sweep(resource):
                     self._wanted.set()
                     await asyncio.sleep(RETRY_SECONDS)
 
-    async def sweep(self, resource: Resource) -> None:
-        """Compare a kind once. If the list is ahead of the cache, give the watch time to bring the news."""
-        before = self._cache.known(resource)  # what comes later need not be in the list
+    async def sweep(self, resource: Resource) -> bool:
+        """Compare a kind once; return whether that worked in every namespace."""
+        worked = True
+        for namespace in self._namespaces:
+            try:
+                await self._sweep(resource, namespace)
+            except ApiError as error:  # the other namespaces have nothing to do with it
+                where = namespace or "the cluster"
+                logger.warning("can't compare %s with %s: %s", resource.plural, where, error)
+                worked = False
+        return worked
+
+    async def _sweep(self, resource: Resource, namespace: str | None) -> None:
+        """Compare. If the list is ahead of the cache, give the watch time to bring the news."""
+        before = self._cache.known(resource, namespace)  # what comes later need not be in the list
         listed: dict[str, Known] = {}
         selector = selector_of(resource)
-        async for page in self._kube.list_pages(
-            resource, self._namespace, selector=selector, metadata_only=True
-        ):
+        async for page in self._kube.list_pages(resource, namespace, selector=selector, metadata_only=True):
             for item in page.items:
                 if resource is not JOB and owner_of(resource, item) is None:
                     continue  # a stranger with our labels
                 meta = item["metadata"]
                 listed[meta["uid"]] = Known(meta["namespace"], meta["name"], meta["resourceVersion"])
-        known = self._cache.known(resource)
+        known = self._cache.known(resource, namespace)
         vanished = before.keys() & known.keys() - listed.keys()
         if vanished or any(_is_news(found, known.get(uid)) for uid, found in listed.items()):
             await asyncio.sleep(self._settle)
-            known = self._cache.known(resource)
+            known = self._cache.known(resource, namespace)
         for uid, found in listed.items():
             if not self._cache.is_deleted(uid) and _is_news(found, known.get(uid)):
                 await self._read(resource, found.namespace, found.name, uid)

@@ -21,14 +21,19 @@ if TYPE_CHECKING:
 
 
 async def watch_jobs(
-    take: Take, *, namespace: str | None, signs: Signs, relisted: Callable[[], None], stop: asyncio.Event
+    take: Take,
+    *,
+    namespaces: tuple[str, ...],
+    signs: Signs,
+    relisted: Callable[[], None],
+    stop: asyncio.Event,
 ) -> None:
     """Watch jobs until `stop` is set; it is set when any part of kopf ends, too.
 
     Parameters
     ----------
-    namespace
-        The one namespace to serve; None for all.
+    namespaces
+        Those to serve; nothing for all.
     relisted
         Called after each list, of which nothing is taken.
     """
@@ -38,8 +43,8 @@ async def watch_jobs(
     tasks = await kopf.spawn_tasks(
         registry=_registry(take, signs, relisted),
         settings=_settings(),
-        clusterwide=namespace is None,
-        namespaces=[namespace] if namespace else [],
+        clusterwide=not namespaces,
+        namespaces=namespaces,
         standalone=True,
         identity=identity,
         stop_flag=stop,

@@ -57,6 +57,8 @@ class Reflector:
         self._signs = signs
         self._missing = missing
         self._name = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+        if namespace is not None:
+            self._name += f" in {namespace}"
         self._is_essential = resource in ESSENTIAL
         self.listed = asyncio.Event()
         """Set once the cache knows all objects, or once a kind that jobs can do without was refused."""
@@ -80,7 +82,7 @@ class Reflector:
 
     async def _list(self) -> str:
         """Take all objects in, and the end of those that are gone; return the list's version."""
-        before = self._cache.known(self._resource)  # what comes later need not be in the list
+        before = self._cache.known(self._resource, self._namespace)  # what comes later need not be in the list
         found, version = set[str](), ""
         pages = self._kube.list_pages(self._resource, self._namespace, selector=selector_of(self._resource))
         async for page in pages:

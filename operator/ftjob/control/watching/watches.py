@@ -24,8 +24,8 @@ class Watches:
 
     Parameters
     ----------
-    namespace
-        The one namespace to serve; None for all.
+    namespaces
+        Those to serve; nothing for all.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Watches:
         queue: Queue,
         discovery: Discovery,
         *,
-        namespace: str | None,
+        namespaces: tuple[str, ...],
         signs: Signs,
     ) -> None:
         self._cache = cache
@@ -46,12 +46,12 @@ class Watches:
             Reflector,
             kube,
             cache,
-            namespace=namespace,
             take=partial(feed, cache, queue),
             signs=signs,
             missing=discovery.soon,
         )
-        self._running: dict[Resource, asyncio.Task[None]] = {}
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._running: dict[tuple[Resource, str | None], asyncio.Task[None]] = {}
         self._ended = asyncio.Event()
 
     async def start(self) -> None:
@@ -73,18 +73,19 @@ class Watches:
 
     async def _follow(self, served: Served) -> None:
         """Watch other kinds: what is served now, and nothing else."""
-        wanted = [resource for resource in watched(served) if resource is not JOB]
+        kinds = [resource for resource in watched(served) if resource is not JOB]
+        wanted = [(resource, namespace) for resource in kinds for namespace in self._namespaces]
         self._cache.served &= served
-        for resource in self._running.keys() - set(wanted):
-            self._running.pop(resource).cancel()
-            for uid in self._cache.known(resource):
+        for place in self._running.keys() - set(wanted):
+            self._running.pop(place).cancel()
+            for uid in self._cache.known(*place):
                 self._cache.mark_gone(uid)
-        news = [self._make(resource=resource) for resource in wanted if resource not in self._running]
-        for resource, reflector in zip([r for r in wanted if r not in self._running], news, strict=True):
-            task = asyncio.create_task(reflector.run(), name=f"watch of {resource.plural}")
+        news = {place: self._make(*place) for place in wanted if place not in self._running}
+        for place, reflector in news.items():
+            task = asyncio.create_task(reflector.run(), name=f"watch of {place[0].plural}")
             task.add_done_callback(self._note_end)
-            self._running[resource] = task
-        for reflector in news:
+            self._running[place] = task
+        for reflector in news.values():
             await reflector.listed.wait()
         if self._cache.served != served:
             self._cache.served = served
