@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,8 @@ from ftjob.control.cache.cache import Cache
 from ftjob.control.queue import Queue
 from ftjob.control.watching.feed import feed
 from ftjob.control.watching.full_lists import Sweeper, fill
+from ftjob.control.watching.reflector import Reflector
+from ftjob.control.watching.signs import Signs
 from ftjob.kube.errors import ForbiddenError
 from ftjob.kube.resources import JOB, POD
 
@@ -147,19 +150,50 @@ async def test_a_sweep_of_one_namespace_misses_nobody_of_another() -> None:
 
 
 class Shut(FakeKube):
-    """Refuses one namespace, as where its Role was deleted."""
+    """Refuses to list some namespaces, as where the operator's Role was deleted."""
+
+    def __init__(self, *namespaces: str) -> None:
+        super().__init__()
+        self.shut = set(namespaces)
 
     async def list_pages(
         self, resource: Resource, namespace: str | None, **options: Any
     ) -> AsyncIterator[Any]:
-        if namespace == "a":
+        if namespace in self.shut:
             raise ForbiddenError(403, "Forbidden", "cannot list")
         async for page in super().list_pages(resource, namespace, **options):
             yield page
 
 
 async def test_a_namespace_that_may_not_be_read_keeps_no_other_from_its_sweep() -> None:
-    kube, cache, queue = Shut(), Cache(), Queue()
+    kube, cache, queue = Shut("a"), Cache(), Queue()
     kube.put(moved(job_body(), "b"))
     await Sweeper(kube, cache, queue, ("a", "b"), settle_seconds=0).sweep(JOB)
     assert {job.namespace for job in cache.jobs()} == {"b"}
+
+
+async def test_a_namespace_that_may_not_be_read_at_the_start_waits_alone() -> None:
+    kube, cache, queue = Shut("a"), Cache(), Queue()
+    for namespace in ("a", "b"):
+        kube.put(moved(job_body(), namespace))
+    pods = Reflector(
+        kube, cache, POD, "a", take=partial(feed, cache, queue), signs=Signs(), missing=lambda: None
+    )
+    running = asyncio.create_task(pods.run())
+    await asyncio.gather(pods.listed.wait(), fill(kube, cache, queue, ("a", "b")))
+    assert await queue.get() == ("b", "digits")
+
+    cache.update(JOB, moved(job_body(), "a"))  # its watch may bring it before its pods are read
+    assert cache.job(("a", "digits")) is None
+    assert {job.namespace for job in cache.jobs()} == {"b"}
+
+    kube.shut.clear()
+    sweeper = Sweeper(kube, cache, queue, ("a", "b"), settle_seconds=0)
+    while ("a", POD.kind) in cache.closed:
+        await sweeper.sweep(JOB)
+        assert cache.job(("a", "digits")) is None
+        await asyncio.sleep(0.01)
+    await sweeper.sweep(JOB)
+    assert await queue.get() == ("a", "digits")
+    assert cache.job(("a", "digits")) is not None
+    running.cancel()

@@ -86,6 +86,8 @@ class Cache:
         self.leader_states = LeaderStates()
         self.served: frozenset[tuple[str, str]] = frozenset()
         """(apiVersion, kind) of the optional kinds that the API server serves."""
+        self.closed: set[tuple[str, str]] = set()
+        """(namespace, kind) of what may not be read and was not read yet. Jobs there are not given out."""
 
     # -- taking in ------------------------------------------------------------------------------------
 
@@ -165,11 +167,15 @@ class Cache:
 
     def job(self, key: Key) -> AnyJob | None:
         """Return the job of this name."""
-        return self._jobs.get(key)
+        return None if self.is_closed(key[0]) else self._jobs.get(key)
 
     def jobs(self) -> Iterator[AnyJob]:
         """Return all jobs."""
-        return iter(list(self._jobs.values()))
+        return iter([job for job in self._jobs.values() if not self.is_closed(job.namespace)])
+
+    def is_closed(self, namespace: str) -> bool:
+        """Whether facts about jobs of a namespace may be absent, so that nothing is decided about them."""
+        return any(closed == namespace for closed, _ in self.closed)
 
     def observe(self, job: AnyJob) -> Observed:
         """Return everything that is known of a job beside the job itself."""

@@ -10,7 +10,7 @@ from ftjob.control.cache.cache import Known
 from ftjob.control.cache.ownership import owner_of
 from ftjob.control.cache.versions import is_newer
 from ftjob.control.watching.feed import feed, selector_of, watched
-from ftjob.kube.errors import ApiError, NotFoundError
+from ftjob.kube.errors import ApiError, ForbiddenError, NotFoundError
 from ftjob.kube.resources import JOB
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 async def fill(kube: Kube, cache: Cache, queue: Queue, namespaces: tuple[str, ...]) -> None:
     """Read all jobs once; waits for the CRD.
+
+    A namespace that may not be read keeps no other waiting: it is left for the sweeps.
 
     Parameters
     ----------
@@ -48,6 +50,9 @@ async def _fill(kube: Kube, cache: Cache, queue: Queue, namespace: str | None) -
             logger.warning("no %s to list%s; is the CRD installed? (%s)", JOB.plural, where, error)
         except ApiError as error:
             logger.warning("can't list %s%s: %s", JOB.plural, where, error)
+            if namespace is not None and isinstance(error, ForbiddenError):
+                cache.closed.add((namespace, JOB.kind))
+                return
         else:
             return
         await asyncio.sleep(RETRY_SECONDS)
@@ -96,7 +101,7 @@ class Sweeper:
                 everything = loop.time() + EVERY_SECONDS
                 kinds = watched(self._cache.served)
             for resource in kinds:
-                if not await self.sweep(resource):
+                if not await self.sweep(resource) or self._cache.closed:
                     self._wanted.set()
                     await asyncio.sleep(RETRY_SECONDS)
 
@@ -106,11 +111,22 @@ class Sweeper:
         for namespace in self._namespaces:
             try:
                 await self._sweep(resource, namespace)
+                if resource is JOB and namespace is not None:
+                    self._open(namespace)
             except ApiError as error:  # the other namespaces have nothing to do with it
                 where = namespace or "the cluster"
                 logger.warning("can't compare %s with %s: %s", resource.plural, where, error)
                 worked = False
         return worked
+
+    def _open(self, namespace: str) -> None:
+        """Give the jobs of a namespace out once all of it was read: the jobs come last."""
+        if {kind for closed, kind in self._cache.closed if closed == namespace} == {JOB.kind}:
+            self._cache.closed.discard((namespace, JOB.kind))
+            logger.info("namespace %s can be read now", namespace)
+            for job in self._cache.jobs():
+                if job.namespace == namespace:
+                    self._queue.add(job.key)
 
     async def _sweep(self, resource: Resource, namespace: str | None) -> None:
         """Compare. If the list is ahead of the cache, give the watch time to bring the news."""

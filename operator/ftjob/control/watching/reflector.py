@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from ftjob.control.watching.feed import ESSENTIAL, selector_of
-from ftjob.kube.errors import ApiError, GoneError, NotFoundError
+from ftjob.kube.errors import ApiError, ForbiddenError, GoneError, NotFoundError
+from ftjob.kube.resources import JOB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ class Reflector:
             self._name += f" in {namespace}"
         self._is_essential = resource in ESSENTIAL
         self.listed = asyncio.Event()
-        """Set once the cache knows all objects, or once a kind that jobs can do without was refused."""
+        """Set once the cache knows all objects, or once a refusal says that nobody can wait for that."""
 
     async def run(self) -> None:
         """Follow the kind."""
@@ -82,7 +83,9 @@ class Reflector:
 
     async def _list(self) -> str:
         """Take all objects in, and the end of those that are gone; return the list's version."""
-        before = self._cache.known(self._resource, self._namespace)  # what comes later need not be in the list
+        before = self._cache.known(
+            self._resource, self._namespace
+        )  # what comes later need not be in the list
         found, version = set[str](), ""
         pages = self._kube.list_pages(self._resource, self._namespace, selector=selector_of(self._resource))
         async for page in pages:
@@ -95,6 +98,8 @@ class Reflector:
             self._take(self._resource, "DELETED", {"metadata": gone})
         self._signs.seen(self._name)
         self.listed.set()
+        if self._namespace is not None:
+            self._cache.closed.discard((self._namespace, self._resource.kind))
         return version
 
     async def _follow(self, version: str) -> None:
@@ -119,3 +124,12 @@ class Reflector:
             self.listed.set()
         if isinstance(error, NotFoundError):
             self._missing()
+        elif isinstance(error, ForbiddenError) and self._namespace is not None:
+            self._close(self._namespace)
+
+    def _close(self, namespace: str) -> None:
+        """Have the jobs of a namespace wait that may not be read, for its Role was deleted, and no others."""
+        if not self.listed.is_set():
+            self._cache.closed |= {(namespace, self._resource.kind), (namespace, JOB.kind)}
+            self.listed.set()
+        self._signs.seen(self._name)
