@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+import pytest
 from support.control_fake import Clock, FakeKube, job_body
 
 from ftjob.api.job import Job, parse_job
@@ -81,12 +82,23 @@ async def test_a_new_reason_to_wait_is_told_once_in_ten_minutes() -> None:
     assert len(await posted(events, kube)) == 2
 
 
-async def test_long_notes_are_cut() -> None:
+@pytest.mark.parametrize("letter", ["x", "é", "漢", "😀"])
+async def test_events_are_cut_by_bytes(letter: str) -> None:
+    kube = FakeKube()
+    events = Events(kube, letter * 253)
+    events.warn(job(), letter * 500, letter * 5000)
+    (event,) = await posted(events, kube)
+    limits = {"note": 1024, "reason": 128, "reportingInstance": 128}
+    assert all(limit - 4 < len(event[name].encode()) <= limit for name, limit in limits.items())
+    assert all(event[name].endswith(f"{letter}…") for name in limits)
+
+
+async def test_events_are_text() -> None:
     kube = FakeKube()
     events = Events(kube, "operator-1")
-    events.warn(job(), "Odd", "x" * 5000)
+    events.warn(job(), "Odd", "a \x1b[31mred\u202e pod\x00 of\n two lines")
     (event,) = await posted(events, kube)
-    assert len(event["note"]) == 1024
+    assert event["note"] == "a red pod of  two lines"
 
 
 async def test_a_refused_event_stops_nothing_and_a_full_backlog_drops() -> None:

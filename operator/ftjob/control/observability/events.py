@@ -16,6 +16,7 @@ from ftjob.kube.resources import EVENT
 from ftjob.models.names import API_VERSION, CONTROLLER, KIND
 from ftjob.models.status import ConditionType, Phase
 from ftjob_protocol.reasons import Reason
+from ftjob_protocol.values.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 BACKLOG = 1_000
 REMEMBERED = 5_000
 REPEAT_SECONDS = 600.0
-NOTE_MAX = 1024
-"""events.k8s.io/v1: the note has at most 1 kB."""
+NOTE_BYTES = 1024
+NAME_BYTES = 128
+"""Of a reason and of who reports. Both limits are of bytes: ``ValidateEventCreate`` in Kubernetes'
+pkg/apis/core/validation/events.go compares Go's ``len``."""
 
 NO_OUTPUTS = (
     "restart.limit is set, but without outputs a checkpoint goes with its pod and each attempt begins anew; "
@@ -64,7 +67,7 @@ class Events:
 
     def __init__(self, kube: Kube, instance: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
-        self._instance = instance
+        self._instance = clean(instance, NAME_BYTES)
         self._clock = clock
         self._backlog: asyncio.Queue[Manifest] = asyncio.Queue(BACKLOG)
         self._said: OrderedDict[tuple[str, str, str], float] = OrderedDict()
@@ -101,6 +104,7 @@ class Events:
                 logger.warning("Event not posted: %s", error)
 
     def _say(self, job: AnyJob, event_type: str, reason: str, note: str) -> None:
+        reason, note = clean(reason, NAME_BYTES), clean(note, NOTE_BYTES)
         said = (job.uid, reason, note)
         now = self._clock()
         if now - self._said.pop(said, float("-inf")) < REPEAT_SECONDS or self._backlog.full():
@@ -121,7 +125,7 @@ class Events:
             "action": "Reconcile",
             "type": event_type,
             "reason": reason,
-            "note": note if len(note) <= NOTE_MAX else note[: NOTE_MAX - 1] + "…",
+            "note": note,
             "regarding": {
                 "apiVersion": API_VERSION,
                 "kind": KIND,
