@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 from ftjob_protocol import VERSION, files
+from ftjob_protocol.values.ranges import read_ranges
 
-SCHEDULED = "s0"
+SCHEDULED_PREFIX = "s"
+SCHEDULED = f"{SCHEDULED_PREFIX}0"
 """Id of the first scheduled capture; the next ones are ``s1``, ``s2`` and so on."""
+
+_SCHEDULED = re.compile(rf"{SCHEDULED_PREFIX}(0|[1-9][0-9]?)")
+"""At most a hundred: ``schedule.repeat`` allows no more."""
+
+
+def is_scheduled(capture: str) -> bool:
+    """Whether this is the id of a scheduled capture."""
+    return _SCHEDULED.fullmatch(capture) is not None
+
+
+def read_done(data: Mapping[str, Any]) -> dict[str, tuple[range, ...]]:
+    """Return which ranks have finished each scheduled capture; there are no others that a job may have.
+
+    Raises
+    ------
+    ValueError
+        They are not ranges.
+    """
+    found = {}
+    for capture, ranks in data.items():
+        if not isinstance(ranks, str):
+            raise ValueError("the ranks of a capture are not a text")  # noqa: TRY004  one error for all
+        if is_scheduled(capture):
+            found[capture] = read_ranges(ranks)
+    return found
 
 
 class Wanted(NamedTuple):

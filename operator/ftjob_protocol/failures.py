@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Optional
 
 from ftjob_protocol import Word
+from ftjob_protocol.values.fields import Fields
+from ftjob_protocol.values.text import clean
 
-MESSAGE_LIMIT = 8192
-TYPE_LIMIT = 256
+MESSAGE_BYTES = 4096
+TYPE_BYTES = 128
 LOG_LINES = 20
 LOG_BYTES = 2048
-INTEGER_LIMIT = 2**63
-"""What the API can hold."""
-
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+RANKS_MAX = 10_000_000
+"""More than any job has."""
+EXIT_CODE_MAX = 255
 
 
 class FailureClass(Word):
@@ -56,7 +56,7 @@ _CONSEQUENCES: Mapping[str, int] = {FailureClass.PEER_LOST: 1, FailureClass.STOP
 def blame(failure_class: str) -> int:
     """Return how far a failure of this class is from being the cause of all others, which is 0.
 
-    Lost peers and stopped ranks are consequences. A class that is not known is as bad as an exception.
+    Lost peers and stopped ranks are consequences.
     """
     return _CONSEQUENCES.get(failure_class, 0)
 
@@ -82,30 +82,37 @@ class Failure:
         return blame(self.failure_class) == 0
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form in which it is told."""
+        """Return the form in which it is told: as much as a status can hold."""
         return {
             "rank": self.rank,
             "timeNs": self.time_ns,
             "class": self.failure_class,
-            "type": self.type,
+            "type": clean(self.type, TYPE_BYTES),
             "exitCode": self.exit_code,
-            "message": self.message,
-            "logTail": self.log_tail,
+            "message": clean(self.message, MESSAGE_BYTES, lines=True, keep_end=True),
+            "logTail": last_lines(self.log_tail),
         }
 
     @classmethod
     def from_json(cls, data: Any) -> Optional[Failure]:
-        """Read that form; None when it is none. Whoever wrote it, it fits into a status."""
-        if not isinstance(data, dict):
+        """Read that form, or null. Whoever wrote it, it fits into a status.
+
+        Raises
+        ------
+        ValueError
+            It is neither.
+        """
+        if data is None:
             return None
+        fields = Fields(data, "failure")
         return cls(
-            failure_class=str(data.get("class", FailureClass.EXIT)),
-            message=str(data.get("message") or "")[-MESSAGE_LIMIT:],
-            rank=whole_number(data.get("rank")),
-            time_ns=whole_number(data.get("timeNs")) or 0,
-            type=str(data.get("type") or "")[:TYPE_LIMIT],
-            exit_code=whole_number(data.get("exitCode")),
-            log_tail=last_lines(str(data.get("logTail") or "")),
+            failure_class=class_of(fields.text("class", TYPE_BYTES)),
+            message=fields.text("message", MESSAGE_BYTES, lines=True, keep_end=True),
+            rank=fields.whole("rank", most=RANKS_MAX),
+            time_ns=fields.whole("timeNs") or 0,
+            type=fields.text("type", TYPE_BYTES),
+            exit_code=fields.whole("exitCode", most=EXIT_CODE_MAX),
+            log_tail=last_lines(fields.text("logTail", LOG_BYTES, lines=True, keep_end=True)),
         )
 
     def in_short(self) -> str:
@@ -127,14 +134,17 @@ def first(failures: Iterable[Optional[Failure]]) -> Optional[Failure]:
     return min(found, key=lambda failure: (blame(failure.failure_class), failure.time_ns), default=None)
 
 
+def class_of(name: str) -> FailureClass:
+    """Return the class of this name; one that nobody knows is an exit of which no more is known."""
+    return next((known for known in FailureClass if known == name), FailureClass.EXIT)
+
+
+def clip(text: str) -> str:
+    """Return the end of a traceback as a status can hold it."""
+    return clean(text, MESSAGE_BYTES, lines=True, keep_end=True).strip()
+
+
 def last_lines(text: str) -> str:
-    """Return the end of a log as a status can hold it: so many lines and bytes, no control characters."""
-    lines = _CONTROL.sub("", text).strip("\n").split("\n")[-LOG_LINES:]
-    return "\n".join(lines).encode(errors="replace")[-LOG_BYTES:].decode(errors="ignore")
-
-
-def whole_number(value: Any) -> Optional[int]:
-    """Return a whole number that the API can hold, or None."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return int(value) if abs(value) < INTEGER_LIMIT else None
+    """Return the end of a log as a status can hold it: so many lines and bytes."""
+    shown = clean(text, len(text) * 4, lines=True).strip("\n")
+    return clean("\n".join(shown.split("\n")[-LOG_LINES:]), LOG_BYTES, lines=True, keep_end=True)

@@ -1,12 +1,28 @@
-"""What the leader's agent says of the whole job: the answer to every request of the operator."""
+"""What the leader's agent says of the whole job: the answer to every request of the operator.
+
+An answer is the word of a stranger: it is as large as `LIMIT` at most, and read strictly. So the leader tells
+no more than fits, whatever its agents have told it.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
+from ftjob_protocol.captures import is_scheduled, read_done
 from ftjob_protocol.failures import Failure
+from ftjob_protocol.states import State
+from ftjob_protocol.values.fields import Fields
+from ftjob_protocol.values.progress import read_progress
+from ftjob_protocol.values.ranges import format_ranges
+from ftjob_protocol.values.text import clean
+
+LIMIT = 1 << 16
+"""Bytes of an answer. The bounds of its parts add up to less, with six bytes for a character beyond ASCII."""
+CAPTURES_BYTES = 1 << 14
+NOTES_MAX = 16
+NOTE_BYTES = 200
+WATCHDOG_BYTES = 300
 
 
 @dataclass(frozen=True)
@@ -16,9 +32,8 @@ class LeaderState:
     attempt: int
     state: str
     progress: Optional[dict[str, Any]]
-    captures: Sequence[Mapping[str, Any]] = ()
-    """Of each ``id`` the ``ranks`` that have finished it, of so many that are ``expected``."""
-    notes: Sequence[str] = ()
+    captures: Mapping[str, Sequence[range]] = field(default_factory=dict)
+    """The ranks that have finished a capture, by its id."""
     watchdog: str = ""
     """Why the watchdog can't tell a hang, or not yet."""
     failure: Optional[Failure] = None
@@ -28,7 +43,8 @@ class LeaderState:
     version: int = field(default=0, compare=False)
     """Of what is worth waking the operator for."""
     ranks: Mapping[str, int] = field(default_factory=dict, compare=False)
-    """How many there are in each state, and in total."""
+    """How many there are in each state, and in total: for people, as notes are."""
+    notes: Sequence[str] = field(default=(), compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """Return the form in which it is told."""
@@ -38,48 +54,49 @@ class LeaderState:
             "ordered": self.ordered,
             "state": self.state,
             "ranks": dict(self.ranks),
-            "progress": self.progress,
+            "progress": read_progress(self.progress),
             "failure": self.failure.as_json() if self.failure else None,
-            "watchdog": self.watchdog,
-            "captures": [dict(capture) for capture in self.captures],
-            "notes": list(self.notes),
+            "watchdog": clean(self.watchdog, WATCHDOG_BYTES),
+            "captures": _told(self.captures),
+            "notes": [clean(note, NOTE_BYTES) for note in self.notes[:NOTES_MAX]],
         }
 
     @classmethod
     def read(cls, data: Any) -> LeaderState:
-        """Read that form.
+        """Read that form, as far as the operator needs it.
 
         Raises
         ------
         ValueError
-            It is not such a report.
+            Something in it is not what it has to be; the text names it.
         """
-        if not isinstance(data, dict) or not isinstance(data.get("attempt"), int):
-            raise ValueError("not a report")  # noqa: TRY004  one error for all that an agent can say wrong
-        progress, captures, notes, ranks = (data.get(k) for k in ("progress", "captures", "notes", "ranks"))
-        ordered, version = (
-            number if isinstance(number, int) else 0 for number in map(data.get, ("ordered", "version"))
-        )
+        fields = Fields(data, "answer")
+        attempt = fields.whole("attempt")
+        if attempt is None:
+            raise ValueError("answer.attempt is missing")
         return cls(
-            attempt=data["attempt"],
-            state=str(data.get("state", "")),
-            progress=_finite(progress) if isinstance(progress, dict) else None,
-            captures=tuple(c for c in captures if isinstance(c, dict)) if isinstance(captures, list) else (),
-            notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
-            watchdog=str(data.get("watchdog") or ""),
-            failure=Failure.from_json(data.get("failure")),
-            ordered=ordered,
-            version=version,
-            ranks={str(k): n for k, n in ranks.items() if isinstance(n, int)}
-            if isinstance(ranks, dict)
-            else {},
+            attempt=attempt,
+            state=fields.one_of("state", State),
+            progress=read_progress(fields.inner("progress")),
+            captures=read_done(fields.inner("captures") or {}),
+            watchdog=fields.text("watchdog", WATCHDOG_BYTES),
+            failure=Failure.from_json(fields.inner("failure")),
+            ordered=fields.whole("ordered") or 0,
+            version=fields.whole("version") or 0,
         )
 
 
-def _finite(data: dict[str, Any]) -> dict[str, Any]:
-    """Leave out numbers that JSON has no word for; one of them would make every patch a 400."""
-    return {
-        key: _finite(value) if isinstance(value, dict) else value
-        for key, value in data.items()
-        if not (isinstance(value, float) and not math.isfinite(value))
-    }
+def _told(captures: Mapping[str, Sequence[range]]) -> dict[str, str]:
+    """Return who has finished which capture, as far as there is room.
+
+    The short ones come first: those of captures that are done, or nearly so. Of the others the ranks that
+    there is no room for are told once they leave no gaps.
+    """
+    told: dict[str, str] = {}
+    left = CAPTURES_BYTES
+    texts = {name: format_ranges(ranks) for name, ranks in captures.items() if is_scheduled(name)}
+    for name, text in sorted(texts.items(), key=lambda item: len(item[1])):
+        whole = text if len(text) <= left else text[:left].rpartition(",")[0]
+        left -= len(whole)
+        told[name] = whole
+    return told

@@ -168,6 +168,12 @@ class Reason(Word):
         "The watchdog has no step to go by.",
         "Report steps in `$FTJOB_PROGRESS_FILE`, or limit the job by `activeDeadlineSeconds`.",
     )
+    ANSWER_REFUSED = (
+        "AnswerRefused",
+        Area.RUNNING,
+        "The pod of index 0 answers what no leader says. It is asked again; there is no progress meanwhile.",
+        "See the message; keep other programs from the port of the agent.",
+    )
     WORKER_REPLACED = (
         "WorkerReplaced",
         Area.RUNNING,

@@ -7,10 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from ftjob_protocol import VERSION
-from ftjob_protocol.failures import Failure, whole_number
+from ftjob_protocol.captures import read_done
+from ftjob_protocol.failures import Failure
+from ftjob_protocol.states import State
+from ftjob_protocol.values.fields import Fields
+from ftjob_protocol.values.progress import read_progress
+from ftjob_protocol.values.ranges import format_ranges
 
 LIMIT = 4096
 """Bytes that the kubelet keeps."""
+NAME_BYTES = 63
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class TerminationMessage:
     state: str
     failure: Optional[Failure] = None
     progress: Optional[dict[str, Any]] = None
-    captures: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    captures: Mapping[str, Sequence[range]] = field(default_factory=dict)
     """The ranks of this agent that have finished a capture, by its id."""
     notes: Sequence[str] = ()
     role: str = ""
@@ -37,31 +43,34 @@ class TerminationMessage:
             "state": self.state,
             "failure": self.failure.as_json() if self.failure else None,
             "progress": self.progress,
-            "captures": {capture: list(ranks) for capture, ranks in self.captures.items()},
+            "captures": {capture: format_ranges(ranks) for capture, ranks in self.captures.items()},
             "notes": list(self.notes),
         }
 
 
 def parse_termination_message(text: str) -> Optional[TerminationMessage]:
-    """Read a termination message; None when it is not the agent's (the user's image may write its own)."""
+    """Read a termination message; None when it is not the agent's (the user's image may write its own).
+
+    Notes are for who reads the message itself.
+    """
+    if len(text) > LIMIT:
+        return None
     try:
-        data = json.loads(text)
+        return _read(json.loads(text))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(data, dict) or data.get("version") != VERSION or "state" not in data:
-        return None
-    progress, captures, notes = (data.get(key) for key in ("progress", "captures", "notes"))
+
+
+def _read(data: Any) -> TerminationMessage:
+    fields = Fields(data, "message")
+    if fields.whole("version") != VERSION:
+        raise ValueError("not a message of this version")
     return TerminationMessage(
-        attempt=whole_number(data.get("attempt")) or 0,
-        state=str(data["state"]),
-        failure=Failure.from_json(data.get("failure")),
-        progress=progress if isinstance(progress, dict) else None,
-        captures={
-            str(key): tuple(rank for rank in ranks if isinstance(rank, int))
-            for key, ranks in (captures.items() if isinstance(captures, dict) else ())
-            if isinstance(ranks, list)
-        },
-        notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
-        role=str(data.get("role") or ""),
-        index=whole_number(data.get("index")) or 0,
+        attempt=fields.whole("attempt") or 0,
+        state=fields.one_of("state", State),
+        failure=Failure.from_json(fields.inner("failure")),
+        progress=read_progress(fields.inner("progress")),
+        captures=read_done(fields.inner("captures") or {}),
+        role=fields.text("role", NAME_BYTES),
+        index=fields.whole("index") or 0,
     )

@@ -288,7 +288,7 @@ open(os.path.join(folder, 'done.json'), 'w').close()
 while not os.path.exists('go'): time.sleep(0.01)
 """
     runs = start(agents, star_plans(2, 2, outputs=str(outputs), profiling=profiling), source)
-    done = [{"id": "s0", "ranks": [0, 1, 2, 3], "expected": 4}]
+    done = {"s0": "0-3"}
     wait_for(lambda: runs[0].progress().get("captures") == done, "the capture's end")
     request = outputs / "captures/s0/request.json"
     wait_for(request.exists, "the request")
@@ -299,7 +299,7 @@ while not os.path.exists('go'): time.sleep(0.01)
     for run in runs:
         (run.folder / "go").touch()
     assert [run.wait() for run in runs] == [0, 0]
-    assert [run.message["captures"] for run in runs] == [{"s0": [0, 1]}, {"s0": [2, 3]}]
+    assert [run.message["captures"] for run in runs] == [{"s0": "0-1"}, {"s0": "2-3"}]
     sample = json.loads(samples[3].read_text().splitlines()[0])
     assert set(sample) == {"timeNs", "cpuSeconds", "rssBytes", "threads", "readBytes", "writeBytes", "pod"}
     assert sample["rssBytes"] > 0

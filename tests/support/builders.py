@@ -20,6 +20,7 @@ from ftjob.plan.observed.state import Answer, GroupState, Lookup, Observed, Refu
 from ftjob.plan.plan import Config, OperatorPods, Plan
 from ftjob.plan.status.derive import derive_status
 from ftjob_protocol.termination import parse_termination_message
+from ftjob_protocol.values.ranges import format_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -71,7 +72,7 @@ def agent_message(
             "state": "Failed",
             "failure": failure,
             "progress": progress,
-            "captures": captures or {},
+            "captures": {name: format_indexes(ranks) for name, ranks in (captures or {}).items()},
         }
     )
 
@@ -86,7 +87,7 @@ def success_message(
             "attempt": 0,
             "state": "Succeeded",
             "progress": progress,
-            "captures": captures or {},
+            "captures": {name: format_indexes(ranks) for name, ranks in (captures or {}).items()},
         }
     )
 

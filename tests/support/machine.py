@@ -15,12 +15,12 @@ from support.star_fake import FakeStar
 
 from ftjob.control.cache.cache import Cache
 from ftjob.kube.resources import JOB, POD, POD_GROUPS
-from ftjob.models.index_ranges import parse_indexes
 from ftjob.models.names import API_VERSION, KIND
 from ftjob.plan.decide import decide
 from ftjob.plan.observed.state import Refusal, RefusalKind
 from ftjob.plan.plan import Changes, Plan, Step
 from ftjob.plan.status.derive import derive_status
+from ftjob_protocol.values.ranges import parse_indexes
 
 KEY = ("team", "digits")
 PODGROUPS = POD_GROUPS[0][0]

@@ -1,6 +1,7 @@
 """Asking a real HTTP server that stands for an agent."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from ftjob.control.follow_agents import ask, follow_jobs
 from ftjob.kube.resources import JOB, POD
 from ftjob.plan.build.token import bearer_token
 from ftjob.plan.plan import Plan, Step
-from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.leader_state import LIMIT, LeaderState
 from ftjob_protocol.orders import Order, OrderKind
 
 ANSWER = {
@@ -26,11 +27,11 @@ ANSWER = {
     "attempt": 0,
     "state": "Running",
     "progress": {"step": 3, "metrics": {}},
-    "captures": [],
+    "captures": {},
     "notes": ["n"],
     "watchdog": "w",
 }
-LEADER = LeaderState(0, "Running", {"step": 3, "metrics": {}}, (), ("n",), "w")
+LEADER = LeaderState(0, "Running", {"step": 3}, watchdog="w")
 SECRET = b"k" * 32
 
 
@@ -97,22 +98,18 @@ async def test_the_leader_is_asked_with_the_jobs_token_and_news_have_the_job_loo
         lambda: web.json_response([1]),
         lambda: web.json_response({"attempt": "0"}),
         lambda: web.Response(text="[" * 2_000_000),
+        lambda: web.json_response({**ANSWER, "captures": {f"s{n}": "0" for n in range(60_000)}}),
+        lambda: web.json_response({**ANSWER, "captures": [{"id": "s0", "ranks": 5}]}),
+        lambda: web.json_response({**ANSWER, "captures": {"s0": [[1]]}}),
         lambda: web.Response(status=302, headers={"Location": "/elsewhere"}),
     ],
-    ids=["refused", "text", "list", "types", "endless", "redirect"],
+    ids=["refused", "text", "list", "types", "endless", "captures", "number", "lists", "redirect"],
 )
 async def test_whatever_a_pod_answers_nothing_happens(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     ctx, seen, leader = await asked(monkeypatch, answer())
     assert len(seen) == 1
     assert leader is None
     assert ctx.queue.depth == 0
-
-
-async def test_numbers_that_json_has_no_word_for_are_left_out() -> None:
-    leader = LeaderState.read(
-        {"attempt": 1, "progress": {"step": 1, "metrics": {"loss": float("nan"), "lr": 0.1}}}
-    )
-    assert leader.progress == {"step": 1, "metrics": {"lr": 0.1}}
 
 
 async def test_a_request_is_held_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,3 +167,17 @@ async def test_an_order_that_nobody_hears_is_no_mistake(monkeypatch: pytest.Monk
             POD, pod_body(0, state={"terminated": {"exitCode": 1}}, podIP="127.0.0.1", version="11")
         )
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)
+
+
+async def test_an_answer_of_more_than_64_kib_is_refused_and_an_event_says_so_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    largest = {**ANSWER, "notes": ["n" * (LIMIT - len(json.dumps({**ANSWER, "notes": [""]})))]}
+    ctx, _, leader = await asked(monkeypatch, web.json_response(largest))
+    assert leader == LEADER
+    too_large = {**largest, "watchdog": "ww"}
+    ctx, _, leader = await asked(monkeypatch, web.json_response(too_large))
+    assert leader is None
+    event = ctx.events._backlog.get_nowait()
+    assert (event["type"], event["reason"]) == ("Warning", "AnswerRefused")
+    assert event["note"] == "the answer of the pod of index 0 is refused: it has more than 65536 bytes"

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import NOW, PodBuilder, agent_message, pod
 
-from ftjob.models.index_ranges import format_indexes, parse_indexes
 from ftjob.plan.life.first_failure import first_failure, sentence
 from ftjob_protocol.termination import parse_termination_message
+from ftjob_protocol.values.ranges import format_indexes, parse_indexes
 
 
 @pytest.mark.parametrize(

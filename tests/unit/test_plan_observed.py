@@ -58,7 +58,7 @@ def test_the_log_speaks_for_an_agent_that_was_killed_without_a_word() -> None:
     end = {"exitCode": 137, "reason": "OOMKilled", "message": log}
     found = read(trainer({"state": {"terminated": end}}))
     assert found.terminated is not None
-    assert found.terminated.log_tail.splitlines() == [f"step {step} [0mé" for step in range(80, 100)]
+    assert found.terminated.log_tail.splitlines() == [f"step {step} é" for step in range(80, 100)]
     assert found.terminated.message is None
 
 

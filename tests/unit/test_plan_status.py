@@ -324,7 +324,7 @@ def test_a_capture_on_demand_is_refused_with_its_reason(asked: str, shown: str) 
 
 
 def test_captures_say_which_ranks_are_missing() -> None:
-    live = LeaderState(0, "Running", None, captures=({"id": "s0", "ranks": [0, 1]},))
+    live = LeaderState(0, "Running", None, captures={"s0": (range(2),)})
     running = status(SCHEDULED.running(), observed(pod(0).running(), pod(1).running(), leader=live))
     assert running.profile is not None
     assert [(c.id, c.phase, c.ranks, c.path) for c in running.profile.captures] == [

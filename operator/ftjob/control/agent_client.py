@@ -11,7 +11,7 @@ from ftjob.models.layout import rank_order
 from ftjob.plan.build.token import bearer_token
 from ftjob.plan.layout import agent_port
 from ftjob_protocol import orders
-from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.leader_state import LIMIT, LeaderState
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 3.0
 """For the connection, and for an answer beyond the time that it was asked to wait."""
-MAX_BYTES = 1 << 20
 
 
 class AgentError(Exception):
-    """There was no answer, or none that can be understood."""
+    """There was no answer, or none that says anything about the job."""
+
+
+class AnswerError(AgentError):
+    """What answered is no leader: it says too much, or what can't be. The text, our own, says what."""
 
 
 class Agents:
@@ -93,7 +96,7 @@ class Agents:
         headers = orders.bearer(bearer_token(self._key, job.uid))
         timeout = aiohttp.ClientTimeout(total=wait + TIMEOUT_SECONDS, sock_connect=TIMEOUT_SECONDS)
         try:
-            # A pod may say anything: no redirects, no more than a megabyte.
+            # A pod may say anything: no redirects, and no more than a leader has to say.
             async with self._session.request(
                 method,
                 f"http://{host}:{agent_port(job.uid)}{path}",
@@ -105,13 +108,17 @@ class Agents:
                 raw = b""
                 async for chunk in answer.content.iter_any():
                     raw += chunk
-                    if len(raw) > MAX_BYTES:
-                        raise AgentError("too long an answer")
+                    if len(raw) > LIMIT:
+                        raise AnswerError(f"it has more than {LIMIT} bytes")
                 if answer.status != 200:
                     raise AgentError(f"HTTP {answer.status}: {raw[:200].decode('utf-8', 'replace')}")
                 return LeaderState.read(orjson.loads(raw))
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise AgentError(repr(error)) from error
+        except orjson.JSONDecodeError as error:
+            raise AnswerError("it is not JSON") from error
+        except ValueError as error:
+            raise AnswerError(str(error)) from error
 
 
 def _host_of(job: AnyJob, pods: tuple[PodState, ...]) -> str | None:

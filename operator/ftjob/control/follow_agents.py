@@ -11,9 +11,10 @@ import logging
 import resource
 from typing import TYPE_CHECKING
 
-from ftjob.control.agent_client import AgentError
+from ftjob.control.agent_client import AgentError, AnswerError
 from ftjob.models.status import Phase
 from ftjob.plan.life.attempt import is_waited_for
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
@@ -73,6 +74,9 @@ async def ask(job: AnyJob, ctx: Context, *, version: int = 0) -> int | None:
         state = await ctx.agents.progress(
             job, ctx.cache.observe(job).pods, version=version, wait=HOLD_SECONDS
         )
+    except AnswerError as error:
+        ctx.events.warn(job, Reason.ANSWER_REFUSED, f"the answer of the pod of index 0 is refused: {error}")
+        return None
     except AgentError as error:
         logger.debug("no progress of %s/%s: %s", job.namespace, job.name, error)
         return None

@@ -11,13 +11,14 @@ from typing import Any, Mapping, Optional
 
 from ftjob_protocol import files
 from ftjob_protocol.failures import (
-    MESSAGE_LIMIT,
-    TYPE_LIMIT,
+    TYPE_BYTES,
     Failure,
     FailureClass,
     FailureType,
-    whole_number,
+    clip,
 )
+from ftjob_protocol.values.fields import count
+from ftjob_protocol.values.text import clean
 
 RECORD_LIMIT = 1 << 24
 
@@ -108,13 +109,13 @@ def of_rank(
     if code is not None and code < 0:
         name = _signal_name(-code)
         if code != -signal.SIGKILL and tells_of_lost_peer(words):
-            return replace(base, failure_class=FailureClass.PEER_LOST, type=name, message=_clip(words))
+            return replace(base, failure_class=FailureClass.PEER_LOST, type=name, message=clip(words))
         if code == -signal.SIGKILL and oom:
             return replace(
                 base,
                 failure_class=FailureClass.SIGNAL,
                 type=FailureType.OOM_KILLED,
-                message=_clip(
+                message=clip(
                     f"{words}\nrank {rank} was killed by the kernel: the trainer's memory limit is too low"
                 ),
             )
@@ -122,27 +123,27 @@ def of_rank(
             base,
             failure_class=FailureClass.SIGNAL,
             type=name,
-            message=_clip(f"{words}\nrank {rank} was killed by {name}"),
+            message=clip(f"{words}\nrank {rank} was killed by {name}"),
         )
     if tells_of_lost_peer(words):
-        return replace(base, failure_class=FailureClass.PEER_LOST, message=_clip(words))
+        return replace(base, failure_class=FailureClass.PEER_LOST, message=clip(words))
     return replace(
-        base, message=_clip(words or f"rank {rank} exited with code {exit_code} and said nothing on stderr")
+        base, message=clip(words or f"rank {rank} exited with code {exit_code} and said nothing on stderr")
     )
 
 
 def _of_exception(base: Failure, record: Mapping[str, Any]) -> Failure:
     name, text = str(record.get("type") or ""), str(record.get("message") or "")
     traceback = str(record.get("traceback") or f"{name}: {text}")
-    time_ns = whole_number(record.get("timeNs"))
+    time_ns = count(record.get("timeNs"))
     return replace(
         base,
         failure_class=FailureClass.PEER_LOST
         if tells_of_lost_peer(f"{name}: {text}\n{_raised(traceback)}")
         else FailureClass.EXCEPTION,
-        type=name[:TYPE_LIMIT],
+        type=clean(name, TYPE_BYTES),
         time_ns=time_ns or base.time_ns,
-        message=_clip(traceback.strip()),
+        message=clip(traceback.strip()),
     )
 
 
@@ -151,10 +152,6 @@ def _raised(traceback: str) -> str:
     return "\n".join(
         line for line in traceback.splitlines() if line[:1].isalpha() and not line.startswith("Traceback")
     )
-
-
-def _clip(text: str) -> str:
-    return text.strip()[-MESSAGE_LIMIT:]
 
 
 def _signal_name(number: int) -> str:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from ftjob_protocol.failures import LOG_BYTES, LOG_LINES
+from ftjob_protocol.values.text import ESCAPES, clean
 
 LINE_CHARACTERS = 300
-
-_ESCAPES = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)"
-)  # ECMA-48: CSI, OSC, others
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 
 
 def last_lines(raw: bytes, *, known: str = "", is_cut: bool = False) -> str:
@@ -45,6 +39,6 @@ def last_lines(raw: bytes, *, known: str = "", is_cut: bool = False) -> str:
 
 def _shown(line: str) -> str:
     """Return a line as it stands in the end: a progress bar writes over itself."""
-    line = _ESCAPES.sub("", line).rstrip("\r").rpartition("\r")[2]
-    line = _CONTROL.sub("", line).rstrip()
+    line = ESCAPES.sub("", line).rstrip("\r").rpartition("\r")[2]
+    line = clean(line, LOG_BYTES, lines=True).rstrip()
     return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 1]}…"

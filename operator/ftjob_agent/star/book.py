@@ -10,12 +10,13 @@ from ftjob_agent.exit import stopped
 from ftjob_protocol.failures import Failure, FailureClass, FailureType, first
 from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.states import Command, State
+from ftjob_protocol.values.progress import read_progress
+from ftjob_protocol.values.ranges import to_ranges
 
 if TYPE_CHECKING:
     from ftjob_protocol.agent_config import AgentConfig
 
 HOLD_SECONDS = 5.0
-NOTES = 32
 Key = tuple[str, int]
 
 
@@ -227,7 +228,6 @@ class Book:
         for member in self.members.values():
             for capture, ranks in member.captures.items():
                 captures.setdefault(capture, []).extend(ranks)
-        expected = sum(len(member.profiled) for member in self.members.values())
         lowest = min(steps, key=lambda step: int(step.get("rank", 0)), default=None)
         notes = dict.fromkeys(note for member in self.members.values() for note in member.notes)
         return LeaderState(
@@ -235,14 +235,11 @@ class Book:
             attempt=self.attempt,
             state=self._state(),
             ranks={"total": self._total(), **counts},
-            progress={key: value for key, value in lowest.items() if key != "rank"} if lowest else None,
+            progress=read_progress(lowest),
             failure=self.failure,
             watchdog=self._watchdog,
-            captures=[
-                {"id": capture, "ranks": sorted(ranks), "expected": expected}
-                for capture, ranks in sorted(captures.items())
-            ],
-            notes=list(notes)[:NOTES],
+            captures={capture: to_ranges(ranks) for capture, ranks in sorted(captures.items())},
+            notes=list(notes),
         )
 
     def _total(self) -> int:

@@ -11,6 +11,7 @@ from ftjob_agent.watching.rank_folder import RankProgress, Reader, hook_notes
 from ftjob_protocol import VERSION
 from ftjob_protocol.states import State
 from ftjob_protocol.termination import TerminationMessage
+from ftjob_protocol.values.ranges import to_ranges
 
 if TYPE_CHECKING:
     from ftjob_agent.ranks.supervise import Rank
@@ -84,7 +85,7 @@ class Account:
             state=state,
             failure=failure,
             progress=progress.as_json() if progress else None,
-            captures=self.captures,
+            captures={capture: to_ranges(ranks) for capture, ranks in self.captures.items()},
             notes=list(self._notes)[:NOTES],
         )
 

@@ -7,7 +7,6 @@ from functools import partial
 
 from ftjob.api.defaults import processes_per_worker, world_size_of
 from ftjob.api.rules.rule import Rule
-from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.manifest import gpus_of
 from ftjob.models.spec import JobSpec, ProfilingMode, Roles, SuccessPolicy, WhenDeleted, trainer_of
 from ftjob.strategies import STRATEGIES
@@ -15,6 +14,7 @@ from ftjob.strategies.base import Processes
 from ftjob.strategies.jax import Jax
 from ftjob.strategies.mirrored import Mirrored
 from ftjob.strategies.torchrun import Torchrun
+from ftjob_protocol.values.ranges import parse_ranges
 
 PROCESSES_MAX = 256
 RANKS_MAX = 100_000

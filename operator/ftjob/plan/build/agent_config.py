@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.api.defaults import restarts_in_place, success_of
 from ftjob.api.identity import is_identity
-from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.manifest import grace_seconds
 from ftjob.models.resources import MILLI, milli
 from ftjob.models.spec import ProfilingMode, SuccessPolicy, template_of, trainer_of
@@ -25,6 +24,7 @@ from ftjob_protocol.agent_config import (
     RankSpec,
     Watchdog,
 )
+from ftjob_protocol.values.ranges import parse_ranges
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ftjob.models.index_ranges import parse_indexes
 from ftjob.models.layout import Place, rank_order
 from ftjob.models.status import JobStatus, Phase
 from ftjob.models.times import unix
 from ftjob.plan.layout import cluster_layout
 from ftjob.plan.observed.pod import PodState
+from ftjob_protocol.values.ranges import parse_indexes
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job

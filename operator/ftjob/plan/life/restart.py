@@ -9,10 +9,10 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.spec import RestartAction
 from ftjob.plan.plan import RestartDecision
 from ftjob_protocol.reasons import Reason
+from ftjob_protocol.values.ranges import parse_ranges
 
 if TYPE_CHECKING:
     from ftjob.models.spec import Restart

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from ftjob.models.index_ranges import format_indexes
 from ftjob.models.names import ANNOTATION_CAPTURE
 from ftjob.models.spec import ProfilingMode
 from ftjob.models.status import Capture, ProfileStatus
 from ftjob.plan.build.agent_config import profiled_ranks
 from ftjob_protocol import files
+from ftjob_protocol.captures import SCHEDULED_PREFIX
+from ftjob_protocol.values.ranges import format_indexes, merge
+from ftjob_protocol.values.text import clean
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 CAPTURE_ID = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 """A capture's id becomes a folder."""
+REASON_BYTES = 1024
 
 
 def profile_status(attempt: Attempt, *, final: bool) -> ProfileStatus | None:
@@ -42,30 +46,46 @@ def _refused_capture(job: Job) -> Capture | None:
 
 
 def _scheduled(attempt: Attempt, *, final: bool) -> list[Capture]:
-    spec, before, leader = attempt.spec, attempt.status.profile, attempt.observed.leader
+    spec, before = attempt.spec, attempt.status.profile
     if spec.profiling.mode is not ProfilingMode.SCHEDULED:
         return []
-    ranks: dict[str, set[int]] = {}
-    for capture in leader.captures if leader is not None else ():
-        ranks.setdefault(str(capture.get("id")), set()).update(capture.get("ranks") or ())
-    for pod in attempt.pods:
-        if pod.terminated is not None and pod.terminated.message is not None:
-            for capture_id, done in pod.terminated.message.captures.items():
-                ranks.setdefault(capture_id, set()).update(done)
-    if not ranks and before is not None:  # a restarted operator has not been told yet
+    done = _done(attempt)
+    if not done and before is not None:  # a restarted operator has not been told yet
         return [capture for capture in before.captures if capture.phase != "Refused"]
-    expected = profiled_ranks(spec, attempt.layout)
+    expected = sorted(profiled_ranks(spec, attempt.layout))
     captures = []
-    for capture_id in sorted(ranks, key=lambda name: (len(name), name)):
-        missing = sorted(expected - ranks[capture_id])
-        phase = "Ready" if not missing else ("Partial" if final else "Capturing")
+    for number in range(spec.profiling.schedule.repeat):
+        capture_id = f"{SCHEDULED_PREFIX}{number}"
+        if capture_id not in done:
+            continue
+        found = done[capture_id]
+        # By the ends of the ranges, since a job may have many captures of many ranks.
+        count = sum(bisect_left(expected, ranks.stop) - bisect_left(expected, ranks.start) for ranks in found)
+        phase = "Ready" if count == len(expected) else ("Partial" if final else "Capturing")
         captures.append(
             Capture(
                 id=capture_id,
                 phase=phase,
-                ranks=f"{len(expected) - len(missing)}/{len(expected)}",
+                ranks=f"{count}/{len(expected)}",
                 path=files.capture(capture_id),
-                reason=f"no capture from ranks {format_indexes(missing)}" if phase == "Partial" else None,
+                reason=_absent(expected, found) if phase == "Partial" else None,
             )
         )
     return captures
+
+
+def _done(attempt: Attempt) -> dict[str, tuple[range, ...]]:
+    """Return the ranks that have finished each capture, as the leader and the agents that have ended say."""
+    told: dict[str, list[range]] = {}
+    leader = attempt.observed.leader
+    ends = (pod.terminated.message for pod in attempt.pods if pod.terminated is not None)
+    for said in (leader, *ends):
+        for capture_id, ranks in said.captures.items() if said is not None else ():
+            told.setdefault(capture_id, []).extend(ranks)
+    return {capture_id: merge(ranks) for capture_id, ranks in told.items()}
+
+
+def _absent(expected: list[int], done: tuple[range, ...]) -> str:
+    finished = {rank for ranks in done for rank in range(ranks.start, min(ranks.stop, expected[-1] + 1))}
+    text = format_indexes(rank for rank in expected if rank not in finished)
+    return clean(f"no capture from ranks {text}", REASON_BYTES)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ftjob.models.status import Condition, ConditionType, JobStatus, Phase
 from ftjob.plan.observed.why_waiting import who_runs, why_not_running
 from ftjob_protocol.reasons import Reason
+from ftjob_protocol.values.text import clean
 
 if TYPE_CHECKING:
     from ftjob.api.job import JobHead
@@ -24,6 +25,10 @@ ADMITTED: tuple[ConditionType, str, str, str] = (
 Said = tuple[ConditionType, str, str, str]
 """What a condition says: type, status, reason, message."""
 
+REASON_BYTES = 128
+"""As much as an Event of the same reason may have."""
+MESSAGE_BYTES = 4096
+
 
 def conditions(job: JobHead, stamp: str, *said: Said) -> list[Condition]:
     """Return conditions; the transition time of one stands still while its status does."""
@@ -35,8 +40,8 @@ def conditions(job: JobHead, stamp: str, *said: Said) -> list[Condition]:
             Condition(
                 type=kind,
                 status=value,
-                reason=reason,
-                message=message,
+                reason=clean(reason, REASON_BYTES),
+                message=clean(message, MESSAGE_BYTES),
                 last_transition_time=since,
                 observed_generation=job.generation,
             )

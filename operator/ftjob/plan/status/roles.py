@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ftjob.api.defaults import roles_of
 from ftjob.api.job import Job
-from ftjob.models.index_ranges import format_indexes
 from ftjob.models.status import RoleStatus
+from ftjob_protocol.values.ranges import format_indexes
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
