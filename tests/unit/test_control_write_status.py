@@ -64,10 +64,12 @@ WAITS = {
         (
             {"conditions": [QUEUED, WAITS | {"message": "x", "reason": "ImagePullBackOff"}]},
             False,
-            Urgency.NOW,
+            Urgency.SOON,
         ),
         ({"conditions": [QUEUED, WAITS, WAITS | {"type": "Restarting"}]}, False, Urgency.NOW),
         ({"conditions": None}, False, Urgency.NOW),
+        ({"conditions": [QUEUED, WAITS | {"status": "True"}]}, False, Urgency.NOW),
+        ({"profile": {"lastCaptureId": "s1"}, "progress": {"step": 2}}, False, Urgency.SOON),
         ({"conditions": [QUEUED | {"message": "another"}, WAITS]}, False, Urgency.NOW),
     ],
 )
@@ -82,6 +84,7 @@ def test_progress_is_written_every_thirty_seconds_and_counts_every_five() -> Non
     pace.wrote("a")
     assert pace.wait("a", Urgency.PROGRESS) == 30
     assert pace.wait("a", Urgency.COUNTS) == 5
+    assert pace.wait("a", Urgency.SOON) == 1
     assert pace.wait("a", Urgency.NOW) == 0
     clock.now += 5
     assert pace.wait("a", Urgency.PROGRESS) == 25

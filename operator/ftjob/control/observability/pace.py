@@ -15,6 +15,8 @@ PROGRESS_SECONDS = 30.0
 
 COUNTS_SECONDS = 5.0
 
+SOON_SECONDS = 1.0
+
 SLOW_WRITES_PER_SECOND = 20.0
 
 RUNNING = ConditionType.RUNNING.value
@@ -24,13 +26,22 @@ class Urgency(IntEnum):
     """How soon a difference has to be written."""
 
     NOW = 0
-    COUNTS = 1
+    SOON = 1
+    """What agents and others say of a job whose life goes on: at once, but not with each word of theirs."""
+    COUNTS = 2
     """How many pods are ready or wait, how many steps there will be: soon, but not once for each pod."""
-    PROGRESS = 2
+    PROGRESS = 3
     """Numbers that are out of date as soon as they are written."""
 
 
+_GAPS = {
+    Urgency.SOON: SOON_SECONDS,
+    Urgency.COUNTS: COUNTS_SECONDS,
+    Urgency.PROGRESS: PROGRESS_SECONDS,
+}
+
 _SLOW_FIELDS = {
+    "profile": Urgency.SOON,
     "progress": Urgency.PROGRESS,
     "activeSeconds": Urgency.PROGRESS,
     "display": Urgency.PROGRESS,
@@ -40,7 +51,7 @@ _SLOW_FIELDS = {
 
 
 class Pace:
-    """Keeps slow status writes slow: every 30 s per job, and 20 a second in all.
+    """Keeps status writes slow that no effect waits for: progress every 30 s per job, and 20 a second in all.
 
     Parameters
     ----------
@@ -58,10 +69,11 @@ class Pace:
         if urgency is Urgency.NOW:
             return 0.0
         now = self._clock()
-        gap = PROGRESS_SECONDS if urgency is Urgency.PROGRESS else COUNTS_SECONDS
-        left = self._last.get(uid, float("-inf")) + gap - now
+        left = self._last.get(uid, float("-inf")) + _GAPS[urgency] - now
         if left > 0:
             return left
+        if urgency is Urgency.SOON:
+            return 0.0
         if self._next_slot > now:
             return self._next_slot - now
         self._next_slot = max(self._next_slot, now - 1.0) + 1.0 / SLOW_WRITES_PER_SECOND
@@ -88,27 +100,35 @@ def urgency_of(patch: dict[str, Any], old: dict[str, Any], *, effects: bool) -> 
         Whether pods will be created or deleted because of what the patch says: then their counts
         (``succeededIndexes``) are intent, and come first.
     """
-    slow = dict(_SLOW_FIELDS)
-    if _only_waiting_differs(patch.get("conditions"), old):
-        slow["conditions"] = Urgency.COUNTS
-    if any(name not in slow for name in patch):
-        return Urgency.NOW
+    found = dict(_SLOW_FIELDS)
+    if "conditions" in patch:
+        found["conditions"] = _urgency_of_conditions(patch["conditions"], old.get("conditions"))
     if "roles" in patch and effects and not _only_ready_differs(patch["roles"], old):
         return Urgency.NOW
-    if "roles" in patch or "conditions" in patch:
-        return Urgency.COUNTS
     if "totalSteps" in (patch.get("progress") or {}) and "totalSteps" not in (old.get("progress") or {}):
-        return Urgency.COUNTS  # from now on there is a percentage, and a time when it will be done
-    return max((slow[name] for name in patch), default=Urgency.PROGRESS)
+        # From now on there is a percentage, and a time when it will be done.
+        found["progress"] = Urgency.COUNTS
+    return min((found.get(name, Urgency.NOW) for name in patch), default=Urgency.PROGRESS)
 
 
-def _only_waiting_differs(conditions: Any, old: dict[str, Any]) -> bool:
-    """Whether only the message of the condition Running differs, which counts the pods that wait."""
+def _urgency_of_conditions(new: Any, old: Any) -> Urgency:
+    """Return how soon new conditions are written: those that only say something else of Running can wait."""
 
-    def strip(items: Any) -> list[dict[str, Any]]:
-        return [item | {"message": ""} if item.get("type") == RUNNING else item for item in items or ()]
+    def without(*fields: str) -> tuple[list[dict[str, Any]], ...]:
+        return tuple(
+            [
+                item | dict.fromkeys(fields, "") if item.get("type") == RUNNING else item
+                for item in conditions or ()
+            ]
+            for conditions in (new, old)
+        )
 
-    return strip(conditions) == strip(old.get("conditions"))
+    same_but_message, same_but_words = (
+        before == after for before, after in (without("message"), without("message", "reason"))
+    )
+    if same_but_message:  # which counts the pods that wait
+        return Urgency.COUNTS
+    return Urgency.SOON if same_but_words else Urgency.NOW
 
 
 def _only_ready_differs(roles: Any, old: dict[str, Any]) -> bool:
