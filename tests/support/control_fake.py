@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftjob.api.job import Job
-from ftjob.control.agent_client import Agents
 from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
+from ftjob.control.leaders.agent_client import Agents
+from ftjob.control.leaders.orders import Orders
 from ftjob.control.observability.events import Events
 from ftjob.control.observability.metrics import Metrics
 from ftjob.control.observability.pace import Pace
@@ -216,13 +217,15 @@ def context_of(
     kube: FakeKube, cache: Cache, *, key: bytes = b"", clock: Callable[[], float] = time.time
 ) -> Context:
     """Return what the effects work with; the agents' tokens follow from ``key``."""
+    agents, queue = Agents(key), Queue()
     return Context(
         kube=kube,
         cache=cache,
-        queue=Queue(),
+        queue=queue,
         pace=Pace(),
         events=Events(kube, "test"),
-        agents=Agents(key),
+        agents=agents,
+        orders=Orders(agents, cache, queue),
         metrics=Metrics(),
         discovery=Discovery(kube),
         config=Config(agent_key=key),

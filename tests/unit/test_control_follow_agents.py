@@ -11,14 +11,14 @@ from aiohttp import web
 from support.control_fake import FakeKube, context_of, job_body, pod_body
 
 from ftjob.api.job import Job
-from ftjob.control import agent_client as module
 from ftjob.control.apply import apply
 from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
 from ftjob.control.follow_agents import ask, follow_jobs
+from ftjob.control.leaders import agent_client as module
 from ftjob.kube.resources import JOB, POD
 from ftjob.plan.build.token import bearer_token
-from ftjob.plan.plan import Plan, Step
+from ftjob.plan.plan import Changes, NewObject, Plan, Step
 from ftjob_protocol.leader_state import LIMIT, LeaderState
 from ftjob_protocol.orders import Order, OrderKind
 
@@ -65,6 +65,11 @@ def job_of(ctx: Context) -> Job:
     job = ctx.cache.job(("default", "digits"))
     assert isinstance(job, Job)
     return job
+
+
+async def answered(ctx: Context) -> None:
+    """Wait until no order is on its way."""
+    await asyncio.gather(*ctx.orders._on_their_way.values())
 
 
 async def asked(
@@ -146,7 +151,9 @@ async def test_an_order_reaches_the_agent_and_its_answer_is_heard(monkeypatch: p
 
     async with operator_and_agent(monkeypatch, handle) as ctx:
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1, 2.5)), ctx)
+        assert await ctx.queue.get() == ("default", "digits")
         await apply(job_of(ctx), Plan(Step.CONTINUE, order=Order(OrderKind.END, 0)), ctx)
+        await answered(ctx)
         leader = ctx.cache.observe(job_of(ctx)).leader
     assert seen == [
         ("POST", "/v1/start", {"attempt": 1, "waitSeconds": 2.5}),
@@ -162,11 +169,13 @@ async def test_an_order_that_nobody_hears_is_no_mistake(monkeypatch: pytest.Monk
 
     async with operator_and_agent(monkeypatch, handle) as ctx:
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)
+        await answered(ctx)
         assert ctx.cache.observe(job_of(ctx)).leader is None
         ctx.cache.update(
             POD, pod_body(0, state={"terminated": {"exitCode": 1}}, podIP="127.0.0.1", version="11")
         )
         await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)
+        await answered(ctx)
 
 
 async def test_an_answer_of_more_than_64_kib_is_refused_and_an_event_says_so_once(
@@ -181,3 +190,62 @@ async def test_an_answer_of_more_than_64_kib_is_refused_and_an_event_says_so_onc
     event = ctx.events._backlog.get_nowait()
     assert (event["type"], event["reason"]) == ("Warning", "AnswerRefused")
     assert event["note"] == "the answer of the pod of index 0 is refused: it has more than 65536 bytes"
+
+
+async def test_leaders_that_hang_hold_up_no_reconciler_and_are_told_once_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = asyncio.Queue[str]()
+    forever = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.Response:
+        heard.put_nowait(request.path)
+        await forever.wait()
+        return web.json_response(ANSWER)
+
+    order = Plan(Step.CONTINUE, order=Order(OrderKind.END, 0))
+    async with operator_and_agent(monkeypatch, hang) as ctx:
+        jobs = []
+        for number in range(100):
+            name, uid = f"hangs-{number}", f"hangs-{number}"
+            ctx.cache.update(JOB, job_body(name, uid=uid, status={"phase": "Running"}))
+            leader = pod_body(0, uid=f"pod-{number}", job_uid=uid, state={"running": {}}, podIP="127.0.0.1")
+            leader["metadata"]["labels"]["ftjob.dev/job"] = name
+            ctx.cache.update(POD, leader)
+            jobs.append(ctx.cache.job(("default", name)))
+        for job in (*jobs, *jobs):
+            assert job is not None
+            await apply(job, order, ctx)
+        assert {await heard.get() for _ in range(100)} == {"/v1/end"}
+        assert len(ctx.orders._on_their_way) == 100
+        pod = NewObject.of(pod_body(3))
+        await apply(job_of(ctx), Plan(Step.CONTINUE, changes=Changes(create=(pod,))), ctx)
+        assert ("create", "Pod", "digits-worker-0-3") in ctx.kube.calls  # type: ignore[attr-defined]
+        assert heard.empty()
+        await ctx.orders.close()
+        assert not ctx.orders._on_their_way
+        await apply(job_of(ctx), order, ctx)
+        assert await heard.get() == "/v1/end"
+        await ctx.orders.close()
+        forever.set()
+
+
+async def test_a_job_that_was_deleted_while_its_leader_was_asked_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_asked, is_deleted = asyncio.Event(), asyncio.Event()
+
+    async def handle(_request: web.Request) -> web.Response:
+        is_asked.set()
+        await is_deleted.wait()
+        return web.json_response(ANSWER)
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        job = job_of(ctx)
+        asking = asyncio.create_task(ask(job, ctx))
+        await is_asked.wait()
+        ctx.cache.mark_deleted(JOB, job_body(version="2"))
+        is_deleted.set()
+        await asking
+        assert not ctx.cache.leader_states._states
+        assert ctx.queue.depth == 0

@@ -7,7 +7,6 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
-from ftjob.control.agent_client import AgentError
 from ftjob.control.cache.ownership import owner_of
 from ftjob.control.process.logs import about
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from ftjob.kube.resources import Resource
     from ftjob.models.manifest import Manifest
     from ftjob.plan.plan import Adoption, NewObject, ObjectRef, Plan, PodRef
-    from ftjob_protocol.orders import Order
 
 AT_ONCE = 16
 """Requests in flight for one job; more only makes other jobs wait."""
@@ -48,7 +46,7 @@ async def apply(job: AnyJob, plan: Plan, ctx: Context) -> None:
         with contextlib.suppress(NotFoundError, ConflictError):  # gone, or another job has the name now
             await ctx.kube.delete(JOB, job.namespace, job.name, uid=job.uid)
     if plan.order is not None:
-        await _tell(job, plan.order, ctx)
+        ctx.orders.send(job, plan.order)
     if not changes.create:
         return
     refusal = await _create_all(job, changes.create, ctx)
@@ -59,17 +57,6 @@ async def apply(job: AnyJob, plan: Plan, ctx: Context) -> None:
     logger.warning("%s %s: %s", refusal.object_kind, refusal.object_name, refusal.message, extra=about(job))
     ctx.cache.note_refusal(job, refusal)
     ctx.queue.add(job.key)
-
-
-async def _tell(job: AnyJob, order: Order, ctx: Context) -> None:
-    """Send the leader an order about dead ranks. Without an answer it goes out again at the next look."""
-    try:
-        state = await ctx.agents.order(job, ctx.cache.observe(job).pods, order)
-    except AgentError as error:
-        logger.info("%s of attempt %d not heard: %s", order.command, order.attempt, error, extra=about(job))
-        return
-    if ctx.cache.hear(job, state):
-        ctx.queue.add(job.key)
 
 
 async def _delete(job: AnyJob, pod: PodRef, ctx: Context) -> None:

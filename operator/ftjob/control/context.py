@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ftjob.control.agent_client import Agents
     from ftjob.control.cache.cache import Cache
+    from ftjob.control.leaders.agent_client import Agents
+    from ftjob.control.leaders.orders import Orders
     from ftjob.control.observability.events import Events
     from ftjob.control.observability.metrics import Metrics
     from ftjob.control.observability.pace import Pace
@@ -29,6 +30,7 @@ class Context:
     pace: Pace
     events: Events
     agents: Agents
+    orders: Orders
     metrics: Metrics
     discovery: Discovery
     config: Config

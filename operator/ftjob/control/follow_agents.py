@@ -11,7 +11,7 @@ import logging
 import resource
 from typing import TYPE_CHECKING
 
-from ftjob.control.agent_client import AgentError, AnswerError
+from ftjob.control.leaders.agent_client import AgentError, AnswerError
 from ftjob.models.status import Phase
 from ftjob.plan.life.attempt import is_waited_for
 from ftjob_protocol.reasons import Reason

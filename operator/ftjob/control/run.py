@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ftjob.control.agent_client import Agents
 from ftjob.control.cache.cache import Cache
 from ftjob.control.context import Context
 from ftjob.control.credentials import connection_info
 from ftjob.control.follow_agents import follow_jobs
+from ftjob.control.leaders.agent_client import Agents
+from ftjob.control.leaders.orders import Orders
 from ftjob.control.observability.events import Events
 from ftjob.control.observability.metrics import Metrics
 from ftjob.control.observability.pace import Pace
@@ -110,6 +111,7 @@ async def _operate(
     logger.info("stopping")
     end_in(LAST_SECONDS)
     await tasks.finish()
+    await ctx.orders.close()
     await ctx.agents.close()
     if lease is not None:
         await lease.release()
@@ -122,6 +124,7 @@ async def _context(options: Options, kube: HttpKube, state: health.Health, stop:
     cache = Cache(clock=clock)
     state.metrics.watch(cache, state.queue)
     key = await agent_key(kube, options.pod_namespace)
+    agents = Agents(key)
     made = options.config.network_policy_from is not None
     discovery = Discovery(kube, (*OPTIONAL, NETWORK_POLICIES) if made else OPTIONAL)
     await unless(stop, discovery.start())
@@ -131,7 +134,8 @@ async def _context(options: Options, kube: HttpKube, state: health.Health, stop:
         queue=state.queue,
         pace=Pace(),
         events=Events(kube, options.pod_name),
-        agents=Agents(key),
+        agents=agents,
+        orders=Orders(agents, cache, state.queue),
         metrics=state.metrics,
         discovery=discovery,
         config=replace(options.config, agent_key=key),

@@ -1,0 +1,1 @@
+"""What the leaders are asked and told."""
