@@ -59,7 +59,7 @@ def test_all_documents_are_read_and_other_kinds_skipped_with_a_note(tmp_path: Pa
 
 
 def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(JOB))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(JOB.encode())))
     (found,) = read("-").jobs
     assert (found.file, found.job.name) == ("stdin", "digits")
 

@@ -74,3 +74,13 @@ def test_what_the_pod_says_as_a_whole_overrules_its_containers_and_overhead_is_a
 
 def test_what_is_no_quantity_is_left_to_the_api_server() -> None:
     assert requests_of([(pod(container(requests={"cpu": "lots", "memory": 1})), 1)]) == {"memory": "1"}
+
+
+@pytest.mark.parametrize("amount", ["9" * 6000, "0." + "9" * 6000, "٣"])
+def test_what_python_can_not_count_is_no_quantity(amount: str) -> None:
+    assert milli(amount) is None
+
+
+def test_amounts_of_many_digits_are_written() -> None:
+    many = pod(container(requests={"nvidia.com/gpu": "9" * 40 + "Ei"}))
+    assert requests_of([(many, 2)])["nvidia.com/gpu"].startswith("2")

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,6 +21,8 @@ Path = tuple[str | int, ...]
 SHOWN = 60
 """Longest value that is shown in full."""
 PROBLEMS_SHOWN = 5
+PROBLEMS_MAX = 1000
+"""Of one object; to look for the name that was meant takes its time."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def problems_of(error: ValidationError, above: Path) -> tuple[Problem, ...]:
         Path of the object that was read.
     """
     found: dict[Path, Problem] = {}
-    for detail in error.errors(include_url=False):
+    for detail in islice(error.errors(include_url=False), PROBLEMS_MAX):
         path, node = _locate((*above, *detail["loc"]))
         # The arms of a union each report the same field; once is enough.
         found.setdefault(path, _problem(path, node, detail))

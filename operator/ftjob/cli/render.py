@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ftjob.api.job import Job
 from ftjob.cli.exit_codes import INVALID, SUCCEEDED
 from ftjob.cli.source import SourceError, read
+from ftjob.cli.terminal import one_line, say
 from ftjob.local.outputs import to_yaml
 from ftjob.models.names import KIND
 from ftjob.plan.build.objects import build_claim, build_secret, build_service
@@ -30,15 +31,15 @@ def main(args: argparse.Namespace) -> int:
     try:
         source = read(args.file, args.namespace)
     except SourceError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return INVALID
     for note in source.notes:
-        print(note, file=sys.stderr)
+        say(note)
     problems = [line for found in source.jobs for line in found.complaints()]
     if not source.jobs:
-        problems.append(f"{args.file}: no {KIND} in it; write one")
+        problems.append(one_line(f"{args.file}: no {KIND} in it; write one"))
     if problems:
-        print("\n".join(problems), file=sys.stderr)
+        say(*problems)
         return INVALID
     jobs = [
         found.job for found in source.jobs if isinstance(found.job, Job)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ftjob.cli.exit_codes import FAILED, INTERRUPTED, INVALID, SUCCEEDED
 from ftjob.cli.source import Found, SourceError, read
+from ftjob.cli.terminal import one_line, say
 from ftjob.cli.view import choose_view
 from ftjob.cli.words import duration, failure_text, profiles, reason, shorten
 from ftjob.local.errors import CannotRun
@@ -47,8 +48,11 @@ def main(args: argparse.Namespace) -> int:
             if status.phase is not Phase.SUCCEEDED or not args.quiet:
                 target = sys.stderr if args.quiet else stream
                 _summary(target, found, status, outputs, time.monotonic() - start)
-    except (SourceError, CannotRun) as error:
-        print(error, file=sys.stderr)
+    except SourceError as error:
+        say(str(error))
+        return INVALID
+    except CannotRun as error:
+        say(one_line(str(error)))
         return INVALID
     if status.phase is Phase.SUCCEEDED:
         return SUCCEEDED
@@ -59,7 +63,7 @@ def _one_job(file: str) -> tuple[Found, tuple[str, ...]]:
     source = read(file)
     problems = [line for found in source.jobs for line in found.complaints()]
     if problems:
-        raise SourceError("\n".join(problems))
+        raise SourceError(*problems)
     if len(source.jobs) != 1:
         names = ", ".join(found.job.name for found in source.jobs) or "none"
         message = f"{file}: {len(source.jobs)} of kind {KIND} in it ({names}); give a file with one job"
@@ -89,4 +93,4 @@ def _summary(stream: TextIO, found: Found, status: JobStatus, outputs: OutputsFo
     lines += [f"profile:  {shorten(path, here)}" for path in profiles(outputs.path)]
     if any((outputs.path / files.XPLANES).glob("*/*.xplane.pb")):
         lines.append(f"          tensorboard --logdir {shorten(outputs.path, here)}")
-    print("\n".join(lines), file=stream)
+    say(*lines, stream=stream)

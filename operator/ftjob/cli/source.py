@@ -5,24 +5,37 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ftjob.api.job import AnyJob, parse_job
 from ftjob.api.problem import Problem
 from ftjob.api.validate import validate
+from ftjob.cli.terminal import one_line
 from ftjob.models.names import API_VERSION, GROUP, KIND
 
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
 STDIN = "-"
+BYTES_MAX = 3 << 20
 VALUES_MAX = 100_000
 DEPTH_MAX = 100
 """Far above any job that fits into an API server's 1.5 MiB."""
+DOCUMENTS_MAX = 1000
+DIGITS_MAX = 100
+COMPLAINTS_MAX = 20
+"""More of one job help nobody to correct it."""
 
 
 class SourceError(Exception):
-    """A file can't be read as YAML; the text names file, line and remedy."""
+    """A file can't be read as YAML; each line names file, line and remedy."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(map(one_line, lines)))
 
 
 @dataclass(frozen=True)
@@ -35,18 +48,22 @@ class Found:
     job: AnyJob
     problems: tuple[Problem, ...]
     lines: tuple[int, ...]
-    """For each problem the line where it stands."""
+    """For each of the first problems the line where it stands."""
 
     @property
     def title(self) -> str:
         """Name of the job for messages."""
-        return f"{KIND} {self.job.name or '(without a name)'}"
+        return one_line(f"{KIND} {self.job.name or '(without a name)'}")
 
     def complaints(self) -> list[str]:
         """Return the problems as lines for people: file, line, field, what, and what to write instead."""
-        return [
-            f"{self.file}:{line}: {problem}" for problem, line in zip(self.problems, self.lines, strict=True)
+        # Only of those that are shown the line was looked for.
+        found = [
+            one_line(f"{self.file}:{line}: {problem}")
+            for problem, line in zip(self.problems, self.lines, strict=False)
         ]
+        more = len(self.problems) - len(self.lines)
+        return [*found, f"and {more} more problems; correct these first"] if more else found
 
 
 @dataclass(frozen=True)
@@ -69,11 +86,12 @@ def read(file: str, namespace: str | None = None) -> Source:
     jobs: list[Found] = []
     notes: list[str] = []
     try:
-        text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8-sig")
-        for node in yaml.compose_all(text, Loader=_Loader):
+        for number, node in enumerate(yaml.compose_all(_text(name, file), Loader=_Loader)):
+            if number == DOCUMENTS_MAX:
+                raise SourceError(f"{name}: more than {DOCUMENTS_MAX} documents; use several files")
             _read_document(name, node, namespace, jobs, notes)
     except OSError as error:
-        message = f"{name}: {error.strerror}; give the path of a file with a {KIND}"
+        message = f"{name}: {error.strerror or error}; give the path of a file with a {KIND}"
         raise SourceError(message) from None
     except UnicodeError:
         message = f"{name}: not UTF-8 text; save it as UTF-8"
@@ -81,6 +99,23 @@ def read(file: str, namespace: str | None = None) -> Source:
     except yaml.YAMLError as error:
         raise SourceError(_explain(name, error)) from None
     return Source(tuple(jobs), tuple(notes))
+
+
+def _text(name: str, file: str) -> str:
+    """Return what a file says; its bytes are read only as far as a job may go."""
+    if file == STDIN:
+        return _decoded(name, sys.stdin.buffer)
+    if "\0" in file:
+        raise SourceError(f"{name}: no path has a NUL; give the path of a file with a {KIND}")
+    with Path(file).open("rb") as stream:
+        return _decoded(name, stream)
+
+
+def _decoded(name: str, stream: BinaryIO) -> str:
+    raw = stream.read(BYTES_MAX + 1)
+    if len(raw) > BYTES_MAX:
+        raise SourceError(f"{name}: larger than {BYTES_MAX >> 20} MiB; split it, no job is so large")
+    return raw.decode("utf-8-sig")
 
 
 def _read_document(
@@ -97,7 +132,7 @@ def _read_document(
         raise SourceError(f"{name}:{line}: not an object; begin with `apiVersion: {API_VERSION}`")
     kind, version = body.get("kind"), body.get("apiVersion")
     if kind and version and kind != KIND and str(version).partition("/")[0] != GROUP:
-        notes.append(f"{name}:{line}: skipped, it is a {kind} and not a {KIND}")
+        notes.append(one_line(f"{name}:{line}: skipped, it is a {kind} and not a {KIND}"))
         return
     problems = _problems_around_spec(body)
     body["metadata"] = ({"namespace": namespace} if namespace else {}) | _written_by_users(
@@ -105,9 +140,8 @@ def _read_document(
     )
     job = parse_job(body)
     problems += validate(job) if "spec" in body else ()
-    jobs.append(
-        Found(name, line, body, job, tuple(problems), tuple(_line_of(node, p.field) for p in problems))
-    )
+    lines = tuple(_line_of(node, problem.field) for problem in islice(problems, COMPLAINTS_MAX))
+    jobs.append(Found(name, line, body, job, tuple(problems), lines))
 
 
 def _count(name: str, node: yaml.Node, above: tuple[yaml.Node, ...], count: int) -> int:
@@ -201,8 +235,40 @@ def _item(node: yaml.SequenceNode, name: str) -> yaml.Node | None:
     return None
 
 
+class _TooLargeError(yaml.MarkedYAMLError):
+    """A document goes on where no job does."""
+
+
 class _Loader(yaml.SafeLoader):
     """YAML as kubectl reads it: no dates, no numbers in base 60, nothing said twice."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._values = 0
+
+    def compose_document(self) -> yaml.Node | None:
+        self._values = 0
+        return super().compose_document()
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        self._values += 1
+        # Here, since all that follows calls itself for each level.
+        if self._depth > DEPTH_MAX or self._values > VALUES_MAX:
+            mark = self.get_mark()
+            raise _TooLargeError(None, None, "too large for a job; write fewer values and levels", mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """Return a number; Python refuses those of very many digits."""
+        if len(node.value) > DIGITS_MAX:
+            problem = f"a number of {len(node.value)} characters; write a shorter one, or quote it"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        is_int = node.tag == "tag:yaml.org,2002:int"
+        return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, int] = {}
@@ -224,6 +290,10 @@ class _Loader(yaml.SafeLoader):
             if key.tag != "tag:yaml.org,2002:str":
                 key.tag = "tag:yaml.org,2002:str"  # keys are texts in JSON
         return super().construct_mapping(node, deep=deep)
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
 
 
 def _without(tag: str) -> None:
@@ -248,13 +318,19 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _code(error: yaml.reader.ReaderError) -> int:
+    return error.character if isinstance(error.character, int) else ord(error.character)
+
+
 def _explain(name: str, error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{name}: not YAML: character {error.position + 1} is U+{_code(error):04X}; remove it"
     if not isinstance(error, yaml.MarkedYAMLError):
-        return f"{name}: not YAML: {error}; remove the character"
+        return f"{name}: not YAML: {error}; correct it"
     mark = error.problem_mark or error.context_mark
     where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
     problem = error.problem or error.context or "not YAML"
-    if isinstance(error, yaml.constructor.ConstructorError):
+    if isinstance(error, (yaml.constructor.ConstructorError, _TooLargeError)):
         return f"{where}: {problem}"
     if "'\\t'" in problem:
         return f"{where}: a tab; indent with spaces"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ftjob.cli.exit_codes import INVALID, SUCCEEDED
 from ftjob.cli.source import SourceError, read
+from ftjob.cli.terminal import one_line, say
 from ftjob.models.names import KIND
 
 if TYPE_CHECKING:
@@ -20,18 +21,18 @@ def main(args: argparse.Namespace) -> int:
         try:
             source = read(file)
         except SourceError as error:
-            print(error, file=sys.stderr)
+            say(str(error))
             good = False
             continue
         for note in source.notes:
-            print(note, file=sys.stderr)
+            say(note)
         for found in source.jobs:
             if found.problems:
                 good = False
-                print("\n".join(found.complaints()), file=sys.stderr)
+                say(*found.complaints())
             else:
-                print(f"{found.file}:{found.line}: {found.title} is valid")
+                say(one_line(f"{found.file}:{found.line}: {found.title} is valid"), stream=sys.stdout)
         if not source.jobs:
             good = False
-            print(f"{file}: no {KIND} in it; write one, or leave the file out", file=sys.stderr)
+            say(one_line(f"{file}: no {KIND} in it; write one, or leave the file out"))
     return SUCCEEDED if good else INVALID

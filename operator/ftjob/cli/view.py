@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from ftjob.cli.terminal import coloured, shown
 from ftjob.cli.words import duration, progress_line
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class PlainView:
             self._print(f"ftjob: {status.phase}")
 
     def _print(self, text: str) -> None:
-        self._stream.write(f"{text}\n")
+        self._stream.write(f"{shown(text)}\n")
         self._stream.flush()
 
 
@@ -103,14 +104,14 @@ class LiveView:
         """Print a note above the table."""
         from rich.text import Text  # noqa: PLC0415
 
-        self._console.print(Text(f"ftjob: {text}", style="yellow"))
+        self._console.print(Text(f"ftjob: {shown(text)}", style="yellow"))
 
     def line(self, rank: int, text: str) -> None:
         """Print a rank's line above the table, with its own colours."""
         from rich.text import Text  # noqa: PLC0415
 
         prefix = (f"[rank {rank}] ", COLOURS[rank % len(COLOURS)])
-        self._console.print(Text.assemble(prefix, Text.from_ansi(text)), soft_wrap=True)
+        self._console.print(Text.assemble(prefix, Text.from_ansi(coloured(text))), soft_wrap=True)
 
     def update(self, status: JobStatus, ranks: tuple[RankState, ...]) -> None:
         """Draw the table anew."""

@@ -29,6 +29,9 @@ GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 
 MIG_PREFIX = "nvidia.com/mig-"
 
+GPUS_MAX = 1_000_000
+"""More than any machine has; Python reads no number of very many digits."""
+
 
 def trainer_in(template: dict[str, Any]) -> dict[str, Any]:
     """Return the trainer: the container named ``trainer``, or the only one; empty if there is none."""
@@ -51,7 +54,7 @@ def gpus_of(container: dict[str, Any]) -> int:
     """Return how many GPUs (or MIG slices) a container asks for."""
     limits = mapping(container, "resources", "limits")  # extended resources count only where they are limits
     return sum(
-        int(amount)
+        min(GPUS_MAX, int(str(amount)[: len(str(GPUS_MAX))]))
         for name, amount in limits.items()
         if (name in GPU_RESOURCES or name.startswith(MIG_PREFIX)) and str(amount).isdecimal()
     )
