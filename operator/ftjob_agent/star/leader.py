@@ -14,7 +14,7 @@ from ftjob_agent.loop import Loop, Timer
 from ftjob_agent.star.book import Book, Key, NotYetError, RefusedError, hold_seconds
 from ftjob_agent.star.hang_judge import Watchdog
 from ftjob_agent.star.in_place import InPlaceBook
-from ftjob_agent.star.server import HttpError, Request, Server, listen
+from ftjob_agent.star.server import STRANGERS, HttpError, Request, Server, listen
 from ftjob_protocol import captures, orders
 from ftjob_protocol.orders import Order, OrderKind
 from ftjob_protocol.states import Command
@@ -61,9 +61,9 @@ class Leader:
                 "hostNetwork out"
             ) from None
         agents = config.elastic.max_workers if config.elastic else config.agents
-        connections = 2 * agents + OPERATOR_CONNECTIONS
-        _allow_files(connections + 256)
-        Server(loop, listener, token, connections, self._handle)
+        connections, strangers = 2 * agents + OPERATOR_CONNECTIONS, agents + STRANGERS
+        _allow_files(connections + strangers + 256)
+        Server(loop, listener, token, self._handle, connections=connections, strangers=strangers)
 
     @property
     def command(self) -> str:

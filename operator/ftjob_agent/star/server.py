@@ -8,6 +8,7 @@ import selectors
 import socket
 import time
 import urllib.parse
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ftjob_agent.linux import is_loopback
@@ -16,15 +17,25 @@ from ftjob_protocol import orders
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
 
-HEAD_LIMIT = 16 * 1024
+HEAD_LIMIT = 4 * 1024
 BODY_LIMIT = 1024 * 1024
 REQUEST_SECONDS = 10.0
 IDLE_SECONDS = 60.0
+STRANGERS = 128
+"""So many connections may be open that have not shown the job's key, besides one for each agent."""
+STRANGER_SECONDS = 2.0
+SWEEP_SECONDS = 0.5
+STRANGER_READS = 8
+"""A connection of ours shows the key with its first bytes, one that drips them never gets so far."""
+STRANGERS_PER_SECOND = 200.0
+"""Strangers that come faster wait in the kernel's queue, and cost nothing there."""
+STRANGERS_AT_ONCE = 32
+BACKLOG = 4096
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
 _REASONS.update(
     {409: "Conflict", 411: "Length Required", 413: "Content Too Large", 431: "Header Fields Too Large"}
 )
-_REASONS.update({500: "Internal Server Error"})
+_REASONS.update({500: "Internal Server Error", 503: "Service Unavailable"})
 
 
 class HttpError(Exception):
@@ -65,64 +76,125 @@ Handler = Callable[[Request], None]
 
 def listen(host: str, port: int) -> socket.socket:
     """Listen on all interfaces, or on the loopback alone when that is where the leader is."""
-    backlog = 1024
     if is_loopback(host):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=backlog)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     if socket.has_dualstack_ipv6():
         try:
             return socket.create_server(
-                ("", port), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=True
+                ("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
             )
         except OSError as error:
             if error.errno not in (97, 99):  # EAFNOSUPPORT, EADDRNOTAVAIL: IPv6 is switched off
                 raise
-    return socket.create_server(("", port), backlog=backlog)
+    return socket.create_server(("", port), backlog=BACKLOG)
 
 
 class Server:
-    """Accepts connections and hands whole, authorized requests to `handle`."""
+    """Accepts connections and hands whole, authorized requests to `handle`.
+
+    A connection is a *stranger's* until it has shown the job's key. Strangers have little time, little room
+    and a small share of the processor, whatever they do with it.
+
+    Parameters
+    ----------
+    connections
+        So many may be open that have shown the key.
+    strangers
+        So many may be open that have not.
+    """
 
     def __init__(
-        self, loop: Loop, listener: socket.socket, token: str, connections: int, handle: Handler
+        self,
+        loop: Loop,
+        listener: socket.socket,
+        token: str,
+        handle: Handler,
+        *,
+        connections: int,
+        strangers: int = STRANGERS,
     ) -> None:
         self.loop, self.handle = loop, handle
         self._token = orders.bearer(token)["Authorization"].encode()
-        self._listener, self._limit = listener, connections
-        self._connections: set[Connection] = set()
+        self._listener, self._limit, self._stranger_limit = listener, connections, strangers
+        self._known: set[Connection] = set()
+        self._strangers: dict[Connection, None] = {}
+        """In the order in which they came."""
+        self._allowance, self._counted = float(strangers), time.monotonic()
         self._is_sweeping = False
         listener.setblocking(False)
-        loop.watch(listener, selectors.EVENT_READ, self._accept)
+        self._listen()
 
     def is_authorized(self, value: str) -> bool:
         """Whether a request's Authorization is that of this job."""
         return hmac.compare_digest(value.encode("utf-8", "replace"), self._token)
 
+    def admit(self, connection: Connection) -> bool:
+        """Take a connection for one of ours from now on; False if there are too many of those."""
+        if len(self._known) >= self._limit:
+            return False
+        self._strangers.pop(connection)
+        self._known.add(connection)
+        return True
+
     def forget(self, connection: Connection) -> None:
         """Drop a closed connection."""
-        self._connections.discard(connection)
+        if connection in self._strangers:
+            del self._strangers[connection]
+            self._allowance -= 1
+        self._known.discard(connection)
+
+    def _listen(self) -> None:
+        self.loop.watch(self._listener, selectors.EVENT_READ, self._accept)
+
+    def _pause(self, seconds: float) -> None:
+        self.loop.watch(self._listener, 0, self._accept)
+        self.loop.call_at(time.monotonic() + seconds, self._listen)
 
     def _accept(self, _events: int) -> None:
-        while True:
+        """Accept a few: those that were accepted before have their turn before they make room."""
+        now = time.monotonic()
+        earned = (now - self._counted) * STRANGERS_PER_SECOND
+        self._allowance, self._counted = min(self._stranger_limit, self._allowance + earned), now
+        for _ in range(STRANGERS_AT_ONCE):
+            if self._allowance < 1:
+                self._pause(STRANGERS_AT_ONCE / STRANGERS_PER_SECOND)
+                return
             try:
                 stream, _ = self._listener.accept()
-            except OSError:
+            except (BlockingIOError, ConnectionAbortedError):
                 return
-            if len(self._connections) >= self._limit:
-                stream.close()
-                continue
-            self._connections.add(Connection(self, stream))
-            if not self._is_sweeping:
-                self._is_sweeping = True
-                self.loop.call_at(time.monotonic() + REQUEST_SECONDS, self._sweep)
+            except OSError:
+                self._pause(1)  # there are no file descriptors left, which asking again does not change
+                return
+            if len(self._strangers) >= self._stranger_limit:
+                next(iter(self._strangers)).close()
+            self._strangers[Connection(self, stream)] = None
+            self._sweep_in_time()
+
+    def _sweep_in_time(self) -> None:
+        if self._is_sweeping or not (self._strangers or self._known):
+            return
+        self._is_sweeping = True
+        self.loop.call_at(time.monotonic() + SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
         """Close connections that do not get on with their request."""
-        for connection in list(self._connections):
-            connection.close_if_stale(time.monotonic())
-        self._is_sweeping = bool(self._connections)
-        if self._is_sweeping:
-            self.loop.call_at(time.monotonic() + REQUEST_SECONDS, self._sweep)
+        now = time.monotonic()
+        for connection in (*self._strangers, *self._known):
+            connection.close_if_stale(now)
+        self._is_sweeping = False
+        self._sweep_in_time()
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The head of a request whose body is awaited."""
+
+    method: str
+    target: str
+    length: int
+    is_last: bool
 
 
 class Connection:
@@ -131,6 +203,9 @@ class Connection:
     def __init__(self, server: Server, stream: socket.socket) -> None:
         self._server, self._stream = server, stream
         self._input, self._output = b"", b""
+        self._head: Optional[_Head] = None
+        self._is_known = False
+        self._reads = 0
         self._is_answering = False
         self._is_last = False
         self._since = time.monotonic()
@@ -151,15 +226,21 @@ class Connection:
             head += "Connection: close\r\n"
         self._output += head.encode() + b"\r\n" + body
         self._is_answering = False
-        self._since = time.monotonic()
+        if self._is_known:
+            self._since = time.monotonic()
         self._write()
         if self._input and self._stream.fileno() >= 0:
             self._server.loop.post(self._next_request)
 
     def close_if_stale(self, now: float) -> None:
         """Close when the other side neither ends its request nor begins one."""
-        limit = REQUEST_SECONDS if self._input or self._output else IDLE_SECONDS
-        if not self._is_answering and now - self._since > limit:
+        if not self._is_known:
+            limit = STRANGER_SECONDS
+        elif self._is_answering:
+            return
+        else:
+            limit = REQUEST_SECONDS if self._input or self._head or self._output else IDLE_SECONDS
+        if now - self._since >= limit:
             self.close()
 
     def close(self) -> None:
@@ -174,18 +255,23 @@ class Connection:
             self._write()
         if not events & selectors.EVENT_READ or self._stream.fileno() < 0:
             return
+        room = 65536 if self._is_known else HEAD_LIMIT + 1 - len(self._input)
         try:
-            data = self._stream.recv(65536)
+            data = self._stream.recv(room)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        self._since = self._since if self._input else time.monotonic()
+        if self._is_known and not self._input and not self._head:
+            self._since = time.monotonic()
+        self._reads += 1
         self._input += data
         if not data or len(self._input) > HEAD_LIMIT + BODY_LIMIT:
             self.close()
-        else:
-            self._next_request()
+            return
+        self._next_request()
+        if not self._is_known and self._reads >= STRANGER_READS:
+            self.close()
 
     def _next_request(self) -> None:
         if self._is_answering or self._stream.fileno() < 0:
@@ -205,36 +291,58 @@ class Connection:
 
     def _parse(self) -> Optional[Request]:
         """Return the next request when all of it is there."""
-        head, end, rest = self._input.partition(b"\r\n\r\n")
-        if len(head) > HEAD_LIMIT:
-            self._is_last = True
-            raise HttpError(431, "the header is too large")
-        if not end:
+        if self._head is None:
+            self._head = self._parse_head()
+        head = self._head
+        if head is None or len(self._input) < head.length:
             return None
-        lines = head.decode("latin-1").split("\r\n")
-        words = lines[0].split(" ")
-        headers = {
-            key.strip().lower(): value.strip()
-            for key, _, value in (line.partition(":") for line in lines[1:])
-        }
+        body, self._input = self._input[: head.length], self._input[head.length :]
+        self._head, self._is_last = None, head.is_last
+        self._is_answering = True
+        return Request(self, head.method, head.target, body)
+
+    def _parse_head(self) -> Optional[_Head]:
+        """Return the head of the next request when all of it is there; none of a stranger's has a body."""
+        text, end, rest = self._input.partition(b"\r\n\r\n")
+        if not end and len(text) <= HEAD_LIMIT:
+            return None
         self._is_last = True  # unless it turns out to be sound
+        if len(text) > HEAD_LIMIT:
+            raise HttpError(431, "the header is too large")
+        words, headers = _split(text)
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             raise HttpError(400, "not HTTP/1.1")
-        if not words[1].startswith(orders.HEALTH) and not self._server.is_authorized(
-            headers.get("authorization", "")
-        ):
-            raise HttpError(401, "the bearer token is missing or wrong")
         length = headers.get("content-length", "" if words[0] == "POST" else "0")
-        if "transfer-encoding" in headers or not length.isdigit():
+        if "transfer-encoding" in headers or not length.isdecimal():
             raise HttpError(411, "a body needs Content-Length")
-        if len(length) > 10 or int(length) > BODY_LIMIT:
+        head = _Head(
+            words[0],
+            words[1],
+            min(int(length[:10]), BODY_LIMIT + 1),
+            headers.get("connection", "").lower() == "close" or words[2] == "HTTP/1.0",
+        )
+        if words[1] == orders.HEALTH:
+            head = self._health(head)
+        else:
+            self._authorize(headers.get("authorization", ""))
+        if head.length > BODY_LIMIT:
             raise HttpError(413, f"the body is larger than {BODY_LIMIT} bytes")
-        if len(rest) < int(length):
-            return None
-        self._is_last = headers.get("connection", "").lower() == "close" or words[2] == "HTTP/1.0"
-        self._input = rest[int(length) :]
-        self._is_answering = True
-        return Request(self, words[0], words[1], rest[: int(length)])
+        self._input = rest
+        return head
+
+    def _health(self, head: _Head) -> _Head:
+        """Let everybody ask for the agent's health, and strangers for nothing more."""
+        if head.method != "GET" or head.length:
+            raise HttpError(405, f"{orders.HEALTH} takes GET, without a body")
+        return replace(head, is_last=head.is_last or not self._is_known)
+
+    def _authorize(self, shown: str) -> None:
+        if not self._server.is_authorized(shown):
+            raise HttpError(401, "the bearer token is missing or wrong")
+        if not self._is_known:
+            self._is_known = self._server.admit(self)
+            if not self._is_known:
+                raise HttpError(503, "too many connections")
 
     def _write(self) -> None:
         try:
@@ -250,3 +358,10 @@ class Connection:
             return
         write = selectors.EVENT_WRITE if self._output else 0
         self._server.loop.watch(self._stream, selectors.EVENT_READ | write, self._on_event)
+
+
+def _split(text: bytes) -> tuple[list[str], dict[str, str]]:
+    """Return the words of a head's first line, and its headers by their names in lower case."""
+    lines = text.decode("latin-1").split("\r\n")
+    fields = (line.partition(":") for line in lines[1:])
+    return lines[0].split(" "), {key.strip().lower(): value.strip() for key, _, value in fields}
