@@ -1,4 +1,4 @@
-"""What the operator asks of the leader's agent, and under which paths (HTTP/1.1, JSON, bearer token)."""
+"""What the operator asks of the leader's agent, and under which paths (HTTP/1.1, JSON, signed)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,6 @@ def read_agent_path(path: str) -> Optional[tuple[str, int]]:
 def progress_query(version: int, wait: float) -> str:
     """Return the path that is answered when there is news beside this version, or after so many seconds."""
     return f"{PROGRESS}?version={version}&wait={wait:g}"
-
-
-def bearer(token: str) -> dict[str, str]:
-    """Return the header that every request needs, but for that to `HEALTH`."""
-    return {"Authorization": f"Bearer {token}"}
 
 
 class OrderKind(Word):

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import strangers as program
-from support.agent_runs import agents_in, plan, star_plans, wait_for
+from support.agent_runs import TOKEN, agents_in, plan, star_plans, wait_for
 
 from ftjob_agent.star.server import HEAD_LIMIT, STRANGERS
+from ftjob_protocol.signing.exchange import exchange
+from ftjob_protocol.signing.signature import ANSWER_HEADER, REQUEST_HEADER, SCHEME, Sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +80,7 @@ def test_a_job_starts_and_runs_on_among_a_thousand_strangers(agents: Agents) -> 
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Return the port of a leader that waits for another agent."""
     with agents_in(tmp_path_factory.mktemp("leader")) as agents:
-        run = agents.script(plan(agents=2), "")
+        run = agents.script(plan(agents=2, startTimeoutSeconds=600), "")
         wait_for(run.progress, "the leader's answer")
         yield int(run.config["port"])
 
@@ -129,3 +136,140 @@ def test_a_stranger_that_drips_is_hung_up_on(port: int) -> None:
                 pass
             return
     raise AssertionError("it was allowed to go on")
+
+
+class Wire:
+    """Between an agent and its leader: hears what is said in both directions."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.said: list[bytearray] = []
+        """By the agents, for each connection."""
+        self.answered = bytearray()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            leader = socket.create_connection(("127.0.0.1", self._port))
+            self.said.append(bytearray())
+            for ends in ((client, leader, self.said[-1]), (leader, client, self.answered)):
+                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, heard: bytearray) -> None:
+        try:
+            while data := source.recv(65536):
+                heard += data
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+@contextmanager
+def wire(port: int) -> Iterator[Wire]:
+    """Sit on the wire to a port."""
+    between = Wire(port)
+    try:
+        yield between
+    finally:
+        between.close()
+
+
+def repeat(port: int, said: bytes) -> list[int]:
+    """Say again what was heard, request by request; return the statuses of the answers."""
+    statuses = []
+    for request in re.split(rb"(?=(?:GET|POST) /v1/)", said):
+        if request:
+            with socket.create_connection(("127.0.0.1", port)) as stream:
+                stream.sendall(request)
+                statuses.append(int(stream.recv(65536).split(b" ")[1]))
+    return statuses
+
+
+def test_who_listens_on_the_wire_learns_no_token_and_can_repeat_nothing(agents: Agents) -> None:
+    leader, other = star_plans(2, 1)
+    source = "mark('up')\nwhile not os.path.exists('go'): time.sleep(0.1)"
+    first = agents.script(leader, source)
+    wait_for(first.progress, "the leader's answer")
+    with wire(leader["port"]) as between:
+        second = agents.script(other | {"leader": {"host": "127.0.0.1", "port": between.port}}, source)
+        wait_for(lambda: first.progress().get("ranks", {}).get("running") == 2, "word of both ranks")
+        heard = [bytes(said) for said in between.said]
+        assert TOKEN.encode() not in b"".join([*heard, between.answered])
+        told = b"".join(heard)
+        assert b"POST /v1/agents/worker/1" in told
+        # A question for the nonce may be repeated; whoever does so gets what the agent has got, and no more.
+        assert {200, 401} >= set(repeat(leader["port"], told))
+        assert all(
+            status == 401
+            for said in re.findall(rb"POST /v1/agents.*?(?=(?:GET|POST) /v1/|$)", told, re.DOTALL)
+            for status in repeat(leader["port"], said)
+        )
+        for run in (first, second):
+            (run.folder / "go").touch()
+        assert [first.wait(), second.wait()] == [0, 0]
+        # The same address, port and token, as after a restart of the container.
+        again = agents.script(leader, source)
+        wait_for(again.progress, "the new leader's answer")
+        orders = [said for said in (bytes(said) for said in between.said) if b"POST" in said]
+        assert 401 in {status for said in orders for status in repeat(leader["port"], said)}
+        assert again.progress()["ranks"]["running"] == 0
+
+
+def test_a_stranger_at_the_leaders_address_starts_no_rank(agents: Agents) -> None:
+    heard = bytearray()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer({"nonce": "f" * 32})
+
+        def do_POST(self) -> None:
+            self._answer({"command": "Start", "attempt": 0, "version": 2})
+
+        def _answer(self, told: dict[str, Any]) -> None:
+            heard.extend(str(self.headers).encode())
+            body = json.dumps(told).encode()
+            self.send_response(200)
+            self.send_header(ANSWER_HEADER, "0" * 64)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        address = {"host": "127.0.0.1", "port": stranger.server_address[1]}
+        run = agents.script(star_plans(2, 1, leader=address)[1], "mark('up')")
+        wait_for(lambda: heard.count(SCHEME.encode()) > 2, "questions, and no belief in the answers")
+        run.terminate()
+        assert run.wait() == 143
+        stranger.shutdown()
+    assert TOKEN.encode() not in heard
+    assert not (run.folder / "up-1").exists()
+
+
+def test_a_large_message_of_ours_is_taken_and_its_body_is_the_one_that_was_signed(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    sender = Sender(TOKEN)
+    body = json.dumps({"attempt": 9, "notes": ["x" * 500_000]}).encode()
+    assert exchange(connection, sender, "POST", "/v1/agents/worker/1", body)[0] == 409
+    signed = sender.sign("POST", "/v1/agents/worker/1", body)
+    connection.request(
+        "POST", "/v1/agents/worker/1", body.replace(b"9", b"0", 1), {REQUEST_HEADER: signed.header()}
+    )
+    assert connection.getresponse().status == 401
+    connection.close()

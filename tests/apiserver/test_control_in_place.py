@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.agent_fake import running_agent
+from support.agent_fake import running_agent, token_of
 from support.apiserver import NEWEST, ApiServer
 from support.control_cluster import Namespace, mortal_operator, running_kubelet, running_operator
 
@@ -33,7 +33,7 @@ def test_ranks_start_again_once_though_the_operator_dies_after_any_of_its_writes
         with running_operator(server, tmp_path, namespace=space.name):
             made = space.submit(workers=2, restart=RESTART)
             space.await_phase("Running")
-        with running_agent(made["metadata"]["uid"]) as agent:
+        with running_agent(made["metadata"]["uid"], token_of(space.list("secrets"))) as agent:
             agent.on_order = look_at_status
             agent.fail(rank=1)
             with mortal_operator(server, tmp_path, space.name, write=write) as running:
@@ -61,7 +61,7 @@ def test_agents_that_may_not_start_again_are_told_to_end(
     with running_kubelet(server, space.name) as kubelet:
         made = space.submit(workers=2, restart=RESTART | {"retryExitCodes": "3"})
         with (
-            running_agent(made["metadata"]["uid"]) as agent,
+            running_agent(made["metadata"]["uid"], token_of(space.list("secrets"))) as agent,
             running_operator(server, tmp_path, namespace=space.name) as operator,
         ):
             agent.on_order = ordered.set

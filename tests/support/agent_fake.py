@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support.star_fake import FakeStar
 
+from ftjob.plan.build.objects import TOKEN_KEY
 from ftjob.plan.layout import agent_port
 from ftjob_protocol.orders import Order, OrderKind
+from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADER, Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,25 +53,40 @@ class FakeAgent:
         return json.dumps(replace(report, version=version).as_json()).encode()
 
 
+def token_of(secrets: list[dict[str, Any]]) -> str:
+    """Return the token of the one job of a namespace."""
+    [token] = [secret["data"][TOKEN_KEY] for secret in secrets if TOKEN_KEY in secret.get("data", {})]
+    return base64.b64decode(token).decode()
+
+
 @contextmanager
-def running_agent(uid: str) -> Iterator[FakeAgent]:
+def running_agent(uid: str, token: str) -> Iterator[FakeAgent]:
     """Be the agent of the job with this UID, on the loopback."""
-    agent = FakeAgent()
+    agent, receiver = FakeAgent(), Receiver(token, senders=1000)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._reply()
+            self._reply(b"")
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            agent.take(self.path.rpartition("/")[2], body["attempt"])
-            self._reply()
+            self._reply(self.rfile.read(int(self.headers["Content-Length"])))
 
-        def _reply(self) -> None:
-            answer = agent.answer()
+        def _reply(self, body: bytes) -> None:
+            with agent.lock:
+                signed = receiver.accept(self.command, self.path, self.headers.get(REQUEST_HEADER, ""))
+            if signed is None or not signed.covers(body):
+                self.send_error(401)
+                return
+            if self.path == NONCE:
+                answer = json.dumps(receiver.welcome()).encode()
+            else:
+                if self.command == "POST":
+                    agent.take(self.path.rpartition("/")[2], json.loads(body)["attempt"])
+                answer = agent.answer()
             self.send_response(200)
+            self.send_header(ANSWER_HEADER, receiver.sign(signed, 200, answer))
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)

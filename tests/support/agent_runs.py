@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from support.ports import free_port
 
+from ftjob_protocol.signing.exchange import greet, receive, send
+from ftjob_protocol.signing.signature import Sender, SignatureError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -157,7 +160,7 @@ class AgentRun:
         os.kill(int(rank), signal.SIGKILL)
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, token: str | None = TOKEN
+        self, method: str, path: str, body: bytes = b"", token: str = TOKEN
     ) -> tuple[int, dict[str, Any]]:
         """Ask the leader."""
         with self.asking(method, path, body, token) as answer:
@@ -165,18 +168,19 @@ class AgentRun:
 
     @contextmanager
     def asking(
-        self, method: str, path: str, body: bytes | None = None, token: str | None = TOKEN
+        self, method: str, path: str, body: bytes = b"", token: str = TOKEN
     ) -> Iterator[Callable[[], tuple[int, dict[str, Any]]]]:
         """Send the leader a request; yield what waits for the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.config["port"], timeout=TIMEOUT)
-        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-
-        def answer() -> tuple[int, dict[str, Any]]:
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-
+        sender = Sender(token)
         try:
-            connection.request(method, path, body, headers)
+            greet(connection, sender)
+            request = send(connection, sender, method, path, body)
+
+            def answer() -> tuple[int, dict[str, Any]]:
+                status, data = receive(connection, sender, request)
+                return status, json.loads(data)
+
             yield answer
         finally:
             connection.close()
@@ -185,7 +189,7 @@ class AgentRun:
         """Return what the operator would see; empty when the leader does not answer."""
         try:
             return self.request("GET", "/v1/progress")[1]
-        except OSError:
+        except (OSError, SignatureError):
             return {}
 
 

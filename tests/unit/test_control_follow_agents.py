@@ -21,6 +21,7 @@ from ftjob.plan.build.token import bearer_token
 from ftjob.plan.plan import Changes, NewObject, Plan, Step
 from ftjob_protocol.leader_state import LIMIT, LeaderState
 from ftjob_protocol.orders import Order, OrderKind
+from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADER, Receiver, Sender
 
 ANSWER = {
     "version": 1,
@@ -41,8 +42,19 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 @asynccontextmanager
 async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -> AsyncIterator[Context]:
     """Serve what stands for the agent of a running job."""
+    receiver = Receiver(bearer_token(SECRET, "job-1"), senders=1000)
+
+    async def judge(request: web.Request) -> web.Response:
+        body, target = await request.read(), request.path_qs
+        signed = receiver.accept(request.method, target, request.headers.get(REQUEST_HEADER, ""))
+        if signed is None or not signed.covers(body):
+            return web.Response(status=401)
+        answer = web.json_response(receiver.welcome()) if target == NONCE else await handle(request)
+        answer.headers.setdefault(ANSWER_HEADER, receiver.sign(signed, answer.status, _bytes(answer)))
+        return answer
+
     server = web.Application()
-    server.add_routes([web.route("*", "/{any:.*}", handle)])
+    server.add_routes([web.route("*", "/{any:.*}", judge)])
     runner = web.AppRunner(server, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -59,6 +71,11 @@ async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -
     finally:
         await ctx.agents.close()
         await runner.cleanup()
+
+
+def _bytes(answer: web.Response) -> bytes:
+    assert isinstance(answer.body, bytes | None)
+    return answer.body or b""
 
 
 def job_of(ctx: Context) -> Job:
@@ -78,19 +95,19 @@ async def asked(
     seen: list[str] = []
 
     async def handle(request: web.Request) -> web.Response:
-        seen.append(f"{request.path} {request.headers['Authorization']}")
+        seen.append(request.path)
         return answer
 
     async with operator_and_agent(monkeypatch, handle) as ctx:
-        await ask(job_of(ctx), ctx)
+        await ask(job_of(ctx), ctx, ctx.agents.sender(job_of(ctx)))
         return ctx, seen, ctx.cache.observe(job_of(ctx)).leader
 
 
-async def test_the_leader_is_asked_with_the_jobs_token_and_news_have_the_job_looked_at(
+async def test_the_leader_is_asked_and_news_have_the_job_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ctx, seen, leader = await asked(monkeypatch, web.json_response(ANSWER))
-    assert seen == [f"/v1/progress Bearer {bearer_token(SECRET, 'job-1')}"]
+    assert seen == ["/v1/progress"]
     assert leader == LEADER
     assert await ctx.queue.get() == ("default", "digits")
 
@@ -107,14 +124,70 @@ async def test_the_leader_is_asked_with_the_jobs_token_and_news_have_the_job_loo
         lambda: web.json_response({**ANSWER, "captures": [{"id": "s0", "ranks": 5}]}),
         lambda: web.json_response({**ANSWER, "captures": {"s0": [[1]]}}),
         lambda: web.Response(status=302, headers={"Location": "/elsewhere"}),
+        lambda: web.json_response(ANSWER, headers={ANSWER_HEADER: "0" * 64}),
+        lambda: web.json_response(ANSWER, headers={ANSWER_HEADER: "é"}),
     ],
-    ids=["refused", "text", "list", "types", "endless", "captures", "number", "lists", "redirect"],
+    ids=[
+        "refused",
+        "text",
+        "list",
+        "types",
+        "endless",
+        "captures",
+        "number",
+        "lists",
+        "redirect",
+        "forged",
+        "forged badly",
+    ],
 )
 async def test_whatever_a_pod_answers_nothing_happens(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     ctx, seen, leader = await asked(monkeypatch, answer())
-    assert len(seen) == 1
+    assert seen == ["/v1/progress"]
     assert leader is None
     assert ctx.queue.depth == 0
+
+
+async def test_a_leader_that_begins_anew_is_asked_at_once_for_its_nonce(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def handle(_request: web.Request) -> web.Response:
+        return web.json_response(ANSWER)
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        sender = ctx.agents.sender(job_of(ctx))
+        sender.nonce = "that of the one before"
+        assert await ask(job_of(ctx), ctx, sender) == 1
+
+
+async def test_of_a_stranger_at_the_leaders_address_nothing_is_believed_and_nothing_is_learnt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[str] = []
+
+    async def stranger(request: web.Request) -> web.StreamResponse:
+        heard.append(f"{request.path_qs} {dict(request.headers)} {await request.text()}")
+        if request.path == NONCE:
+            return web.json_response({"nonce": "f" * 32}, headers={ANSWER_HEADER: "0" * 64})
+        return web.json_response(ANSWER)
+
+    server = web.Application()
+    server.add_routes([web.route("*", "/{any:.*}", stranger)])
+    runner = web.AppRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with operator_and_agent(monkeypatch, lambda _request: pytest.fail("another was asked")) as ctx:
+            monkeypatch.setattr(module, "agent_port", lambda _uid: runner.addresses[0][1])
+            assert await ask(job_of(ctx), ctx, ctx.agents.sender(job_of(ctx))) is None
+            await apply(job_of(ctx), Plan(Step.HOLD, order=Order(OrderKind.START, 1)), ctx)
+            await answered(ctx)
+            assert ctx.cache.observe(job_of(ctx)).leader is None
+    finally:
+        await runner.cleanup()
+    assert len(heard) == 2
+    assert all(said.startswith(NONCE) for said in heard)
+    assert bearer_token(SECRET, "job-1") not in "".join(heard)
 
 
 async def test_a_request_is_held_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +278,7 @@ async def test_leaders_that_hang_hold_up_no_reconciler_and_are_told_once_at_a_ti
 
     order = Plan(Step.CONTINUE, order=Order(OrderKind.END, 0))
     async with operator_and_agent(monkeypatch, hang) as ctx:
+        monkeypatch.setattr(ctx.agents, "sender", lambda _job: Sender(bearer_token(SECRET, "job-1")))
         jobs = []
         for number in range(100):
             name, uid = f"hangs-{number}", f"hangs-{number}"
@@ -242,7 +316,7 @@ async def test_a_job_that_was_deleted_while_its_leader_was_asked_leaves_nothing(
 
     async with operator_and_agent(monkeypatch, handle) as ctx:
         job = job_of(ctx)
-        asking = asyncio.create_task(ask(job, ctx))
+        asking = asyncio.create_task(ask(job, ctx, ctx.agents.sender(job)))
         await is_asked.wait()
         ctx.cache.mark_deleted(JOB, job_body(version="2"))
         is_deleted.set()

@@ -19,6 +19,7 @@ from ftjob_protocol.reasons import Reason
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
+    from ftjob_protocol.signing.signature import Sender
 
 HOLD_SECONDS = 10.0
 LOOK_SECONDS = 1.0
@@ -55,11 +56,12 @@ def is_followed(job: AnyJob) -> bool:
 async def follow(job: AnyJob, ctx: Context) -> None:
     """Follow one job as long as its ranks run; have it looked at when there is news."""
     version, failures = 0, 0
+    sender = ctx.agents.sender(job)
     while True:
         now = ctx.cache.job(job.key)
         if now is None or now.uid != job.uid or not is_followed(now):
             return
-        heard = await ask(now, ctx, version=version)
+        heard = await ask(now, ctx, sender, version=version)
         if heard is None:
             await asyncio.sleep(min(HOLD_SECONDS, FIRST_RETRY_SECONDS * 2.0**failures))
             version, failures = 0, min(failures + 1, 10)
@@ -68,11 +70,11 @@ async def follow(job: AnyJob, ctx: Context) -> None:
             await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def ask(job: AnyJob, ctx: Context, *, version: int = 0) -> int | None:
+async def ask(job: AnyJob, ctx: Context, sender: Sender, *, version: int = 0) -> int | None:
     """Ask one job's leader; return the version of its answer, None if there was none."""
     try:
         state = await ctx.agents.progress(
-            job, ctx.cache.observe(job).pods, version=version, wait=HOLD_SECONDS
+            job, ctx.cache.observe(job).pods, sender, version=version, wait=HOLD_SECONDS
         )
     except AnswerError as error:
         ctx.events.warn(job, Reason.ANSWER_REFUSED, f"the answer of the pod of index 0 is refused: {error}")

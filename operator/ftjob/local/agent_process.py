@@ -16,6 +16,8 @@ import ftjob.local.start_agent
 from ftjob.plan.observed.pod import PodState, Terminated
 from ftjob_protocol import files, orders, steps, variables
 from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.signing.exchange import exchange
+from ftjob_protocol.signing.signature import Sender
 from ftjob_protocol.termination import TerminationMessage, parse_termination_message
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Agent:
         self._uid = str(uuid.uuid4())
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._sender: Sender | None = None
         self._terminated: Terminated | None = None
         self._stopping = False
 
@@ -51,6 +54,7 @@ class Agent:
 
     def start(self, told: AgentCommand, trainer: Trainer, token: str, python: str, lock: int) -> None:
         """Start the process."""
+        self._sender = Sender(token)
         run = self._folder / "run"
         run.mkdir(parents=True)
         env = trainer.env | {
@@ -127,20 +131,21 @@ class Agent:
         folder = self._folder / "run" / files.rank_name(rank)
         return _told_steps(folder / files.PROGRESS) or _counted_steps(folder / files.STEPS) or (None, None)
 
-    def leader_state(self, token: str) -> LeaderState | None:
+    def leader_state(self) -> LeaderState | None:
         """Ask the leader what it knows of the whole job; None while it does not answer."""
-        return self._ask("GET", orders.PROGRESS, token)
+        return self._ask("GET", orders.PROGRESS)
 
-    def order(self, order: Order, token: str) -> LeaderState | None:
+    def order(self, order: Order) -> LeaderState | None:
         """Tell the leader what becomes of dead ranks; None if it does not answer, or can't do it."""
-        return self._ask("POST", order.path, token, json.dumps(order.as_json()))
+        return self._ask("POST", order.path, json.dumps(order.as_json()).encode())
 
-    def _ask(self, method: str, path: str, token: str, body: str | None = None) -> LeaderState | None:
+    def _ask(self, method: str, path: str, body: bytes = b"") -> LeaderState | None:
+        if self._sender is None:
+            return None
         connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=1)
         try:
-            connection.request(method, path, body, orders.bearer(token))
-            response = connection.getresponse()
-            return LeaderState.read(json.loads(response.read())) if response.status == 200 else None
+            status, data = exchange(connection, self._sender, method, path, body)
+            return LeaderState.read(json.loads(data)) if status == 200 else None
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:

@@ -201,7 +201,7 @@ class Runner:
     def _ask(self, leader: Agent) -> None:
         if leader.pid is not None and time.monotonic() >= self._next_question:
             self._next_question = time.monotonic() + ASK_SECONDS
-            self._leader_state = leader.leader_state(self._token) or self._leader_state
+            self._leader_state = leader.leader_state() or self._leader_state
             if self._leader_state is not None and self._leader_state.watchdog not in {"", self._warning}:
                 self._warning = self._leader_state.watchdog
                 self._view.note(self._warning)
@@ -226,7 +226,7 @@ class Runner:
             self._existing.add((new.kind, new.name))
         if plan.order is not None:
             leader = self._agents[self._layout(self._job.status.pod_attempt).leader.name]
-            self._leader_state = leader.order(plan.order, self._token) or self._leader_state
+            self._leader_state = leader.order(plan.order) or self._leader_state
             self._next_question = 0.0
         for ref in plan.changes.delete:
             self._agents[ref.name].stop()

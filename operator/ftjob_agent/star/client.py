@@ -14,6 +14,8 @@ from ftjob_agent import linux
 from ftjob_agent.star.book import hold_seconds
 from ftjob_protocol import orders
 from ftjob_protocol.failures import Failure, FailureClass, FailureType
+from ftjob_protocol.signing.exchange import greet, receive, send
+from ftjob_protocol.signing.signature import Sender
 from ftjob_protocol.states import Command
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Client:
     def __init__(self, loop: Loop, config: AgentConfig, token: str) -> None:
         self._loop, self._config = loop, config
         self._timeout = hold_seconds(config) + min(10.0, config.contact_timeout / 3)
-        self._headers = {**orders.bearer(token), "Content-Type": "application/json"}
+        self._sender = Sender(token)
         self._path = orders.agent_path(config.role, config.index)
         self._began = time.monotonic()
         self._woken, self._wake = os.pipe()
@@ -152,8 +154,9 @@ class Client:
 
     def _exchange(self, connection: http.client.HTTPConnection) -> bool:
         """Report once and take the answer; False when there is news to be sent before the answer came."""
+        greet(connection, self._sender)
         message = {**self._message, "seen": self._seen}
-        connection.request("POST", self._path, json.dumps(message), self._headers)
+        request = send(connection, self._sender, "POST", self._path, json.dumps(message).encode())
         deadline = time.monotonic() + self._timeout
         while True:
             left = max(0.0, deadline - time.monotonic())
@@ -164,12 +167,11 @@ class Client:
             if self._message["sequence"] != message["sequence"]:
                 return False  # unless the waking came a moment after its message was sent
         connection.sock.settimeout(max(0.1, deadline - time.monotonic()))
-        response = connection.getresponse()
-        data = response.read(1 << 20)
+        status, data = receive(connection, self._sender, request)
         if connection.sock is not None:
             connection.sock.settimeout(self._timeout)
-        if response.status != 200:
-            raise ValueError(f"it answered {response.status}: {data[:200].decode('utf-8', 'replace')}")
+        if status != 200:
+            raise ValueError(f"it answered {status}: {data[:200].decode('utf-8', 'replace')}")
         self._take(json.loads(data), int(message["sequence"]))
         return True
 

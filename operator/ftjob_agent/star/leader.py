@@ -17,6 +17,7 @@ from ftjob_agent.star.in_place import InPlaceBook
 from ftjob_agent.star.server import STRANGERS, HttpError, Request, Server, listen
 from ftjob_protocol import captures, orders
 from ftjob_protocol.orders import Order, OrderKind
+from ftjob_protocol.signing.signature import Receiver
 from ftjob_protocol.states import Command
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Leader:
         agents = config.elastic.max_workers if config.elastic else config.agents
         connections, strangers = 2 * agents + OPERATOR_CONNECTIONS, agents + STRANGERS
         _allow_files(connections + strangers + 256)
-        Server(loop, listener, token, self._handle, connections=connections, strangers=strangers)
+        receiver = Receiver(token, senders=2 * connections)
+        Server(loop, listener, receiver, self._handle, connections=connections, strangers=strangers)
 
     @property
     def command(self) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import selectors
 import socket
 import time
 import urllib.parse
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
 from ftjob_agent.linux import is_loopback
 from ftjob_protocol import orders
+from ftjob_protocol.signing import signature
 
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
@@ -31,6 +30,7 @@ STRANGERS_PER_SECOND = 200.0
 """Strangers that come faster wait in the kernel's queue, and cost nothing there."""
 STRANGERS_AT_ONCE = 32
 BACKLOG = 4096
+_REQUEST_HEADER = signature.REQUEST_HEADER.lower()
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
 _REASONS.update(
     {409: "Conflict", 411: "Length Required", 413: "Content Too Large", 431: "Header Fields Too Large"}
@@ -50,9 +50,9 @@ class Request:
     """One request; `reply` may be called later."""
 
     def __init__(self, connection: Connection, method: str, target: str, body: bytes) -> None:
-        parts = urllib.parse.urlsplit(target)
-        self.method, self.path = method, parts.path
-        self.query = {key: values[-1] for key, values in urllib.parse.parse_qs(parts.query).items()}
+        self.method = method
+        self.path, _, query = target.partition("?")
+        self.query = dict(urllib.parse.parse_qsl(query)) if query else {}
         self.local_address = connection.local_address
         self._connection, self._body = connection, body
 
@@ -91,7 +91,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server:
-    """Accepts connections and hands whole, authorized requests to `handle`.
+    """Accepts connections and hands whole, signed requests to `handle`.
 
     A connection is a *stranger's* until it has shown the job's key. Strangers have little time, little room
     and a small share of the processor, whatever they do with it.
@@ -108,14 +108,13 @@ class Server:
         self,
         loop: Loop,
         listener: socket.socket,
-        token: str,
+        receiver: signature.Receiver,
         handle: Handler,
         *,
         connections: int,
         strangers: int = STRANGERS,
     ) -> None:
-        self.loop, self.handle = loop, handle
-        self._token = orders.bearer(token)["Authorization"].encode()
+        self.loop, self.receiver, self.handle = loop, receiver, handle
         self._listener, self._limit, self._stranger_limit = listener, connections, strangers
         self._known: set[Connection] = set()
         self._strangers: dict[Connection, None] = {}
@@ -124,10 +123,6 @@ class Server:
         self._is_sweeping = False
         listener.setblocking(False)
         self._listen()
-
-    def is_authorized(self, value: str) -> bool:
-        """Whether a request's Authorization is that of this job."""
-        return hmac.compare_digest(value.encode("utf-8", "replace"), self._token)
 
     def admit(self, connection: Connection) -> bool:
         """Take a connection for one of ours from now on; False if there are too many of those."""
@@ -187,8 +182,7 @@ class Server:
         self._sweep_in_time()
 
 
-@dataclass(frozen=True)
-class _Head:
+class _Head(NamedTuple):
     """The head of a request whose body is awaited."""
 
     method: str
@@ -204,9 +198,11 @@ class Connection:
         self._server, self._stream = server, stream
         self._input, self._output = b"", b""
         self._head: Optional[_Head] = None
-        self._is_known = False
+        self._is_known = self._is_greeted = False
+        self._signature: Optional[signature.Signature] = None
+        """Of the request that is being read or answered; None of a question for the agent's health."""
         self._reads = 0
-        self._is_answering = False
+        self._is_answering = self._is_writing = False
         self._is_last = False
         self._since = time.monotonic()
         address = str(stream.getsockname()[0])
@@ -222,6 +218,9 @@ class Connection:
         body = json.dumps(payload).encode()
         head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
         head += f"Content-Length: {len(body)}\r\n"
+        if self._signature is not None:
+            shown = self._server.receiver.sign(self._signature, status, body)
+            head += f"{signature.ANSWER_HEADER}: {shown}\r\n"
         if self._is_last:
             head += "Connection: close\r\n"
         self._output += head.encode() + b"\r\n" + body
@@ -278,7 +277,9 @@ class Connection:
             return
         try:
             request = self._parse()
-            if request is not None:
+            if request is not None and request.path == signature.NONCE:
+                request.reply(self._server.receiver.welcome())
+            elif request is not None:
                 self._server.handle(request)
         except HttpError as error:
             self._refuse(error.status, str(error))
@@ -292,12 +293,16 @@ class Connection:
     def _parse(self) -> Optional[Request]:
         """Return the next request when all of it is there."""
         if self._head is None:
+            self._signature = None
             self._head = self._parse_head()
         head = self._head
         if head is None or len(self._input) < head.length:
             return None
         body, self._input = self._input[: head.length], self._input[head.length :]
         self._head, self._is_last = None, head.is_last
+        if self._signature is not None and not self._signature.covers(body):
+            self._signature, self._is_last = None, True
+            raise HttpError(401, "the body is not the one that was signed")
         self._is_answering = True
         return Request(self, head.method, head.target, body)
 
@@ -315,34 +320,34 @@ class Connection:
         length = headers.get("content-length", "" if words[0] == "POST" else "0")
         if "transfer-encoding" in headers or not length.isdecimal():
             raise HttpError(411, "a body needs Content-Length")
-        head = _Head(
-            words[0],
-            words[1],
-            min(int(length[:10]), BODY_LIMIT + 1),
-            headers.get("connection", "").lower() == "close" or words[2] == "HTTP/1.0",
-        )
-        if words[1] == orders.HEALTH:
-            head = self._health(head)
-        else:
-            self._authorize(headers.get("authorization", ""))
+        is_last = words[2] == "HTTP/1.0" or headers.get("connection", "").lower() == "close"
+        head = _Head(words[0], words[1], int(length) if len(length) <= 10 else BODY_LIMIT + 1, is_last)
+        if head.target != orders.HEALTH:
+            self._signature = self._judge(head, headers.get(_REQUEST_HEADER, ""))
+        elif head.method != "GET" or head.length:
+            raise HttpError(405, f"{orders.HEALTH} takes GET, without a body")
+        elif not self._is_known:
+            head = head._replace(is_last=True)
         if head.length > BODY_LIMIT:
             raise HttpError(413, f"the body is larger than {BODY_LIMIT} bytes")
         self._input = rest
         return head
 
-    def _health(self, head: _Head) -> _Head:
-        """Let everybody ask for the agent's health, and strangers for nothing more."""
-        if head.method != "GET" or head.length:
-            raise HttpError(405, f"{orders.HEALTH} takes GET, without a body")
-        return replace(head, is_last=head.is_last or not self._is_known)
-
-    def _authorize(self, shown: str) -> None:
-        if not self._server.is_authorized(shown):
-            raise HttpError(401, "the bearer token is missing or wrong")
-        if not self._is_known:
+    def _judge(self, head: _Head, shown: str) -> signature.Signature:
+        """Return the signature of a request of ours, before anything is read of its body."""
+        accepted = self._server.receiver.accept(head.method, head.target, shown)
+        if accepted is None:
+            raise HttpError(401, "the request is not signed with the job's token, or not for now")
+        if head.target == signature.NONCE:
+            # Whoever has heard this question can repeat it: it makes nobody known, and is answered once.
+            if head.length or (self._is_greeted and not self._is_known):
+                raise HttpError(401, "the nonce was told, and is all there is here")
+            self._is_greeted = True
+        elif not self._is_known:
             self._is_known = self._server.admit(self)
             if not self._is_known:
                 raise HttpError(503, "too many connections")
+        return accepted
 
     def _write(self) -> None:
         try:
@@ -356,8 +361,10 @@ class Connection:
         if not self._output and self._is_last and not self._is_answering:
             self.close()
             return
-        write = selectors.EVENT_WRITE if self._output else 0
-        self._server.loop.watch(self._stream, selectors.EVENT_READ | write, self._on_event)
+        if self._is_writing != bool(self._output):
+            self._is_writing = bool(self._output)
+            write = selectors.EVENT_WRITE if self._is_writing else 0
+            self._server.loop.watch(self._stream, selectors.EVENT_READ | write, self._on_event)
 
 
 def _split(text: bytes) -> tuple[list[str], dict[str, str]]:

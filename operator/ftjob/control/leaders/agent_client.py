@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import aiohttp
 import orjson
@@ -12,6 +13,7 @@ from ftjob.plan.build.token import bearer_token
 from ftjob.plan.layout import agent_port
 from ftjob_protocol import orders
 from ftjob_protocol.leader_state import LIMIT, LeaderState
+from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADER, Sender, SignatureError
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
@@ -30,13 +32,24 @@ class AnswerError(AgentError):
     """What answered is no leader: it says too much, or what can't be. The text, our own, says what."""
 
 
+@dataclass(frozen=True)
+class _Question:
+    """What a leader is asked or told."""
+
+    method: str
+    target: str
+    body: bytes = b""
+    wait: float = 0.0
+    """So long the answer may be held back."""
+
+
 class Agents:
     """Sends requests to the leaders of all jobs.
 
     Parameters
     ----------
     key
-        The installation's key; each job's bearer token is derived from it.
+        The installation's key; each job's token is derived from it.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -48,13 +61,19 @@ class Agents:
         if self._session is not None:
             await self._session.close()
 
+    def sender(self, job: AnyJob) -> Sender:
+        """Return what signs requests to this job's leader, one after the other."""
+        return Sender(bearer_token(self._key, job.uid))
+
     async def progress(
-        self, job: AnyJob, pods: tuple[PodState, ...], *, version: int, wait: float
+        self, job: AnyJob, pods: tuple[PodState, ...], sender: Sender, *, version: int, wait: float
     ) -> LeaderState:
         """Ask for the leader's state; the agent answers at once if it is newer than `version`.
 
         Parameters
         ----------
+        sender
+            Of this job; used for nothing else until the answer is there.
         version
             Of the last answer; 0 for none.
         wait
@@ -64,7 +83,8 @@ class Agents:
         ------
         AgentError
         """
-        return await self._send(job, pods, "GET", orders.progress_query(version, wait), wait=wait)
+        question = _Question("GET", orders.progress_query(version, wait), wait=wait)
+        return await self._send(job, pods, sender, question)
 
     async def order(self, job: AnyJob, pods: tuple[PodState, ...], order: Order) -> LeaderState:
         """Tell the leader what becomes of dead ranks; to repeat an order changes nothing.
@@ -73,52 +93,63 @@ class Agents:
         ------
         AgentError
         """
-        return await self._send(job, pods, "POST", order.path, body=order.as_json())
+        question = _Question("POST", order.path, orjson.dumps(order.as_json()))
+        return await self._send(job, pods, self.sender(job), question)
 
     async def _send(
-        self,
-        job: AnyJob,
-        pods: tuple[PodState, ...],
-        method: str,
-        path: str,
-        *,
-        body: dict[str, Any] | None = None,
-        wait: float = 0.0,
+        self, job: AnyJob, pods: tuple[PodState, ...], sender: Sender, question: _Question
     ) -> LeaderState:
         host = _host_of(job, pods)
         if host is None:
             raise AgentError("no pod of index 0 runs")
+        origin = f"http://{host}:{agent_port(job.uid)}"
+        try:
+            if sender.nonce:
+                try:
+                    return await self._ask(origin, sender, question)
+                except SignatureError:
+                    pass  # another agent is the leader by now, or it has begun anew
+            sender.welcome(*await self._exchange(origin, sender, _Question("GET", NONCE)))
+            return await self._ask(origin, sender, question)
+        except (aiohttp.ClientError, TimeoutError, SignatureError) as error:
+            raise AgentError(repr(error)) from error
+
+    async def _ask(self, origin: str, sender: Sender, question: _Question) -> LeaderState:
+        status, raw = await self._exchange(origin, sender, question)
+        if status != 200:
+            raise AgentError(f"HTTP {status}: {raw[:200].decode('utf-8', 'replace')}")
+        try:
+            return LeaderState.read(orjson.loads(raw))
+        except orjson.JSONDecodeError as error:
+            raise AnswerError("it is not JSON") from error
+        except ValueError as error:
+            raise AnswerError(str(error)) from error
+
+    async def _exchange(self, origin: str, sender: Sender, question: _Question) -> tuple[int, bytes]:
+        """Send a request; return status and body of the answer, which is one to this request."""
         if self._session is None:
             # One request is held for each job, so the number of connections is that of the jobs.
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), read_bufsize=1 << 14
             )
-        headers = orders.bearer(bearer_token(self._key, job.uid))
-        timeout = aiohttp.ClientTimeout(total=wait + TIMEOUT_SECONDS, sock_connect=TIMEOUT_SECONDS)
-        try:
-            # A pod may say anything: no redirects, and no more than a leader has to say.
-            async with self._session.request(
-                method,
-                f"http://{host}:{agent_port(job.uid)}{path}",
-                data=None if body is None else orjson.dumps(body),
-                headers=headers,
-                allow_redirects=False,
-                timeout=timeout,
-            ) as answer:
-                raw = b""
-                async for chunk in answer.content.iter_any():
-                    raw += chunk
-                    if len(raw) > LIMIT:
-                        raise AnswerError(f"it has more than {LIMIT} bytes")
-                if answer.status != 200:
-                    raise AgentError(f"HTTP {answer.status}: {raw[:200].decode('utf-8', 'replace')}")
-                return LeaderState.read(orjson.loads(raw))
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise AgentError(repr(error)) from error
-        except orjson.JSONDecodeError as error:
-            raise AnswerError("it is not JSON") from error
-        except ValueError as error:
-            raise AnswerError(str(error)) from error
+        signed = sender.sign(question.method, question.target, question.body)
+        timeout = aiohttp.ClientTimeout(total=question.wait + TIMEOUT_SECONDS, sock_connect=TIMEOUT_SECONDS)
+        # A pod may say anything: no redirects, and no more than a leader has to say.
+        async with self._session.request(
+            question.method,
+            origin + question.target,
+            data=question.body or None,
+            headers={REQUEST_HEADER: signed.header()},
+            allow_redirects=False,
+            timeout=timeout,
+        ) as answer:
+            raw = b""
+            async for chunk in answer.content.iter_any():
+                raw += chunk
+                if len(raw) > LIMIT:
+                    raise AnswerError(f"it has more than {LIMIT} bytes")
+            sender.check(signed, answer.status, raw, answer.headers.get(ANSWER_HEADER))
+            return answer.status, raw
 
 
 def _host_of(job: AnyJob, pods: tuple[PodState, ...]) -> str | None:
