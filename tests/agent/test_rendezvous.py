@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
+import json
+import pickle
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from support.agent_runs import plan, star_plans
+import pytest
+from support.agent_runs import TIMEOUT, TOKEN, elastic_plan, plan, star_plans, wait_for
 from support.ports import free_port
+
+from ftjob_protocol.signing.exchange import exchange
+from ftjob_protocol.signing.signature import Sender
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.agent_runs import Agents
+    from support.agent_runs import AgentRun, Agents
 
 
 def horovod_env(rank: int, size: int, port: int) -> dict[str, str]:
@@ -72,3 +80,93 @@ def test_a_rendezvous_port_in_use_is_named(agents: Agents) -> None:
     assert run.failure["class"] == "Config"
     assert f"port {port}" in run.failure["message"]
     assert not (run.folder / "up-0").exists()
+
+
+LEADER, ELSEWHERE, ANOTHER = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+
+
+def ask(port: int, source: str, method: str, path: str, body: bytes | None = None) -> int | None:
+    """Return the status of an answer; None if it hangs up."""
+    connection = http.client.HTTPConnection(LEADER, port, timeout=TIMEOUT, source_address=(source, 0))
+    try:
+        connection.request(method, path, body)
+        return connection.getresponse().status
+    except (ConnectionError, http.client.BadStatusLine):
+        return None
+    finally:
+        connection.close()
+
+
+def serve(agents: Agents, kind: str) -> tuple[AgentRun, int]:
+    """Start a leader that waits for a second agent once its rendezvous is up; return the port of that."""
+    port = free_port()
+    rendezvous = {"kind": kind, "port": port, "hosts": "a:1,b:1"}
+    changes: dict[str, Any] = {"strategy": "Horovod", "rendezvous": rendezvous}
+    if kind == "HorovodElastic":
+        config = elastic_plan(0, free_port(), env={}, **changes)
+    else:
+        config = star_plans(2, 1, **changes)[0]
+    source = "import signal; signal.pause()"
+    run = agents.start(config, [sys.executable, "-c", source])
+    wait_for(lambda: ask(port, LEADER, "GET", "/x/y") == 404 if listens(port) else None, "the rendezvous")
+    return run, port
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection((LEADER, port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def report(run: AgentRun, source: str) -> int:
+    """Be the second agent, at another address."""
+    message = {"attempt": 0, "life": "a life", "sequence": 1, "state": "Waiting"}
+    connection = http.client.HTTPConnection(LEADER, run.config["port"], TIMEOUT, source_address=(source, 0))
+    try:
+        return exchange(
+            connection, Sender(TOKEN), "POST", "/v1/agents/worker/1", json.dumps(message).encode()
+        )[0]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("kind", ["Horovod", "HorovodElastic"])
+def test_only_hosts_of_agents_that_have_shown_the_token_may_use_the_rendezvous(
+    agents: Agents, kind: str
+) -> None:
+    run, port = serve(agents, kind)
+    assert ask(port, LEADER, "PUT", "/scope/key", b"value") == 200
+    for path in ("/scope/key", "/worker_addresses/a:0", "/rank_and_size/a:0"):
+        for method, body in (("GET", None), ("PUT", b"other"), ("DELETE", None)):
+            assert ask(port, ELSEWHERE, method, path, body) is None
+    assert ask(port, LEADER, "GET", "/scope/key") == 200
+    assert report(run, ELSEWHERE) == 200
+    wait_for(lambda: ask(port, ELSEWHERE, "GET", "/scope/key") == 200, "the agent's host being let in")
+    assert ask(port, ANOTHER, "GET", "/scope/key") is None
+
+
+def test_the_elastic_driver_runs_nothing_and_connects_to_nobody_but_who_speaks_to_it(
+    agents: Agents, tmp_path: Path
+) -> None:
+    _, port = serve(agents, "HorovodElastic")
+    ran = tmp_path / "ran"
+
+    class Touch:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (open, (str(ran), "w"))
+
+    with socket.create_server((ELSEWHERE, 0)) as listener:
+        for value in (
+            (Touch(), b"key"),
+            ({"lo": [(ELSEWHERE, listener.getsockname()[1])]}, b"k" * 32),
+            "nonsense",
+        ):
+            encoded = base64.b64encode(pickle.dumps(value))
+            assert ask(port, LEADER, "PUT", "/worker_addresses/a:0", encoded) == 400
+            assert ask(port, LEADER, "GET", "/worker_addresses/a:0") == 404
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert not ran.exists()

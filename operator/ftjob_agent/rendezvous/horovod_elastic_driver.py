@@ -5,6 +5,7 @@ stdout.
 
     in   {"hosts": {"worker-0.0": 2}}     who is there, with the number of slots
          {"exit": [3, 0]}                 a slot has ended with this code
+         {"peers": ["10.0.0.7"]}          the hosts that may speak to it
     out  {"ready": true}
          {"start": {"id": 3, "host": "worker-0.0", "localRank": 1, "numbers": {"RANK": 1, "SIZE": 2, ...}}}
          {"stop": 3}                      this slot is not wanted any more
@@ -22,11 +23,14 @@ import threading
 import time
 from typing import Any
 
+from ftjob_agent.rendezvous.guard import Guard, RecordPickle, RefusedError, worker_addresses
 from ftjob_protocol.variables import Number
 
 ANNOUNCE_SECONDS = 5.0
 """How often hosts that have no rank yet are announced again: the driver tells nobody of a host that comes
 before its workers have registered."""
+PUT_WORKER_ADDRESSES = "worker_addresses"
+"""Under this scope a rank tells where it hears of changes (``horovod/runner/elastic/rendezvous.py``)."""
 COOLDOWN = (1, 3)
 """Seconds before a host on which a rank has failed is used again; without it, that would be never."""
 
@@ -34,6 +38,7 @@ COOLDOWN = (1, 3)
 def serve(host: str, port: int, least: int, most: int, timeout: int) -> None:
     """Serve until stdin ends."""
     try:
+        from horovod.runner.common.util import network
         from horovod.runner.elastic.discovery import HostDiscovery
         from horovod.runner.elastic.driver import ElasticDriver
         from horovod.runner.elastic.rendezvous import create_rendezvous_handler
@@ -41,7 +46,8 @@ def serve(host: str, port: int, least: int, most: int, timeout: int) -> None:
     except ImportError as error:
         _say(error=f"horovod cannot be imported by {sys.executable} ({error}); use an image that has Horovod")
         return
-    hosts = _Hosts()
+    network.cloudpickle = RecordPickle(network.cloudpickle)
+    hosts, guard = _Hosts(), Guard()
 
     class Discovery(HostDiscovery):  # type: ignore[misc]
         def find_available_hosts_and_slots(self) -> dict[str, int]:
@@ -51,8 +57,7 @@ def serve(host: str, port: int, least: int, most: int, timeout: int) -> None:
         """The driver starts none by itself, and Horovod's own takes any port."""
 
         def start(self, handler_cls: Any) -> None:
-            RendezvousHTTPServer.request_queue_size = 1024  # all ranks come at once; the default is 5
-            self._httpd = RendezvousHTTPServer((host, port), handler_cls, 0)
+            self._httpd = guard.protect(RendezvousHTTPServer)((host, port), handler_cls, 0)
             self._listen_thread = threading.Thread(target=self._httpd.serve_forever, daemon=True)
             self._listen_thread.start()
 
@@ -62,7 +67,7 @@ def serve(host: str, port: int, least: int, most: int, timeout: int) -> None:
         server, Discovery(), min_num_proc=least, max_num_proc=most, timeout=timeout, cooldown_range=COOLDOWN
     )
     try:
-        server.start(create_rendezvous_handler(driver))
+        server.start(_guarded(create_rendezvous_handler(driver), driver))
     except OSError as error:
         _say(
             error=f"port {port} cannot be opened ({error.strerror}); with hostNetwork another job on this "
@@ -71,14 +76,38 @@ def serve(host: str, port: int, least: int, most: int, timeout: int) -> None:
         os._exit(0)
     _say(ready=True)
     slots = _Slots()
-    _listen(driver, hosts, slots)
+    _listen(driver, guard, hosts, slots)
     os._exit(0)
 
 
-def _listen(driver: Any, hosts: _Hosts, slots: _Slots) -> None:
+def _guarded(handler: type[Any], driver: Any) -> type[Any]:
+    """Return Horovod's handler, which believes only a rank's own addresses, and runs nothing of its data."""
+
+    class Handler(handler):  # type: ignore[misc]
+        def do_PUT(self) -> None:  # noqa: N802  Python's name
+            try:
+                super().do_PUT()
+            except RefusedError:
+                self.send_status_code(400)
+
+        def _put_value(self, scope: str, key: str, value: bytes) -> None:
+            if scope == PUT_WORKER_ADDRESSES:
+                host, _, local_rank = key.partition(":")
+                driver.register_worker_server(
+                    host, int(local_rank), *worker_addresses(value, self.client_address[0])
+                )
+                return  # nobody reads them here, and they hold the key of the rank's service
+            super()._put_value(scope, key, value)
+
+    return Handler
+
+
+def _listen(driver: Any, guard: Guard, hosts: _Hosts, slots: _Slots) -> None:
     began = False
     for line in sys.stdin:
         said = json.loads(line)
+        if "peers" in said:
+            guard.change(said["peers"])
         if "hosts" in said:
             hosts.change(said["hosts"])
             if not began:

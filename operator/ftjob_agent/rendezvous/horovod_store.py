@@ -1,12 +1,15 @@
 """Horovod's key-value store on a fixed port; run as a child by the trainer's own Python, which has Horovod.
 
 The store is filled with the hosts and slots of the plan, so that no launcher and no ssh is needed. One line
-of JSON on stdout says whether it is up; it ends when its stdin does, that is with the agent.
+of JSON on stdout says whether it is up. Each line of stdin names the hosts that may use it,
+``{"peers": ["10.0.0.7"]}``; it ends when its stdin does, that is with the agent.
 """
 
 import json
 import os
 import sys
+
+from ftjob_agent.rendezvous.guard import Guard
 
 
 def serve(hosts: str, ranks: int, host: str, port: int) -> None:
@@ -19,9 +22,9 @@ def serve(hosts: str, ranks: int, host: str, port: int) -> None:
     except ImportError as error:
         _say(error=f"horovod cannot be imported by {sys.executable} ({error}); use an image that has Horovod")
         return
+    guard = Guard()
     try:
-        RendezvousHTTPServer.request_queue_size = 1024  # all ranks come at once; the default is 5
-        server = RendezvousHTTPServer((host, port), RendezvousHandler, 0)
+        server = guard.protect(RendezvousHTTPServer)((host, port), RendezvousHandler, 0)
     except OSError as error:
         _say(
             error=f"port {port} cannot be opened ({error.strerror}); with hostNetwork another job on this "
@@ -31,7 +34,8 @@ def serve(hosts: str, ranks: int, host: str, port: int) -> None:
     server.init(get_host_assignments(parse_hosts(hosts), ranks))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     _say(ready=True)
-    sys.stdin.read()
+    for line in sys.stdin:
+        guard.change(json.loads(line)["peers"])
     os._exit(0)
 
 

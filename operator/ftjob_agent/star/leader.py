@@ -53,6 +53,10 @@ class Leader:
         self._watchers: list[_Held] = []
         self._told, self._shown = self.book.answer_version, self.book.version
         self._address = ""
+        self._say: Callable[[dict[str, Any]], None] = lambda _word: None
+        self._peers: dict[Key, str] = {}
+        """The address of each agent that has reported: its ranks may use the rendezvous."""
+        self._let_in: list[str] = []
         try:
             listener = listen(config.leader.host, config.port)
         except OSError as error:
@@ -103,7 +107,8 @@ class Leader:
         self._release()
 
     def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
-        """Let the child that serves the rendezvous choose the slots of an elastic job."""
+        """Tell the rendezvous' child who may use it, and let it choose the slots of an elastic job."""
+        self._say, self._let_in = say, []
         if self._elastic is not None:
             from ftjob_agent.star.horovod_driver import HorovodDriver
 
@@ -232,7 +237,7 @@ class Leader:
             raise HttpError(409, str(error)) from None
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise HttpError(400, f"not a report: {type(error).__name__} {error}") from None
-        self._address = request.local_address
+        self._address, self._peers[key] = request.local_address, request.peer_address
         overtaken = self._agents.pop(key, None)
         if overtaken is not None:
             overtaken.timer.cancel()
@@ -266,6 +271,8 @@ class Leader:
 
     def _release(self) -> None:
         """Answer all who wait for what has changed."""
+        if self._shown != self.book.version:
+            self._let_peers_in()
         if self._conductor is not None:
             self._conductor.look(time.monotonic())
         if self._told != self.book.answer_version:
@@ -276,6 +283,20 @@ class Leader:
             self._shown = self.book.version
             for held in list(self._watchers):
                 self._answer_watcher(held)
+
+    def _let_peers_in(self) -> None:
+        """Tell the child whose ranks may come, before any of them can have been started."""
+        if self.book.command == Command.WAIT or self._config.rendezvous is None:
+            return
+        now, members = time.monotonic(), self.book.members
+        there = {
+            address
+            for key, address in self._peers.items()
+            if not members[key].has_ended and not self.book.is_lost(members[key], now)
+        }
+        if sorted(there) != self._let_in:
+            self._let_in = sorted(there)
+            self._say({"peers": self._let_in})
 
 
 def _in_place_book(config: AgentConfig, now: float) -> Optional[InPlaceBook]:

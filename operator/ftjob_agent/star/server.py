@@ -53,7 +53,7 @@ class Request:
         self.method = method
         self.path, _, query = target.partition("?")
         self.query = dict(urllib.parse.parse_qsl(query)) if query else {}
-        self.local_address = connection.local_address
+        self.local_address, self.peer_address = connection.local_address, connection.peer_address
         self._connection, self._body = connection, body
 
     def document(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class Server:
                 self._pause(STRANGERS_AT_ONCE / STRANGERS_PER_SECOND)
                 return
             try:
-                stream, _ = self._listener.accept()
+                stream, peer = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError:
@@ -164,7 +164,7 @@ class Server:
                 return
             if len(self._strangers) >= self._stranger_limit:
                 next(iter(self._strangers)).close()
-            self._strangers[Connection(self, stream)] = None
+            self._strangers[Connection(self, stream, str(peer[0]))] = None
             self._sweep_in_time()
 
     def _sweep_in_time(self) -> None:
@@ -194,7 +194,7 @@ class _Head(NamedTuple):
 class Connection:
     """One connection; it has at most one request at a time."""
 
-    def __init__(self, server: Server, stream: socket.socket) -> None:
+    def __init__(self, server: Server, stream: socket.socket, peer: str) -> None:
         self._server, self._stream = server, stream
         self._input, self._output = b"", b""
         self._head: Optional[_Head] = None
@@ -205,8 +205,9 @@ class Connection:
         self._is_answering = self._is_writing = False
         self._is_last = False
         self._since = time.monotonic()
-        address = str(stream.getsockname()[0])
-        self.local_address = address.removeprefix("::ffff:")
+        self.local_address, self.peer_address = (
+            address.removeprefix("::ffff:") for address in (str(stream.getsockname()[0]), peer)
+        )
         stream.setblocking(False)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server.loop.watch(stream, selectors.EVENT_READ, self._on_event)
