@@ -76,7 +76,7 @@ async def test_a_new_reason_to_wait_is_told_once_in_ten_minutes() -> None:
     kube, clock = FakeKube(), Clock()
     events = Events(kube, "operator-1", clock=clock)
     decision = Plan(Step.WAIT, reason="QuotaExceeded", message="exceeded quota: few")
-    for moment in (0.0, 1.0, 599.0, 600.0):
+    for moment in (0.0, 1.0, 2.0, 3.0, 598.0, 599.0, 600.0):
         clock.now = moment
         events.status_written(job(phase="Pending"), JobStatus(phase=Phase.PENDING), decision)
     assert len(await posted(events, kube)) == 2

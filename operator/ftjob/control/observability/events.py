@@ -107,9 +107,10 @@ class Events:
         reason, note = clean(reason, NAME_BYTES), clean(note, NOTE_BYTES)
         said = (job.uid, reason, note)
         now = self._clock()
-        if now - self._said.pop(said, float("-inf")) < REPEAT_SECONDS or self._backlog.full():
+        if now - self._said.get(said, float("-inf")) < REPEAT_SECONDS or self._backlog.full():
             return
         self._said[said] = now
+        self._said.move_to_end(said)
         while len(self._said) > REMEMBERED:
             self._said.popitem(last=False)
         self._backlog.put_nowait(self._event(job, event_type, reason, note))
