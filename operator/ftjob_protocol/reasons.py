@@ -181,6 +181,12 @@ class Reason(Word):
     )
     SUSPENDED = ("Suspended", Area.RUNNING, "`spec.suspend` is true.")
     RESUMED = ("Resumed", Area.RUNNING, "`spec.suspend` is false again.")
+    NEWER_VERSION = (
+        "NewerVersion",
+        Area.RUNNING,
+        "A newer ftjob has written the job's status, or started its spec; this one leaves the job alone.",
+        "Upgrade the operator; then the job goes on.",
+    )
     INTERNAL_ERROR = (
         "InternalError",
         Area.RUNNING,

@@ -21,7 +21,9 @@ def job(**status: Any) -> Job:
 
 
 def status(phase: Phase, kind: ConditionType, reason: str, message: str) -> JobStatus:
-    condition = Condition(type=kind, status="True", reason=reason, message=message, last_transition_time="t")
+    condition = Condition(
+        type=kind, status="True", reason=reason, message=message, last_transition_time="2026-01-01T00:00:00Z"
+    )
     return JobStatus(phase=phase, conditions=[condition])
 
 

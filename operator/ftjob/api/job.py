@@ -43,6 +43,17 @@ class JobHead:
     problems: tuple[Problem, ...] = ()
     """What is wrong with it, as far as reading it shows; `ftjob.api.validate` knows more."""
     raw_status: dict[str, Any] = field(default_factory=dict)
+    status_problem: Problem | None = None
+    """What this version does not understand of its status; ``status`` is empty then, and says nothing."""
+
+    @property
+    def not_understood(self) -> Problem | None:
+        """What this version does not understand of a job that may have pods; None if all is clear.
+
+        A newer version has written it. This one must not act on such a job: what it would take for a job
+        of which nothing runs may have pods that train.
+        """
+        return self.status_problem
 
     @property
     def is_ours(self) -> bool:
@@ -91,6 +102,12 @@ class Job(JobHead):
 class UnreadableJob(JobHead):
     """One whose spec can't be read; ``problems`` says why."""
 
+    @property
+    def not_understood(self) -> Problem | None:
+        """What this version does not understand: also the spec, if another has started it."""
+        runs = self.status.start_time is not None and not (self.status.phase and self.status.phase.is_final)
+        return self.status_problem or (self.problems[0] if runs else None)
+
 
 AnyJob = Job | UnreadableJob
 
@@ -116,13 +133,7 @@ def parse_job(body: dict[str, Any]) -> AnyJob:
 def _read_head(body: dict[str, Any], problems: tuple[Problem, ...]) -> dict[str, Any]:
     """Return the fields of a `JobHead`."""
     meta = _mapping(body.get("metadata"))
-    raw_status = _mapping(body.get("status"))
-    try:
-        status = JobStatus.model_validate(raw_status)
-    except ValidationError:
-        # Only a foreign hand writes such a status. Starting from nothing is safe: pods of a higher
-        # attempt than the status knows forbid creation.
-        status = JobStatus()
+    status, status_problem = _read_status(body.get("status"))
     generation = meta.get("generation")
     return {
         "name": str(meta.get("name") or ""),
@@ -137,8 +148,17 @@ def _read_head(body: dict[str, Any], problems: tuple[Problem, ...]) -> dict[str,
         "status": status,
         "managed_by": str(_mapping(body.get("spec")).get("managedBy") or CONTROLLER),
         "problems": (*_read_type(body), *problems),
-        "raw_status": raw_status,
+        "raw_status": _mapping(body.get("status")),
+        "status_problem": status_problem,
     }
+
+
+def _read_status(raw: Any) -> tuple[JobStatus, Problem | None]:
+    """Return a status, and what is not understood of it. Fields that are not known are no problem."""
+    try:
+        return JobStatus.model_validate({} if raw is None else raw), None
+    except ValidationError as error:
+        return JobStatus(), problems_of(error, ("status",))[0]
 
 
 def _read_type(body: dict[str, Any]) -> tuple[Problem, ...]:

@@ -14,9 +14,11 @@ from ftjob.plan.kueue.multikueue import send_away
 from ftjob.plan.kueue.queue import as_admitted
 from ftjob.plan.plan import soonest
 from ftjob.plan.status.derive import derive_status
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
+    from ftjob.api.problem import Problem
     from ftjob.control.context import Context
     from ftjob.control.queue import Key
     from ftjob.models.status import JobStatus
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 
 LARGE = 500
 """Pods of a job whose plan may take more than some milliseconds: other jobs don't wait for it."""
+
+NEWER_VERSION = (
+    "in this version of ftjob. A newer one has probably written it, so this one leaves the job and its pods "
+    "as they are; upgrade the operator, and the job goes on"
+)
 
 
 async def reconcile(key: Key, ctx: Context) -> float | None:
@@ -38,10 +45,13 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
     submitted = ctx.cache.job(key)
     if submitted is None or submitted.deleting:
         return None
+    if not (submitted.is_ours or submitted.runs_elsewhere):
+        return None
+    if submitted.not_understood is not None:
+        _leave_alone(submitted, submitted.not_understood, ctx)
+        return None
     if submitted.runs_elsewhere:
         return await _send_away(submitted, ctx)
-    if not submitted.is_ours:
-        return None
     observed = ctx.cache.observe(submitted)
     job = as_admitted(submitted, observed)
     plan, status = await _think(job, observed, ctx)
@@ -61,6 +71,11 @@ async def _think(job: AnyJob, observed: Observed, ctx: Context) -> tuple[Plan, J
 
     wanted = sum(roles_of(job.spec).values()) if isinstance(job, Job) else 0
     return await asyncio.to_thread(think) if max(wanted, len(observed.pods)) > LARGE else think()
+
+
+def _leave_alone(job: AnyJob, problem: Problem, ctx: Context) -> None:
+    """Say that a newer operator has to go on with the job; write nothing and delete nothing until then."""
+    ctx.events.warn(job, Reason.NEWER_VERSION, f"{problem.field}: {problem.message} {NEWER_VERSION}")
 
 
 async def _send_away(job: AnyJob, ctx: Context) -> float | None:

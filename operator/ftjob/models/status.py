@@ -5,16 +5,36 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.spec import GangMode, Model
+from ftjob.models.times import unix
 
 
 class StatusModel(Model):
     """A part of status; tolerates fields that a newer operator wrote."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+
+def _readable_time(text: str) -> str:
+    try:
+        unix(text)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _readable_indexes(text: str) -> str:
+    parse_ranges(text)
+    return text
+
+
+# What the plan reads later must not fail there: a status is understood as a whole, or not at all.
+Time = Annotated[str, AfterValidator(_readable_time)]
+Indexes = Annotated[str, AfterValidator(_readable_indexes)]
 
 
 def by_key(name: str) -> dict[str, Any]:
@@ -61,7 +81,7 @@ class Condition(StatusModel):
     ]
     reason: Annotated[str, Field(description="One word for programs.")]
     message: Annotated[str, Field(description="One sentence for people.")] = ""
-    last_transition_time: Annotated[str, Field(description="When the status last changed (RFC 3339).")]
+    last_transition_time: Annotated[Time, Field(description="When the status last changed (RFC 3339).")]
     observed_generation: Annotated[int | None, Field(description="Generation this was derived from.")] = None
 
 
@@ -85,7 +105,7 @@ class Restarts(StatusModel):
         ),
     ] = None
     failed_ranks: Annotated[
-        dict[str, str] | None,
+        dict[str, Time] | None,
         Field(
             description="When ranks failed in the last ten minutes (RFC 3339): one that fails again gets new "
             "pods."
@@ -108,7 +128,7 @@ class RoleStatus(StatusModel):
     ready: Annotated[int, Field(description="Pods whose trainer runs.")] = 0
     succeeded: Annotated[int, Field(description="Pods whose trainer exited with 0.")] = 0
     failed: Annotated[int, Field(description="Pods whose trainer failed.")] = 0
-    succeeded_indexes: Annotated[str, Field(description='Indexes that succeeded, e.g. "0,3-5".')] = ""
+    succeeded_indexes: Annotated[Indexes, Field(description='Indexes that succeeded, e.g. "0,3-5".')] = ""
 
 
 class Progress(StatusModel):
@@ -121,7 +141,7 @@ class Progress(StatusModel):
     step_seconds: Annotated[float | None, Field(description="Time of a step.")] = None
     epoch: Annotated[float | None, Field(description="Epochs done.")] = None
     metrics: Annotated[dict[str, float], Field(description="Numbers that the script reports.")] = {}
-    updated_time: Annotated[str | None, Field(description="When rank 0 last made a step (RFC 3339).")] = None
+    updated_time: Annotated[Time | None, Field(description="When rank 0 last made a step (RFC 3339).")] = None
 
 
 class Failure(StatusModel):
@@ -195,7 +215,7 @@ class JobStatus(StatusModel):
     attempt: Annotated[int, Field(description="Lives of the ranks so far.")] = 0
     pod_attempt: Annotated[int, Field(description="The attempt that created the present pods.")] = 0
     restarts: Annotated[Restarts, Field(description="Restarts so far, by cause.")] = Restarts()
-    next_restart_time: Annotated[str | None, Field(description="End of the backoff (RFC 3339).")] = None
+    next_restart_time: Annotated[Time | None, Field(description="End of the backoff (RFC 3339).")] = None
     roles: Annotated[
         list[RoleStatus], Field(json_schema_extra=by_key("name"), description="Pods by role.")
     ] = []
@@ -211,16 +231,16 @@ class JobStatus(StatusModel):
         dict[str, int] | None,
         Field(description="By index, how often a worker of an elastic job was replaced in this attempt."),
     ] = None
-    start_time: Annotated[str | None, Field(description="Just before the first pod (RFC 3339).")] = None
+    start_time: Annotated[Time | None, Field(description="Just before the first pod (RFC 3339).")] = None
     attempt_time: Annotated[
-        str | None, Field(description="When the present attempt was ordered (RFC 3339).")
+        Time | None, Field(description="When the present attempt was ordered (RFC 3339).")
     ] = None
     running_time: Annotated[
-        str | None, Field(description="When all workers of the present attempt first ran (RFC 3339).")
+        Time | None, Field(description="When all workers of the present attempt first ran (RFC 3339).")
     ] = None
-    completion_time: Annotated[str | None, Field(description="When the job ended (RFC 3339).")] = None
+    completion_time: Annotated[Time | None, Field(description="When the job ended (RFC 3339).")] = None
     active_since: Annotated[
-        str | None, Field(description="Since when the deadline counts; absent while suspended (RFC 3339).")
+        Time | None, Field(description="Since when the deadline counts; absent while suspended (RFC 3339).")
     ] = None
     active_seconds: Annotated[
         int | None, Field(description="Time counted by the deadline before activeSince; in all at the end.")

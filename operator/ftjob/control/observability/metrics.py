@@ -132,7 +132,8 @@ class _State(Collector):
         self._queue = queue
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        phases = Tally(job.status.phase or Phase.PENDING for job in self._cache.jobs() if job.is_ours)
+        understood = (job for job in self._cache.jobs() if job.is_ours and job.status_problem is None)
+        phases = Tally(job.status.phase or Phase.PENDING for job in understood)
         jobs = GaugeMetricFamily("ftjob_jobs", "Jobs by phase.", labels=["phase"])
         for phase in Phase:
             jobs.add_metric([phase.value], phases.get(phase, 0))
