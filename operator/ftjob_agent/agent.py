@@ -50,7 +50,7 @@ class Agent:
         """What only the leader's agent can do: the same object as `contact`, or None."""
         self.rendezvous: Optional[Rendezvous] = None
         self._slots: Optional[Slots] = None
-        self.account = Account()
+        self.account = Account(environment.host(environ))
         self._sampler: Optional[Sampler] = None
         self._watch: Optional[Watch] = None
         self.facts = Facts()

@@ -104,8 +104,6 @@ class Facts:
         if have_succeeded:
             return Exit(State.SUCCEEDED)
         reason = self.reason or Failure(FailureClass.STOPPED, "the agent ended", time_ns=time.time_ns())
-        if reason.failure_class == FailureClass.CONFIG and self.is_own_reason:
-            return Exit(State.FAILED, reason)  # this agent has found out that peers are absent
         if reason.failure_class == FailureClass.STOPPED:
             return Exit(State.STOPPED, reason)
         return Exit(

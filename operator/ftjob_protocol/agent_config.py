@@ -16,7 +16,6 @@ ACKNOWLEDGE_SECONDS = 5
 PATIENCE_SECONDS = 30
 """How long dead ranks wait for the operator's word, so that a job never holds its GPUs for one that is away.
 A little more than a new operator takes when the old one was killed."""
-START_TIMEOUT_SECONDS = 600
 CONTACT_TIMEOUT_SECONDS = 30
 STOP_GRACE_SECONDS = 28
 """Kubernetes' default of 30 s for a pod to end, less the time to write the last message."""
@@ -167,7 +166,8 @@ class AgentConfig:
     elastic: Optional[Elastic]
     in_place: Optional[InPlace]
     success_ends_job: bool
-    start_timeout: float
+    start_timeout: Optional[float]
+    """Seconds that the agents may take to meet; None: as long as Kubernetes takes to place their pods."""
     contact_timeout: float
     stop_grace: float
     outputs: str
@@ -252,6 +252,9 @@ class _Fields:
     def seconds(self, key: str, default: float) -> float:
         return float(self._get(key, (int, float), "a number of seconds", default))
 
+    def limit(self, key: str) -> Optional[float]:
+        return None if self._data.get(key) is None else self.seconds(key, 0)
+
     def flag(self, key: str, *, default: bool) -> bool:
         return bool(self._data.get(key, default))
 
@@ -320,7 +323,7 @@ def parse(text: str) -> AgentConfig:
         elastic=fields.optional("elastic", _elastic),
         in_place=fields.optional("inPlace", _in_place),
         success_ends_job=fields.flag("successEndsJob", default=False),
-        start_timeout=fields.seconds("startTimeoutSeconds", START_TIMEOUT_SECONDS),
+        start_timeout=fields.limit("startTimeoutSeconds"),
         contact_timeout=fields.seconds("contactTimeoutSeconds", CONTACT_TIMEOUT_SECONDS),
         stop_grace=fields.seconds("stopGraceSeconds", STOP_GRACE_SECONDS),
         outputs=fields.text("outputs", ""),

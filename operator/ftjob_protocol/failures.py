@@ -46,19 +46,14 @@ class FailureType(Word):
     SIGTERM = "SIGTERM"
     PEER_FAILED = "PeerFailed"
     JOB_SUCCEEDED = "JobSucceeded"
+    PEER_LOST = "PeerLost"
+    """Ranks have lost each other, though all of their agents are there."""
     AGENT_ERROR = "AgentError"
     HANG = "Hang"
 
 
-_CONSEQUENCES: Mapping[str, int] = {FailureClass.PEER_LOST: 1, FailureClass.STOPPED: 2}
-
-
-def blame(failure_class: str) -> int:
-    """Return how far a failure of this class is from being the cause of all others, which is 0.
-
-    Lost peers and stopped ranks are consequences.
-    """
-    return _CONSEQUENCES.get(failure_class, 0)
+_CONSEQUENCES: Mapping[str, int] = {FailureClass.PEER_LOST: 2, FailureClass.STOPPED: 3}
+_NO_CONTACT = 1
 
 
 @dataclass(frozen=True)
@@ -77,9 +72,24 @@ class Failure:
     """The last lines that the rank wrote, without those that the message has."""
 
     @property
+    def is_without_contact(self) -> bool:
+        """Whether agents did not hear each other: a node or a network did it, not the program."""
+        by_agent = self.failure_class in {FailureClass.STOPPED, FailureClass.CONFIG}
+        return by_agent and self.type in {FailureType.PEERS_ABSENT, FailureType.LOST_CONTACT}
+
+    @property
+    def blame(self) -> int:
+        """How far it is from being the cause of all others, which is 0.
+
+        Agents that do not hear each other explain why ranks lose their peers; both are consequences, and so
+        are ranks that were stopped. A class that is not known is as bad as an exception.
+        """
+        return _NO_CONTACT if self.is_without_contact else _CONSEQUENCES.get(self.failure_class, 0)
+
+    @property
     def is_primary(self) -> bool:
         """Whether it can be the cause of others."""
-        return blame(self.failure_class) == 0
+        return self.blame == 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the form in which it is told: as much as a status can hold."""
@@ -131,7 +141,7 @@ def first(failures: Iterable[Optional[Failure]]) -> Optional[Failure]:
     the same.
     """
     found = [failure for failure in failures if failure is not None]
-    return min(found, key=lambda failure: (blame(failure.failure_class), failure.time_ns), default=None)
+    return min(found, key=lambda failure: (failure.blame, failure.time_ns), default=None)
 
 
 def class_of(name: str) -> FailureClass:

@@ -24,6 +24,9 @@ NOTES_MAX = 16
 NOTE_BYTES = 200
 WATCHDOG_BYTES = 300
 
+ABSENT_NAMED = 10
+NAME_LIMIT = 64
+
 
 @dataclass(frozen=True)
 class LeaderState:
@@ -36,6 +39,8 @@ class LeaderState:
     """The ranks that have finished a capture, by its id."""
     watchdog: str = ""
     """Why the watchdog can't tell a hang, or not yet."""
+    absent: Sequence[str] = ()
+    """While the agents wait for each other: the first of those that have not come, as ``worker-1``."""
     failure: Optional[Failure] = None
     """The first failing rank."""
     ordered: int = 0
@@ -57,6 +62,7 @@ class LeaderState:
             "progress": read_progress(self.progress),
             "failure": self.failure.as_json() if self.failure else None,
             "watchdog": clean(self.watchdog, WATCHDOG_BYTES),
+            "absent": [clean(name, NAME_LIMIT) for name in self.absent[:ABSENT_NAMED]],
             "captures": _told(self.captures),
             "notes": [clean(note, NOTE_BYTES) for note in self.notes[:NOTES_MAX]],
         }
@@ -80,6 +86,7 @@ class LeaderState:
             progress=read_progress(fields.inner("progress")),
             captures=read_done(fields.inner("captures") or {}),
             watchdog=fields.text("watchdog", WATCHDOG_BYTES),
+            absent=fields.texts("absent", NAME_LIMIT, most=ABSENT_NAMED),
             failure=Failure.from_json(fields.inner("failure")),
             ordered=fields.whole("ordered") or 0,
             version=fields.whole("version") or 0,

@@ -222,7 +222,7 @@ class Reason(Word):
     CONFIG = (
         "Config",
         Area.FAILURE,
-        "The agent could not start the ranks: a bad environment, a command that is not there, absent peers.",
+        "The agent could not start the ranks: a bad environment, a command that is not there.",
         "See the message, which names the remedy.",
     )
     PEER_LOST = ("PeerLost", Area.FAILURE, "Another rank went away; what became of that one is not known.")
@@ -235,6 +235,18 @@ class Reason(Word):
         "Look for who deletes pods.",
     )
     NODE_LOST = ("NodeLost", Area.FAILURE, "The pod's node does not answer any more. A disruption.")
+    LOST_CONTACT = (
+        "LostContact",
+        Area.FAILURE,
+        "Agents did not hear each other for too long, so the ranks were ended. A disruption.",
+        "See the node and the network of the pod that the message names.",
+    )
+    PEERS_ABSENT = (
+        "PeersAbsent",
+        Area.FAILURE,
+        "Not all agents met in time, so no rank was started. A disruption.",
+        "See why the pods that the message names do not run, or can't be reached.",
+    )
 
     HALTED = (
         "Halted",

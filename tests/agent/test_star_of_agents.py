@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.agent_runs import is_alive, plan, star_plans, wait_for
+from support.builders import decide, job, observed, pod
 from support.ports import free_port
+
+from ftjob.plan.plan import Step
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
     from support.agent_runs import AgentRun, Agents
 
@@ -28,6 +35,49 @@ def first_of(runs: list[AgentRun]) -> dict[str, Any]:
     order = {"Exception": 0, "Exit": 0, "Signal": 0, "Config": 0, "PeerLost": 1}
     found = [run.failure for run in runs if run.message["failure"] and run.failure["class"] in order]
     return min(found, key=lambda failure: (order[failure["class"]], failure["timeNs"]))
+
+
+class Wire:
+    """What is between an agent and its leader; once it is cut, what one end sends never reaches the other."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.cut = threading.Event()
+        self._sockets = [socket.create_server(("127.0.0.1", 0))]
+        self.port: int = self._sockets[0].getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for end in self._sockets:
+            end.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed at the end
+            while True:
+                near, _ = self._sockets[0].accept()
+                self._sockets.append(near)
+                threading.Thread(target=self._join, args=(near,), daemon=True).start()
+
+    def _join(self, near: socket.socket) -> None:
+        try:
+            far = socket.create_connection(("127.0.0.1", self._target))
+        except OSError:
+            near.close()
+            return
+        self._sockets.append(far)
+        for ends in ((near, far), (far, near)):
+            threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not self.cut.is_set():
+                    sink.sendall(data)
+            if not self.cut.is_set():
+                sink.shutdown(socket.SHUT_WR)
 
 
 def start(agents: Agents, configs: list[dict[str, Any]], source: str) -> list[AgentRun]:
@@ -112,8 +162,8 @@ def test_a_leader_whose_success_ends_the_job_stops_the_others(agents: Agents) ->
 
 def test_a_leader_that_never_comes_is_named(agents: Agents) -> None:
     run = agents.script(star_plans(2, 1, startTimeoutSeconds=0.5)[1], "mark('up')")
-    assert run.wait() == 2
-    assert run.failure["class"] == "Config"
+    assert run.wait() == 143
+    assert run.failure["type"] == "PeersAbsent"
     assert f"127.0.0.1:{run.config['port']}" in run.failure["message"]
     assert "after 0.5 s" in run.failure["message"]
 
@@ -121,8 +171,8 @@ def test_a_leader_that_never_comes_is_named(agents: Agents) -> None:
 def test_peers_that_never_come_are_named(agents: Agents) -> None:
     configs = star_plans(4, 1, startTimeoutSeconds=1.5)
     runs = start(agents, [configs[0], configs[2]], "mark('up')")
-    assert [run.wait() for run in runs] == [2, 143]
-    assert runs[0].failure["class"] == "Config"
+    assert [run.wait() for run in runs] == [143, 143]
+    assert [run.failure["type"] for run in runs] == ["PeersAbsent", "PeersAbsent"]
     assert "worker-1, worker-3" in runs[0].failure["message"]
 
 
@@ -133,7 +183,7 @@ def test_it_is_the_leader_who_says_that_peers_are_absent_even_to_one_that_has_wa
     first = agents.script(leader, "mark('up')")
     wait_for(first.progress, "the leader's answer")
     second = agents.script(other | {"startTimeoutSeconds": 0.5}, "mark('up')")
-    assert [first.wait(), second.wait()] == [2, 143]
+    assert [first.wait(), second.wait()] == [143, 143]
     assert "peers absent: worker-2" in first.failure["message"]
 
 
@@ -151,6 +201,37 @@ def test_an_agent_that_loses_the_leader_ends_its_ranks(agents: Agents) -> None:
         assert not is_alive(int(runs[1].text("up-1")))
     finally:
         os.kill(orphan, signal.SIGKILL)  # in a pod it would have died with the agent
+
+
+def test_a_cut_network_costs_a_free_restart_and_the_job_succeeds(agents: Agents) -> None:
+    """Both ends say whom they do not hear; the operator starts the next attempt at a limit of 0."""
+    configs = star_plans(2, 1, contactTimeoutSeconds=1.5, startTimeoutSeconds=None)
+    hosts = [
+        {"FTJOB_POD_NAME": f"digits-worker-0-{index}", "FTJOB_NODE_NAME": f"node-{index}"} for index in (0, 1)
+    ]
+    with Wire(configs[0]["port"]) as wire:
+        configs[1]["leader"] = {"host": "127.0.0.1", "port": wire.port}
+        runs = [
+            agents.script(config, "mark('up'); signal.pause()", env=env)
+            for config, env in zip(configs, hosts, strict=True)
+        ]
+        for rank, run in enumerate(runs):
+            wait_for((run.folder / f"up-{rank}").exists, "the ranks' start")
+        wire.cut.set()
+        assert [run.wait() for run in runs] == [143, 143]
+        assert "no word from worker-1 (pod digits-worker-0-1 on node-1)" in runs[0].failure["message"]
+        assert "(pod digits-worker-0-0 on node-0)" in runs[1].failure["message"]
+        pods = [pod(index).running().ended(143, run.log.read_text()) for index, run in enumerate(runs)]
+        decision = decide(job().workers(2).running(), observed(*pods))
+        assert (decision.step, decision.reason) == (Step.RESTART, "LostContact")
+        assert decision.status.restart is not None
+        assert decision.status.restart.disruption
+
+        again = [agents.script(config | {"attempt": 1}, "mark('up')") for config in configs]
+        wait_for(lambda: again[0].progress().get("state") == "Waiting", "the leader's answer")
+        assert again[0].progress()["absent"] == ["worker-1"]
+        wire.cut.clear()
+        assert [run.wait() for run in again] == [0, 0]
 
 
 def test_the_leader_ends_the_attempt_when_an_agent_falls_silent(agents: Agents) -> None:
@@ -304,5 +385,5 @@ def test_a_name_that_is_not_known_yet_is_asked_for_again(agents: Agents) -> None
     config = plan(index=1, agents=2, ranks=[{"rank": 1, "localRank": 0, "env": {}}], startTimeoutSeconds=1)
     config["leader"] = {"host": "no-such-host.invalid", "port": free_port()}
     run = agents.script(config, "")
-    assert run.wait() == 2
+    assert run.wait() == 143
     assert "no-such-host.invalid" in run.failure["message"]

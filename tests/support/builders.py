@@ -149,9 +149,17 @@ class PodBuilder:
 
     def absent_peers(self) -> PodBuilder:
         """End the pod as its agent does when it has found nobody."""
-        said = json.loads(agent_message(kind="Config", exit_code=2))
-        said["failure"]["type"] = "PeersAbsent"
-        return self._ended(2, "Error", json.dumps(said), NOW)
+        return self.without_contact("PeersAbsent")
+
+    def without_contact(self, kind: str = "LostContact", *, seen: float = NOW) -> PodBuilder:
+        """End the pod as its agent does when it does not hear the others any more."""
+        said = json.loads(agent_message(kind="Stopped", exit_code=143)) | {"state": "Stopped"}
+        said["failure"] |= {"type": kind, "rank": None}
+        return self._ended(143, "Error", json.dumps(said), seen)
+
+    def ended(self, exit_code: int, said: str) -> PodBuilder:
+        """End the pod's trainer with this termination message."""
+        return self._ended(exit_code, "Error", said, NOW)
 
     def _ended(self, exit_code: int, reason: str, said: str, seen: float) -> PodBuilder:
         end = Terminated(exit_code, reason, parse_termination_message(said), seen)

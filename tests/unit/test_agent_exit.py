@@ -12,7 +12,7 @@ from ftjob_agent.exit import Facts, stopped, stopped_by_signal
 from ftjob_protocol.agent_config import AgentConfig, parse
 from ftjob_protocol.failures import Failure
 
-ABSENT = Failure("Config", "peers absent", type="PeersAbsent", exit_code=2)
+ABSENT = stopped("peers absent", "PeersAbsent")
 LOST = stopped("lost contact", "LostContact")
 EXITED = Failure("Exit", "bad label", rank=3, exit_code=7)
 KILLED = Failure("Signal", "by someone on its node", rank=3, type="SIGTERM", exit_code=143)
@@ -36,8 +36,8 @@ def config(*, leads: bool = False) -> AgentConfig:
         (None, Facts(reason=EXITED), "Stopped", "PeerFailed", 143),
         (None, Facts(signals=1, reason=stopped_by_signal()), "Stopped", "SIGTERM", 143),
         (None, Facts(reason=LOST, is_own_reason=True), "Stopped", "LostContact", 143),
-        (None, Facts(reason=ABSENT, is_own_reason=True), "Failed", "PeersAbsent", 2),
-        (None, Facts(reason=ABSENT), "Stopped", "PeerFailed", 143),
+        (None, Facts(reason=ABSENT, is_own_reason=True), "Stopped", "PeersAbsent", 143),
+        (None, Facts(reason=ABSENT), "Stopped", "PeersAbsent", 143),
         (None, Facts(), "Stopped", "", 143),
     ],
     ids=[

@@ -8,6 +8,7 @@ import math
 import os
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from support.agent_zipapp import OPERATOR, SOURCES
 
 from ftjob_agent import linux, outputs, termination_log
 from ftjob_agent.config import check_identity
+from ftjob_agent.loop import Loop
 from ftjob_agent.ranks import diagnosis, environment
 from ftjob_agent.star.book import Book, RefusedError
+from ftjob_agent.star.client import Client
 from ftjob_agent.watching.rank_folder import Reader
 from ftjob_protocol.agent_config import parse
 from ftjob_protocol.failures import Failure, first
@@ -360,6 +363,36 @@ def test_a_rank_has_a_name_of_its_user(
     config = parse(json.dumps(plan()))
     env = environment.of_rank(config, config.ranks[0], container, ("10.0.0.7", "eth0"))
     assert env.get("USER") == user
+
+
+def test_a_worker_that_is_placed_after_eleven_minutes_is_waited_for() -> None:
+    late, two = 660.0, [("worker", 0), ("worker", 1)]
+    document = plan(agents=2) | {"startTimeoutSeconds": None}
+    config = parse(json.dumps(document))
+    book = Book(config, now=0)
+    for second in range(int(late)):
+        book.hear(two[0], report(sequence=second), second)
+        assert book.lost(second) is None
+        assert second < book.next_look(second) <= second + 60
+    assert book.leader_state().absent == ["worker-1"]
+    other = Client(Loop(), parse(json.dumps(document | {"index": 1})), "a token")
+    now = time.monotonic()
+    assert other.trouble(now + late) is None
+    assert now + late < other.next_look(now + late) <= now + late + 60
+    book.hear(two[1], report(), late)
+    assert book.command == "Start"
+    assert book.leader_state().absent == ()
+
+
+def test_who_is_silent_is_named_with_its_host() -> None:
+    book = Book(parse(json.dumps(plan(agents=2, contactTimeoutSeconds=30))), now=0)
+    book.hear(("worker", 0), report(host="pod digits-worker-0-0 on node-7"), 0)
+    book.hear(("worker", 1), report(host="pod digits-worker-0-1 on node-8"), 0)
+    assert book.answer(("worker", 1))["host"] == "pod digits-worker-0-0 on node-7"
+    book.hear(("worker", 0), report(sequence=2), 30)
+    found = book.lost(30)
+    assert found is not None
+    assert found.message == "no word from worker-1 (pod digits-worker-0-1 on node-8) for 30 s"
 
 
 def test_absent_peers_are_named_by_role() -> None:

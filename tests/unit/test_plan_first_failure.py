@@ -45,6 +45,11 @@ from ftjob_protocol.values.ranges import format_indexes, parse_indexes
         ([pod(0).failed(137, kind=None, reason="Error").deleting(), pod(1).failed(kind="PeerLost", rank=1)],
          None, "PodDeleted"),
         ([pod(0).failed(137, kind=None, reason="OOMKilled").deleting()], None, "OOMKilled"),
+        ([pod(0).without_contact(), pod(1).failed(kind="PeerLost", rank=1, at=NOW - 5)], None, "LostContact"),
+        ([pod(0).without_contact(), pod(1).failed(7, kind="Exit", rank=1, at=NOW + 5)], 1, "Exit"),
+        ([pod(0).without_contact("PeersAbsent"), pod(1).failed(kind="Stopped", rank=1, at=NOW - 5)], None,
+         "PeersAbsent"),
+        ([pod(0).without_contact(), pod(1).running().lost()], None, "NodeLost"),
     ],
     ids=[
         "the earlier of two exceptions", "a victim that exits first", "a stopped rank is never first",
@@ -53,6 +58,8 @@ from ftjob_protocol.values.ranges import format_indexes, parse_indexes
         "OOM without it", "an exit without the agent's word", "an eviction", "a preemption", "a deleted pod",
         "a pod on a lost node", "a deletion with the agent's word", "an eviction with the agent's word",
         "a deletion without the agent's word", "out of memory while being deleted",
+        "a lost peer of a cut network", "an exit before lost contact", "absent peers before a stopped rank",
+        "a lost node before the contact with it",
     ],
 )  # fmt: skip
 def test_the_first_failing_rank(pods: list[PodBuilder], rank: int | None, reason: str) -> None:
@@ -113,3 +120,17 @@ def test_indexes_are_written_as_ranges() -> None:
 @given(st.frozensets(st.integers(0, 60)))
 def test_indexes_come_back_as_they_were_written(indexes: frozenset[int]) -> None:
     assert parse_indexes(format_indexes(indexes)) == indexes
+
+
+@pytest.mark.parametrize("kind", ["LostContact", "PeersAbsent"])
+@pytest.mark.parametrize("said_as", ["Stopped", "Config"])
+def test_agents_that_do_not_hear_each_other_are_a_disruption(kind: str, said_as: str) -> None:
+    """Agents of earlier versions say ``Config`` of absent peers."""
+    told = agent_message(kind=said_as, exit_code=2).replace('"type": ""', f'"type": "{kind}"')
+    ended = pod(0).failed(2).state
+    assert ended.terminated is not None
+    message = parse_termination_message(told)
+    state = dataclasses.replace(ended, terminated=dataclasses.replace(ended.terminated, message=message))
+    end = first_failure([state])
+    assert end is not None
+    assert (end.failure.reason, end.disruption, end.is_consequence) == (kind, True, True)

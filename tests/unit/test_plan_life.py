@@ -23,6 +23,7 @@ from support.builders import (
 from ftjob.models.status import Condition, Phase
 from ftjob.plan.observed.state import Observed, RefusalKind
 from ftjob.plan.plan import Plan, Step
+from ftjob_protocol.leader_state import LeaderState
 
 TWO = job().workers(2)
 
@@ -57,6 +58,74 @@ class Life:
 
 def failed(index: int, code: int = 137, *, attempt: int = 0, **more: Any) -> PodBuilder:
     return pod(index, attempt=attempt).running().failed(code, kind="Signal", **more)
+
+
+# -- nodes and networks --------------------------------------------------------------------------------
+
+
+def test_a_worker_that_is_placed_after_eleven_minutes_is_waited_for() -> None:
+    life = Life(TWO.started(NOW))
+    why = "Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."
+    for _ in range(66):
+        assert life.see(pod(0).running(), pod(1).waiting(why), after=10).step is Step.CONTINUE
+    running = life.condition("Running")
+    assert running is not None
+    assert "digits-worker-0-1" in running.message
+    assert "Insufficient cpu" in running.message
+    life.see(pod(0).running(), pod(1).running(), after=1)
+    assert life.is_(Phase.RUNNING)
+    life.see(pod(0).succeeded(), pod(1).succeeded(), after=1)
+    assert life.is_(Phase.SUCCEEDED)
+
+
+def test_a_cut_network_of_forty_seconds_costs_a_restart_that_is_free() -> None:
+    """Both ends of the cut end their ranks after thirty seconds; the limit of restarts is 0."""
+    life = Life(TWO.with_spec(restart={"backoffSeconds": 0}).running())
+    now = NOW + 30
+    both = (pod(0).running().without_contact(seen=now), pod(1).running().without_contact(seen=now))
+    assert life.see(*both, after=30).step is Step.RESTART
+    assert (life.job.status.restarts.failures, life.job.status.restarts.disruptions) == (0, 1)
+    waited = life.see(after=40)
+    assert waited.step is Step.START
+    life.see(pod(0, attempt=1).running(), pod(1, attempt=1).running(), after=10)
+    life.see(pod(0, attempt=1).succeeded(), pod(1, attempt=1).succeeded(), after=10)
+    assert life.is_(Phase.SUCCEEDED)
+
+
+def waiting(*absent: str) -> LeaderState:
+    return LeaderState(0, "Waiting", None, absent=absent)
+
+
+def test_agents_that_do_not_meet_though_their_pods_run_are_named_and_get_new_pods() -> None:
+    life = Life(TWO.started(NOW))
+    two = (pod(0).running(), pod(1).running())
+    life.see(*two)
+    assert life.is_(Phase.RUNNING)
+    assert life.see(*two, leader=waiting("worker-1")).next_look == 30
+    assert life.see(*two, leader=waiting("worker-1"), after=30).next_look == 570
+    running = life.condition("Running")
+    assert running is not None
+    assert running.reason == "PeersAbsent"
+    who = "pod digits-worker-0-1 on node-1 did not reach pod digits-worker-0-0 on node-0"
+    assert running.message == f"all workers run, but {who} yet"
+    decision = life.see(*two, leader=waiting("worker-1"), after=570)
+    assert decision.step is Step.RESTART
+    assert deleted(decision) == ["digits-worker-0-0", "digits-worker-0-1"]
+    failure = life.job.status.failure
+    assert failure is not None
+    assert (failure.reason, failure.pod, failure.node) == ("PeersAbsent", "digits-worker-0-1", "node-1")
+    assert who in failure.message
+    assert life.job.status.restarts.disruptions == 1
+
+
+@pytest.mark.parametrize(
+    "leader",
+    [None, LeaderState(0, "Running", None), LeaderState(1, "Waiting", None)],
+    ids=["not known", "they have met", "of another attempt"],
+)
+def test_only_agents_that_are_known_to_wait_are_ended_for_it(leader: LeaderState | None) -> None:
+    life = Life(TWO.running())
+    assert life.see(pod(0).running(), pod(1).running(), leader=leader, after=700).step is Step.CONTINUE
 
 
 # -- restarts -------------------------------------------------------------------------------------------

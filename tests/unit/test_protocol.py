@@ -24,7 +24,7 @@ from ftjob_agent.watching.account import Account
 from ftjob_agent.watching.rank_folder import RankProgress
 from ftjob_protocol import captures, orders, steps, variables
 from ftjob_protocol.agent_config import parse
-from ftjob_protocol.failures import Failure, FailureClass, FailureType, blame, first
+from ftjob_protocol.failures import Failure, FailureClass, FailureType, first
 from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.orders import Order, OrderKind
 from ftjob_protocol.reasons import Reason
@@ -184,7 +184,14 @@ def test_a_file_of_steps_that_nobody_has_written_to_tells_of_none(tmp_path: Path
 def test_the_cause_comes_before_its_consequences_and_what_nobody_knows_is_no_consequence() -> None:
     lost, other = Failure("PeerLost", "", time_ns=1), Failure("SomethingNew", "", time_ns=2)
     assert first([Failure("Stopped", "", time_ns=0), lost, other]) is other
-    assert [kind for kind in FailureClass if blame(kind)] == [FailureClass.PEER_LOST, FailureClass.STOPPED]
+    assert [kind for kind in FailureClass if not Failure(kind, "").is_primary] == ["PeerLost", "Stopped"]
+
+
+def test_lost_contact_explains_lost_peers_and_is_no_exception_of_that_name() -> None:
+    silence = Failure("Stopped", "", time_ns=9, type="LostContact")
+    assert first([Failure("PeerLost", "", time_ns=1), silence, Failure("Stopped", "", time_ns=0)]) is silence
+    assert first([silence, Failure("Exit", "", time_ns=10)]) is not silence
+    assert Failure("Exception", "", type="LostContact").is_primary
 
 
 def test_each_class_of_failures_is_a_reason() -> None:

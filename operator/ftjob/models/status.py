@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from ftjob.models.index_ranges import parse_ranges
 from ftjob.models.spec import GangMode, Model
 from ftjob.models.times import unix
+from ftjob_protocol.values.ranges import parse_ranges
 
 
 class StatusModel(Model):

@@ -13,7 +13,13 @@ from ftjob.plan.kueue.queue import queue_problem, wait_in_queue, with_workload
 from ftjob.plan.life.attempt import Attempt, active_seconds
 from ftjob.plan.life.deletion import to_replace
 from ftjob.plan.life.elastic import replace_workers, replacements
-from ftjob.plan.life.ending import after_failures, after_vanishing, give_up
+from ftjob.plan.life.ending import (
+    after_failures,
+    after_vanishing,
+    after_waiting,
+    give_up,
+    looks_while_waiting,
+)
 from ftjob.plan.life.finished import has_succeeded, is_at_rest, rest, succeed
 from ftjob.plan.life.in_place import after_halt
 from ftjob.plan.life.refusal import after_refusal
@@ -79,11 +85,13 @@ def _go_on(attempt: Attempt, config: Config) -> Plan:
         return after_failures(attempt)
     if (vanished := after_vanishing(attempt)) is not None:
         return vanished
-    if (halted := after_halt(attempt)) is not None:
-        return halted
+    if (ended := after_halt(attempt) or after_waiting(attempt)) is not None:
+        return ended
     if changes is not None:
-        return replace_workers(attempt, changes, config)
-    return start_timeout(attempt) or complete(attempt, config)
+        plan = replace_workers(attempt, changes, config)
+    else:
+        plan = start_timeout(attempt) or complete(attempt, config)
+    return replace(plan, next_look=soonest(plan.next_look, *looks_while_waiting(attempt)))
 
 
 def _problems(job: AnyJob, observed: Observed) -> tuple[Problem, ...]:

@@ -217,7 +217,6 @@ class Config:
     agent_image_pull_policy: str = "IfNotPresent"
     default_storage_class_name: str | None = None
     default_claim_size: str = "10Gi"
-    start_timeout_seconds: int = 600
     contact_timeout_seconds: int = 30
     network_policy_from: OperatorPods | None = None
     """Whom a job's NetworkPolicy lets in beside the job's own pods; None if jobs get no policy."""

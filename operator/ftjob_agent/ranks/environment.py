@@ -74,7 +74,6 @@ def of_rank(
             found = planned.replace(f"{LEADER_IP}:", before_port).replace(LEADER_IP, address)
             env[key] = found.replace(IFACE, interface)
     rank_dir = os.path.join(run_dir(environ), spec.label)
-    host = socket.gethostname()
     env.update(
         PYTHONPATH=os.pathsep.join(filter(None, [HOOKS, env.get("PYTHONPATH")])),
         TORCHELASTIC_ERROR_FILE=os.path.join(rank_dir, files.TORCHELASTIC_FAILURE),
@@ -82,7 +81,7 @@ def of_rank(
     env[variables.RANK_DIR] = rank_dir
     env[variables.PROGRESS_FILE] = os.path.join(rank_dir, files.PROGRESS)
     for name in (variables.NODE_NAME, variables.POD_NAME):
-        env[name] = environ.get(name) or host
+        env[name] = environ.get(name) or socket.gethostname()
     env.setdefault("PYTHONUNBUFFERED", "1")
     env.setdefault("PYTHONFAULTHANDLER", "1")
     if not _has_name(os.getuid()):
@@ -97,6 +96,13 @@ def of_rank(
     if config.profiling is not None and config.is_scheduled and spec in config.profiled():
         env[variables.PROFILE] = json.dumps(profile(config.profiling.wanted, config.outputs))
     return env
+
+
+def host(environ: Mapping[str, str]) -> str:
+    """Return where this agent runs, for people."""
+    pod = f"pod {environ.get(variables.POD_NAME) or socket.gethostname()}"
+    node = environ.get(variables.NODE_NAME)
+    return f"{pod} on {node}" if node else pod
 
 
 def _has_name(uid: int) -> bool:

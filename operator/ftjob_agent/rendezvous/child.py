@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 """The zipapp, or the folder that this package is in."""
+SLOTS_SECONDS = 600
+"""How long Horovod's elastic driver waits for slots; before that the leader ends an attempt with too few."""
 
 
 class Rendezvous:
@@ -114,7 +116,7 @@ def _program(config: AgentConfig) -> list[str]:
             port,
             least,
             most,
-            str(int(config.start_timeout) or 1),
+            str(SLOTS_SECONDS),
         ]
     if rendezvous.kind == RendezvousKind.HOROVOD:
         return ["ftjob_agent.rendezvous.horovod_store", rendezvous.hosts, str(config.world_size), host, port]

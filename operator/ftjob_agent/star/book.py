@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import itertools
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Iterator, Optional
 
 from ftjob_agent.exit import stopped
 from ftjob_protocol.failures import Failure, FailureClass, FailureType, first
-from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.leader_state import ABSENT_NAMED, LeaderState
 from ftjob_protocol.states import Command, State
 from ftjob_protocol.values.progress import read_progress
 from ftjob_protocol.values.ranges import to_ranges
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ftjob_protocol.agent_config import AgentConfig
 
 HOLD_SECONDS = 5.0
+HOST_LIMIT = 200
 Key = tuple[str, int]
 
 
@@ -39,6 +41,8 @@ class Member:
 
     life: str
     heard: float
+    host: str = ""
+    """Its pod and node, in words."""
     sequence: int = -1
     state: str = State.WAITING
     ranks: dict[int, str] = field(default_factory=dict)
@@ -168,30 +172,25 @@ class Book:
             key for key, member in self.members.items() if not member.has_ended and self.is_lost(member, now)
         ]
         if silent and self.command in {Command.START, Command.HALT}:
-            names = ", ".join(f"{role}-{index}" for role, index in sorted(silent))
+            names = ", ".join(self._described(key) for key in sorted(silent))
             return stopped(
                 f"no word from {names} for {self._config.contact_timeout:g} s", FailureType.LOST_CONTACT
             )
-        if now >= self.start_deadline and self.command == Command.WAIT:
-            return Failure(
-                FailureClass.CONFIG,
-                self._absent(now),
-                time_ns=time.time_ns(),
-                type=FailureType.PEERS_ABSENT,
-                exit_code=2,
-            )
+        if now >= self._start_deadline and self.command == Command.WAIT:
+            return stopped(self._who_is_absent(now), FailureType.PEERS_ABSENT)
         return None
 
     @property
-    def start_deadline(self) -> float:
+    def _start_deadline(self) -> float:
         """Until when all agents have to be there."""
-        return self._began + self._config.start_timeout
+        limit = self._config.start_timeout
+        return math.inf if limit is None else self._began + limit
 
     def next_look(self, now: float) -> float:
         """Return when `lost` may change without a message."""
         limits = [member.heard + self.lost_after for member in self.members.values() if not member.has_ended]
         if self.command == Command.WAIT:
-            limits.append(self.start_deadline)
+            limits.append(min(self._start_deadline, now + 60))
         return min((limit for limit in limits if limit > now), default=now + 60)
 
     @property
@@ -207,12 +206,14 @@ class Book:
     def answer(self, key: Key) -> dict[str, Any]:
         """Return what an agent is told."""
         reason = self.failure.as_json() if self.failure else None
+        own = self.members.get((self._config.role, self._config.index))
         return {
             "command": self.command,
             "attempt": self.attempt,
             "version": self.answer_version,
             "failure": reason,
             "stacks": self.stacks_asked,
+            "host": own.host if own is not None else "",
         }
 
     def slots_of(self, key: Key) -> list[dict[str, Any]]:
@@ -238,6 +239,7 @@ class Book:
             progress=read_progress(lowest),
             failure=self.failure,
             watchdog=self._watchdog,
+            absent=self._never_came() if self.command == Command.WAIT else (),
             captures={capture: to_ranges(ranks) for capture, ranks in sorted(captures.items())},
             notes=list(notes),
         )
@@ -270,15 +272,28 @@ class Book:
         """Whether an agent has been silent for so long that it has killed its ranks."""
         return now - member.heard >= self.lost_after
 
-    def _absent(self, now: float) -> str:
+    def _described(self, key: Key) -> str:
+        """Return an agent's name, and where it said that it runs."""
+        member = self.members.get(key)
+        where = f" ({member.host})" if member is not None and member.host else ""
+        return f"{key[0]}-{key[1]}{where}"
+
+    def _wanted(self) -> Iterator[Key]:
+        return ((role, index) for role, count in self._config.roles.items() for index in range(count))
+
+    def _never_came(self) -> list[str]:
+        names = (f"{role}-{index}" for role, index in self._wanted() if (role, index) not in self.members)
+        return list(itertools.islice(names, ABSENT_NAMED))
+
+    def _who_is_absent(self, now: float) -> str:
         config = self._config
-        there = [key for key, member in self.members.items() if not self.is_lost(member, now)]
+        there = {key for key, member in self.members.items() if not self.is_lost(member, now)}
         waited = f"after {config.start_timeout:g} s {len(there)} of {config.agents} agents are there"
         if not self.is_ready:
             return f"{waited}, but the {config.strategy} rendezvous is not up; see this pod's log for why"
-        wanted = [(role, index) for role, count in config.roles.items() for index in range(count)]
-        missing = [f"{role}-{index}" for role, index in wanted if (role, index) not in there]
-        who = f"peers absent: {', '.join(missing[:10])}{' …' if len(missing) > 10 else ''}"
+        absent = [key for key in self._wanted() if key not in there]
+        names = ", ".join(self._described(key) for key in absent[:ABSENT_NAMED])
+        who = f"peers absent: {names}{' …' if len(absent) > ABSENT_NAMED else ''}"
         remedy = "see why their pods do not run (kubectl describe pod)"
         return f"{who}; {waited}; {remedy}"
 
@@ -289,6 +304,7 @@ class Book:
 
 def _take(member: Member, data: dict[str, Any], sequence: int) -> None:
     member.sequence = sequence
+    member.host = str(data.get("host") or "")[:HOST_LIMIT]
     member.state = str(data.get("state", State.WAITING))
     member.ranks = {int(item["rank"]): str(item["state"]) for item in data.get("ranks", [])}
     member.failure = Failure.from_json(data.get("failure"))

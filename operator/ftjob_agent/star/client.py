@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import select
 import threading
@@ -11,9 +12,10 @@ import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from ftjob_agent import linux
-from ftjob_agent.star.book import hold_seconds
+from ftjob_agent.exit import stopped
+from ftjob_agent.star.book import HOST_LIMIT, hold_seconds
 from ftjob_protocol import orders
-from ftjob_protocol.failures import Failure, FailureClass, FailureType
+from ftjob_protocol.failures import Failure, FailureType
 from ftjob_protocol.signing.exchange import greet, receive, send
 from ftjob_protocol.signing.signature import Sender
 from ftjob_protocol.states import Command
@@ -39,6 +41,7 @@ class Client:
         os.set_blocking(self._wake, False)
         self._message: dict[str, Any] = {}
         self._addresses = ("", "")
+        self._leader_host = ""
         self._answered: Optional[float] = None
         self._delivered = -1
         self._is_gone = False
@@ -70,6 +73,8 @@ class Client:
         """Return why the ranks can't go on, or can't start, without the leader."""
         limit, leader = self._config.contact_timeout, self._config.leader
         where = f"the leader at {leader.host}:{leader.port}"
+        if self._leader_host:
+            where += f" ({self._leader_host})"
         if self.command == Command.WAIT:
             # As long as the leader answers it is the one who says for how long, and for whom, all wait.
             if now < self._wait_limit:
@@ -78,29 +83,23 @@ class Client:
                 f"peers absent: {where} did not answer ({self._error}); see why its pod does not run "
                 f"(after {self._config.start_timeout:g} s)"
             )
-            return Failure(
-                FailureClass.CONFIG, text, time_ns=time.time_ns(), type=FailureType.PEERS_ABSENT, exit_code=2
-            )
+            return stopped(text, FailureType.PEERS_ABSENT)
         if now - (self._answered or now) >= limit:
             text = f"lost contact with {where} for {limit:g} s ({self._error}), so the ranks were ended"
-            return Failure(
-                FailureClass.STOPPED,
-                text,
-                time_ns=time.time_ns(),
-                type=FailureType.LOST_CONTACT,
-                exit_code=143,
-            )
+            return stopped(text, FailureType.LOST_CONTACT)
         return None
 
     def next_look(self, now: float) -> float:
         """Return when `trouble` may change by itself."""
         contact = (self._answered or now) + self._config.contact_timeout
-        limit = self._wait_limit if self.command == Command.WAIT else contact
+        limit = min(self._wait_limit, now + 60) if self.command == Command.WAIT else contact
         return max(limit, now + 0.1)
 
     @property
     def _wait_limit(self) -> float:
         """Until when the leader may leave this agent without any word."""
+        if self._config.start_timeout is None:
+            return math.inf  # its pod may not be placed yet, or be made anew
         limit = self._began + self._config.start_timeout
         return limit if self._answered is None else max(limit, self._answered + self._config.contact_timeout)
 
@@ -177,6 +176,7 @@ class Client:
 
     def _take(self, answer: dict[str, Any], sequence: int) -> None:
         self._answered = time.monotonic()
+        self._leader_host = str(answer.get("host") or "")[:HOST_LIMIT]
         self._is_gone = False
         is_news = answer["version"] != self._seen or not self.is_done()
         self._delivered = max(self._delivered, sequence)

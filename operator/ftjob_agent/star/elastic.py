@@ -144,6 +144,9 @@ class ElasticBook(Book):
         if len(left) >= least:
             return None
         text = f"{len(left)} workers remain, and elastic.minWorkers is {least}"
+        silent = [key for key, m in self.members.items() if not m.has_ended and self.is_lost(m, now)]
+        if silent:
+            text += f"; no word from {', '.join(self._described(key) for key in sorted(silent))}"
         return first([*(m.failure for m in self.members.values()), stopped(text, FailureType.LOST_CONTACT)])
 
     def _start_if_ready(self, now: float) -> None:
@@ -187,7 +190,7 @@ class Regroup:
         if book.is_finishing:
             if self._has_lost_peers():
                 text = "ranks lost each other when others had succeeded already"
-                book.stop(stopped(text, FailureType.LOST_CONTACT))
+                book.stop(stopped(text, FailureType.PEER_LOST))
             return
         there = {key: book.members[key].life for key in book.present(now)}
         self._joined = {
@@ -223,7 +226,7 @@ class Regroup:
         self._fruitless += 1
         if self._fruitless > FRUITLESS_CHANGES:
             text = f"ranks lost each other {self._fruitless} times while every agent stayed"
-            self._book.stop(stopped(text, FailureType.LOST_CONTACT))
+            self._book.stop(stopped(text, FailureType.PEER_LOST))
             return False
         return True
 

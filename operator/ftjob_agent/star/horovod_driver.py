@@ -53,9 +53,7 @@ class HorovodDriver:
             self._set_slots(without=slot)
         elif "ended" in said and not self._book.is_finishing:
             why = said["ended"] or "all ranks have failed"
-            self._book.stop(
-                stopped(f"Horovod's elastic driver has given up: {why}", FailureType.LOST_CONTACT)
-            )
+            self._book.stop(stopped(f"Horovod's elastic driver has given up: {why}", FailureType.PEER_LOST))
 
     def look(self, now: float) -> None:
         """Tell the child who is there and what has ended."""
@@ -83,7 +81,7 @@ class HorovodDriver:
             if key in book.members
         ):
             book.stop(
-                stopped("ranks lost each other when others had succeeded already", FailureType.LOST_CONTACT)
+                stopped("ranks lost each other when others had succeeded already", FailureType.PEER_LOST)
             )
 
     def next_look(self, now: float) -> float:

@@ -22,9 +22,16 @@ NOTES = 8
 
 
 class Account:
-    """RankProgress, captures and notes of this agent's ranks."""
+    """RankProgress, captures and notes of this agent's ranks.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    host
+        Where the agent runs, for people.
+    """
+
+    def __init__(self, host: str = "") -> None:
+        self._host = host
         self.captures: dict[str, list[int]] = {}
         self._readers: dict[int, Reader] = {}
         self.progress: dict[int, RankProgress] = {}
@@ -63,6 +70,7 @@ class Account:
             "version": VERSION,
             "attempt": config.attempt,
             "life": self._life,
+            "host": self._host,
             "sequence": self._sequence,
             "state": state,
             "ranks": [self._rank(number, started.get(number, unstarted)) for number in numbers],

@@ -48,6 +48,15 @@ class Fields:
             raise self._wrong(key, "a text")
         return clean(value, limit, lines=lines, keep_end=keep_end)
 
+    def texts(self, key: str, limit: int, *, most: int) -> tuple[str, ...]:
+        """Return the first of several texts, each of so many bytes at most."""
+        value = self._data.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise self._wrong(key, "a list of texts")
+        return tuple(clean(text, limit) for text in value[:most])
+
     def one_of(self, key: str, words: Iterable[str]) -> str:
         """Return one of these words."""
         value = self._data.get(key)

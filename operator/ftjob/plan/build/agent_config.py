@@ -91,7 +91,7 @@ def agent_command(
         elastic=Elastic(spec.elastic.min_workers, spec.elastic.max_workers) if spec.elastic else None,
         in_place=InPlace(ACKNOWLEDGE_SECONDS, PATIENCE_SECONDS) if restarts_in_place(spec) else None,
         success_ends_job=is_leader and success_of(spec) is not SuccessPolicy.ALL_WORKERS,
-        start_timeout=spec.scheduling.timeout_seconds or config.start_timeout_seconds,
+        start_timeout=spec.scheduling.timeout_seconds,
         contact_timeout=config.contact_timeout_seconds,
         stop_grace=_stop_grace(template_of(spec, worker.role)),
         outputs=outputs,

@@ -17,7 +17,7 @@ from ftjob.plan.life.restart import backoff, judge
 from ftjob.plan.life.starting import build
 from ftjob.plan.observed.state import RefusalKind
 from ftjob.plan.plan import Changes, ForStatus, Plan, Replacements, Step, soonest
-from ftjob_protocol.failures import FailureClass, FailureType
+from ftjob_protocol.failures import FailureClass
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
@@ -58,14 +58,7 @@ def failed_by_itself(pod: PodState) -> bool:
         return True
     if told is None:
         return end.exit_code != KILLED  # an agent that was killed had no time for a word
-    return told.failure_class in OWN_FAILURES
-
-
-def has_spoilt(pod: PodState) -> bool:
-    """Whether a worker failed that had a part in the training."""
-    message = pod.terminated.message if pod.terminated is not None else None
-    kind = message.failure.type if message is not None and message.failure is not None else ""
-    return failed_by_itself(pod) and kind != FailureType.PEERS_ABSENT
+    return told.failure_class in OWN_FAILURES and not told.is_without_contact
 
 
 def latecomers(attempt: Attempt) -> tuple[PodRef, ...]:
@@ -104,7 +97,7 @@ def replacements(attempt: Attempt) -> Replacements | None:
     if any(pod.place == leader for pod in lost) or running < elastic.min_workers:
         return None
     if leader in done:
-        return None if any(has_spoilt(pod) for pod in lost) else Replacements(counts)
+        return None if any(failed_by_itself(pod) for pod in lost) else Replacements(counts)
     tally = _Tally(dict(counts))
     for pod in lost:
         if not _replace(pod, attempt, tally):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftjob.models.status import Failure
+from ftjob.models.times import unix
 from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.deletion import refs, to_clean, to_replace
 from ftjob.plan.life.first_failure import (
@@ -15,10 +17,16 @@ from ftjob.plan.life.first_failure import (
     vanished,
 )
 from ftjob.plan.life.restart import judge
+from ftjob.plan.observed.why_waiting import MEETING_NOTICE_SECONDS, is_waiting, who_is_absent
 from ftjob.plan.plan import Changes, ForStatus, Plan, Step
+from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from ftjob.plan.life.attempt import Attempt
+
+MEETING_SECONDS = 600.0
+"""How long the agents of pods that all run may take to meet: longer than any node's or network's trouble that
+ends by itself. Pods that do not run yet are waited for as Kubernetes does."""
 
 
 def after_failures(attempt: Attempt) -> Plan:
@@ -41,6 +49,41 @@ def after_vanishing(attempt: Attempt) -> Plan | None:
         return None
     lost = attempt.missed[0]
     return end_of_attempt(attempt, vanished(lost.name, lost.role, lost.index))
+
+
+def after_waiting(attempt: Attempt) -> Plan | None:
+    """End the attempt if all its pods run, and its agents have not met for too long."""
+    left = until_meeting_ends(attempt)
+    if left is None or left > 0:
+        return None
+    who, pod = who_is_absent(attempt.ranked_pods, attempt.observed)
+    failure = Failure(
+        role=pod.role if pod is not None else None,
+        index=pod.index if pod is not None else None,
+        pod=pod.name if pod is not None else None,
+        node=pod.node if pod is not None else None,
+        reason=Reason.PEERS_ABSENT,
+        message=f"all workers run, but {who} in {MEETING_SECONDS:.0f} s; "
+        "look for what keeps pods from each other",
+    )
+    return end_of_attempt(attempt, End(failure, disruption=True))
+
+
+def looks_while_waiting(attempt: Attempt) -> tuple[float, ...]:
+    """Return when agents whose pods all run have waited so long for each other that it matters."""
+    left = until_meeting_ends(attempt)
+    if left is None:
+        return ()
+    looks = (left, left - MEETING_SECONDS + MEETING_NOTICE_SECONDS)
+    return tuple(look for look in looks if look > 0)
+
+
+def until_meeting_ends(attempt: Attempt) -> float | None:
+    """Return for how long agents whose pods all run may still wait for each other; None if they do not."""
+    status = attempt.status
+    if status.running_time is None or not is_waiting(attempt.observed, status):
+        return None
+    return unix(status.running_time) + MEETING_SECONDS - attempt.now
 
 
 def end_of_attempt(attempt: Attempt, end: End) -> Plan:

@@ -11,7 +11,7 @@ from ftjob.models.spec import SuccessPolicy
 from ftjob.models.status import ConditionType
 from ftjob.models.times import unix
 from ftjob.plan.life.deletion import refs, to_clean
-from ftjob.plan.life.elastic import has_spoilt, latecomers
+from ftjob.plan.life.elastic import failed_by_itself, latecomers
 from ftjob.plan.plan import Changes, Plan, Step
 from ftjob_protocol.reasons import Reason
 
@@ -63,7 +63,7 @@ def _elastic_has_succeeded(attempt: Attempt) -> bool:
     others = [pod for pod in attempt.pods if pod.place not in attempt.done]
     ended = all(pod.is_over or pod.is_lost or not pod.running for pod in others)
     leader = attempt.layout.leader.place
-    return ended and leader in attempt.done and not any(has_spoilt(pod) for pod in others)
+    return ended and leader in attempt.done and not any(failed_by_itself(pod) for pod in others)
 
 
 def succeed(attempt: Attempt) -> Plan:

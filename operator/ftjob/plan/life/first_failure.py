@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ftjob.models.layout import rank_order
 from ftjob.models.status import Failure
-from ftjob_protocol import failures
 from ftjob_protocol.failures import FailureClass, FailureType
 from ftjob_protocol.reasons import Reason
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ftjob.plan.observed.pod import PodState
+    from ftjob_protocol import failures
 
 EVIDENCE_SECONDS = 2.0
 """How long to wait for the other workers' messages once one has failed: the victim of a lost peer often
@@ -31,7 +31,8 @@ class End:
 
     failure: Failure
     disruption: bool
-    """Whether the cluster did it, not the program: an eviction, a preemption, a lost node, a deleted pod."""
+    """Whether the cluster did it, not the program: an eviction, a preemption, a lost node or network, a
+    deleted pod."""
     is_consequence: bool = False
     """Whether something else must have come first: what it was is not known."""
 
@@ -39,8 +40,9 @@ class End:
 def first_failure(pods: Iterable[PodState]) -> End | None:
     """Return the first failing rank among the pods, or None if none failed.
 
-    Own exceptions, exits and signals come before lost peers, and those before ranks that an agent
-    stopped; then the earliest. Times are compared only within a class, since nodes' clocks differ.
+    Own exceptions, exits and signals come before agents that did not hear each other, those before lost
+    peers, and these before ranks that an agent stopped; then the earliest. Times are compared only within a
+    class, since nodes' clocks differ.
     """
     failed = [pod for pod in pods if (pod.is_over and not pod.succeeded) or pod.is_lost]
     if not failed:
@@ -78,15 +80,16 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         text = f"the trainer of pod {pod.name} ended with exit code {end.exit_code} ({end.reason})"
         log_tail = end.log_tail
     else:
-        blame, time_ns, code = failures.blame(told.failure_class), told.time_ns, told.exit_code
+        blame, time_ns, code = told.blame, told.time_ns, told.exit_code
         if code is None and told.failure_class != FailureClass.HANG:
             code = end.exit_code
         rank = told.rank
         reason = Reason.OOM_KILLED if end.reason == Reason.OOM_KILLED else reason_of(told)
-        disruption = told.failure_class == FailureClass.STOPPED and (
+        taken_away = told.failure_class == FailureClass.STOPPED and (
             pod.disruption is not None or pod.deleting
         )
-        if disruption:
+        disruption = taken_away or told.is_without_contact
+        if taken_away:
             # The pod was taken away: that is the cause, and what its agent stopped is only how it went.
             blame, reason = 0, pod.disruption or Reason.POD_DELETED
         text, log_tail = told.message, told.log_tail
@@ -106,7 +109,8 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
 
 def reason_of(told: failures.Failure) -> str:
     """Return the reason of a rank's failure in one word."""
-    return Reason.OOM_KILLED if told.type == FailureType.OOM_KILLED else told.failure_class
+    named = told.type == FailureType.OOM_KILLED or told.is_without_contact
+    return told.type if named else told.failure_class
 
 
 def sentence(failure: Failure) -> str:

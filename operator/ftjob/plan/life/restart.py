@@ -1,7 +1,8 @@
 """Whether another attempt follows a failure, and when. Pure.
 
 A *failure* is the program's own: it spends ``restart.limit``. A *disruption* is what the cluster did to it:
-an eviction, a preemption, a lost node, a deleted pod. It is free, as long as the job gets on between two.
+an eviction, a preemption, a lost node or network, a deleted pod. It is free, as long as the job gets on
+between two.
 """
 
 from __future__ import annotations

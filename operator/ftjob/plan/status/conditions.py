@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftjob.models.status import Condition, ConditionType, JobStatus, Phase
+from ftjob.models.times import unix
 from ftjob.plan.observed.why_waiting import who_runs, why_not_running
 from ftjob_protocol.reasons import Reason
 from ftjob_protocol.values.text import clean
@@ -67,7 +68,10 @@ def of_attempt(attempt: Attempt, plan: Plan, phase: Phase) -> list[Said]:
             (ConditionType.FINISHED, "True", Reason.FAILED, plan.message),
         ]
     if phase is Phase.RUNNING:
-        return [ADMITTED, (ConditionType.RUNNING, "True", *who_runs(attempt.job, attempt.observed))]
+        since = attempt.status.running_time
+        waited = attempt.now - unix(since) if since is not None else None
+        runs = who_runs(attempt.job, attempt.ranked_pods, attempt.observed, waited=waited)
+        return [ADMITTED, (ConditionType.RUNNING, "True", *runs)]
     waits = why_not_running(attempt.ranked_pods, attempt.observed.groups)
     said = [ADMITTED, (ConditionType.RUNNING, "False", *waits), *resumed(attempt.status)]
     # A restart is over when all workers run again.
