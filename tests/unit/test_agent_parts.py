@@ -6,8 +6,10 @@ import ast
 import json
 import math
 import os
+import socket
 import struct
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -382,6 +384,42 @@ def test_a_worker_that_is_placed_after_eleven_minutes_is_waited_for() -> None:
     book.hear(two[1], report(), late)
     assert book.command == "Start"
     assert book.leader_state().absent == ()
+
+
+def test_after_a_lost_answer_the_leader_is_asked_for_one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds an answer without news for so long that the contact would be lost by then."""
+    asked: list[dict[str, Any]] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while len(asked) < 4:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rwb") as stream:
+                length = 0
+                while (line := stream.readline().strip()) != b"":
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split()[1])
+                asked.append(json.loads(stream.read(length)))
+                if len(asked) in {1, 3}:  # else the connection ends without an answer
+                    answer = json.dumps({"command": "Wait", "version": 7}).encode()
+                    head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(answer)}\r\n\r\n"
+                    stream.write(head.encode() + answer)
+
+    def rest(_seconds: float) -> None:
+        if len(asked) == 4:
+            raise SystemExit
+
+    port = listener.getsockname()[1]
+    client = Client(Loop(), parse(json.dumps(plan(index=1, agents=2, port=port))), "a token")
+    monkeypatch.setattr(client, "_rest", rest)
+    with listener:
+        server = threading.Thread(target=serve)
+        server.start()
+        client._message = report()
+        with pytest.raises(SystemExit):
+            client._run()
+        server.join()
+    assert [message["seen"] for message in asked] == [0, 7, 0, 7]
 
 
 def test_who_is_silent_is_named_with_its_host() -> None:

@@ -46,6 +46,8 @@ class Client:
         self._delivered = -1
         self._is_gone = False
         self._error = "it has not been asked yet"
+        self._is_in_doubt = False
+        """Whether the last round failed: then the leader is to answer at once, whether it has news or not."""
         self.command: str = Command.WAIT
         self.attempt = config.attempt
         """The attempt that the command is about."""
@@ -127,6 +129,7 @@ class Client:
                 pause = 0.0
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self._error = str(error) or type(error).__name__
+                self._is_in_doubt = True
                 if (
                     isinstance(error, ConnectionRefusedError)
                     and self._answered is not None
@@ -154,7 +157,7 @@ class Client:
     def _exchange(self, connection: http.client.HTTPConnection) -> bool:
         """Report once and take the answer; False when there is news to be sent before the answer came."""
         greet(connection, self._sender)
-        message = {**self._message, "seen": self._seen}
+        message = {**self._message, "seen": 0 if self._is_in_doubt else self._seen}
         request = send(connection, self._sender, "POST", self._path, json.dumps(message).encode())
         deadline = time.monotonic() + self._timeout
         while True:
@@ -177,7 +180,7 @@ class Client:
     def _take(self, answer: dict[str, Any], sequence: int) -> None:
         self._answered = time.monotonic()
         self._leader_host = str(answer.get("host") or "")[:HOST_LIMIT]
-        self._is_gone = False
+        self._is_gone = self._is_in_doubt = False
         is_news = answer["version"] != self._seen or not self.is_done()
         self._delivered = max(self._delivered, sequence)
         self._seen = answer["version"]
