@@ -8,11 +8,12 @@ import math
 import os
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from support.agent_runs import plan
@@ -22,11 +23,16 @@ from ftjob_agent import linux, outputs, termination_log
 from ftjob_agent.config import check_identity
 from ftjob_agent.loop import Loop
 from ftjob_agent.ranks import diagnosis, environment
+from ftjob_agent.ranks.pump import RankLog
+from ftjob_agent.ranks.supervise import Rank
 from ftjob_agent.star.book import Book, RefusedError
 from ftjob_agent.star.client import Client
 from ftjob_agent.watching.rank_folder import Reader
-from ftjob_protocol.agent_config import parse
+from ftjob_protocol.agent_config import RankSpec, parse
 from ftjob_protocol.failures import Failure, first
+
+if TYPE_CHECKING:
+    from ftjob_agent.ranks.pump import Pump
 
 
 @pytest.mark.parametrize(
@@ -442,3 +448,23 @@ def test_absent_peers_are_named_by_role() -> None:
     found = book.lost(now=10)
     assert found is not None
     assert found.message.startswith("peers absent: worker-0, worker-1; ")
+
+
+def test_the_output_of_a_rank_that_has_ended_a_while_ago_is_not_waited_for(tmp_path: Path) -> None:
+    """Of many ranks that ended together each would hold up the agent's loop as long as the first."""
+    waited: list[float] = []
+
+    class HeldOpen:
+        tail = unfinished = b""
+
+        def join(self, seconds: float) -> None:
+            waited.append(seconds)
+
+    process = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(3)"])
+    process.wait()
+    rank = Rank(RankSpec(0, 0, {}), str(tmp_path), process, RankLog(None))
+    rank.pumps += [cast("Pump", HeldOpen()), cast("Pump", HeldOpen())]
+    failure = rank.failure()
+    assert failure is not None
+    assert failure.exit_code == 3
+    assert waited == [0.0, 0.0]

@@ -45,6 +45,7 @@ class Rank:
         self.ended_ns = 0
         self.stopped_ns = 0
         self.saw_oom = False
+        self.drain_until = 0.0
         self._recorded_at: Optional[float] = None
         self._is_drained = False
 
@@ -107,9 +108,8 @@ class Rank:
     def _drain(self) -> None:
         if self.code is None or self._is_drained:
             return
-        limit = time.monotonic() + DRAIN_SECONDS
         for pump in self.pumps:
-            pump.join(max(0.0, limit - time.monotonic()))
+            pump.join(max(0.0, self.drain_until - time.monotonic()))
         self._is_drained = True
 
 
@@ -200,6 +200,8 @@ class Supervisor:
             for rank in self.ranks:
                 if rank.process is child:
                     rank.ended_ns = time.time_ns()
+                    # From its end, not from when it is asked for: many that end at once cost this once.
+                    rank.drain_until = time.monotonic() + DRAIN_SECONDS
                     rank.saw_oom = self._cgroup.oom_kills() > self._oom_kills
 
     def forward(self, number: int) -> None:
