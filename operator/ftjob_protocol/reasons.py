@@ -97,7 +97,10 @@ class Reason(Word):
     BACKING_OFF = (
         "BackingOff",
         Area.WAITING,
-        "The next attempt waits for `restart.backoffSeconds`, doubled with each failure.",
+        (
+            "The next attempt waits for `restart.backoffSeconds`, doubled with each failure, and for 10 s at "
+            "least after one that lived less."
+        ),
     )
     STARTING = ("Starting", Area.WAITING, "The workers are starting.")
     WAITING = ("Waiting", Area.WAITING, "Pods wait, and nobody has said for what.")

@@ -33,6 +33,7 @@ def test_ranks_start_again_once_though_the_operator_dies_after_any_of_its_writes
         with running_operator(server, tmp_path, namespace=space.name):
             made = space.submit(workers=2, restart=RESTART)
             space.await_phase("Running")
+        space.let_have_run()
         with running_agent(made["metadata"]["uid"], token_of(space.list("secrets"))) as agent:
             agent.on_order = look_at_status
             agent.fail(rank=1)

@@ -22,6 +22,7 @@ def test_no_restart_is_free_though_the_operator_dies_after_any_of_its_writes(
         with running_operator(server, tmp_path, namespace=space.name):
             space.submit(workers=3, restart=RESTART)
             space.await_phase("Running")
+        space.let_have_run()
         with mortal_operator(server, tmp_path, space.name, write=write):
             kubelet.finish("digits-worker-0-1", 137)
             again = space.await_job(

@@ -174,6 +174,18 @@ def test_the_next_attempt_waits_for_its_time() -> None:
     assert life.see(after=held.next_look).step is Step.START
 
 
+def test_a_program_that_ends_at_once_is_started_less_and_less_often() -> None:
+    life = Life(TWO.with_spec(restart={"limit": 10000, "backoffSeconds": 0}).started(NOW))
+    for attempt, least in enumerate((10, 20, 40, 80, 160, 300, 300)):
+        two = [failed(index, attempt=attempt, seen=life.now + 1) for index in range(2)]
+        assert life.see(*two, after=1).step is Step.RESTART
+        held = life.see()
+        assert (held.step, held.reason) == (Step.HOLD, "BackingOff")
+        assert held.next_look is not None
+        assert least <= held.next_look <= 1.2 * least + 1
+        assert life.see(after=held.next_look).step is Step.START
+
+
 def test_a_restart_is_over_when_all_workers_run_again() -> None:
     life = Life(retrying(backoffSeconds=0))
     life.see(failed(0), failed(1))
@@ -274,7 +286,7 @@ def test_after_two_failures_on_a_node_the_next_attempt_prefers_others() -> None:
     life = Life(retrying(backoffSeconds=0))
     for attempt in range(2):
         life.see(failed(0, attempt=attempt), failed(1, attempt=attempt), after=60)
-        plan = life.see(after=1)
+        plan = life.see(after=60)
     assert life.job.status.restarts.failed_nodes == ["node-0", "node-0"]
     pods = manifests(plan, "Pod")
     [wish] = pods[1]["spec"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]

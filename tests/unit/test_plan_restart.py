@@ -19,11 +19,17 @@ def verdict(
     code: int | None = 137, reason: str = "Signal", *, done: Restarts | None = None, **given: Any
 ) -> RestartDecision:
     disruption = given.pop("disruption", False)
-    progressed = given.pop("progressed", True)
+    progressed, lived = given.pop("progressed", True), given.pop("lived", 60.0)
     spec = Restart.model_validate({"limit": 3, **given})
     failure = Failure(reason=reason, exit_code=code)
     return judge(
-        failure, spec, done or Restarts(), disruption=disruption, progressed=progressed, seed="uid/0"
+        failure,
+        spec,
+        done or Restarts(),
+        disruption=disruption,
+        progressed=progressed,
+        lived=lived,
+        seed="uid/0",
     )
 
 
@@ -119,3 +125,26 @@ def test_the_jitter_is_the_jobs_own_and_always_the_same() -> None:
 
 def test_a_node_is_bad_after_two_failures() -> None:
     assert bad_nodes(["a", "b", "a", "c"]) == ["a"]
+
+
+@pytest.mark.parametrize("disruption", [False, True])
+def test_what_lived_less_than_ten_seconds_waits_at_least_ten_doubled_each_time(disruption: bool) -> None:
+    def waits(lived: float, **given: Any) -> list[float]:
+        return [
+            verdict(
+                disruption=disruption,
+                done=Restarts(failures=times, in_a_row=times),
+                limit=99,
+                progressed=False,
+                lived=lived,
+                **given,
+            ).wait_seconds
+            for times in range(6)
+        ]
+
+    short = waits(9.9, backoffSeconds=0)
+    for times, wait in enumerate(short):
+        least = min(300, 10 * 2**times)
+        assert least <= wait <= 1.2 * least
+    assert waits(10, backoffSeconds=0) == [0] * 6
+    assert waits(1, backoffSeconds=20) == waits(60, backoffSeconds=20)

@@ -112,6 +112,11 @@ class Attempt:
         """Whether all its workers have been seen running."""
         return self.status.running_time is not None
 
+    def lived(self, ended: float) -> float:
+        """Return for how many seconds it had run by then, counted from its order if nobody saw all run."""
+        since = self.status.running_time or self.status.attempt_time
+        return max(0.0, ended - unix(since)) if since is not None else 0.0
+
     def after(self, changes: Replacements | None) -> Attempt:
         """Return the attempt with those counted that are replaced now: their pods have other names."""
         if changes is None:

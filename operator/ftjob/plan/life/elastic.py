@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.first_failure import first_failure, sentence
-from ftjob.plan.life.restart import backoff, judge
+from ftjob.plan.life.restart import SHORT_LIFE_SECONDS, backoff, first_backoff, judge
 from ftjob.plan.life.starting import build
 from ftjob.plan.observed.state import RefusalKind
 from ftjob.plan.plan import Changes, ForStatus, Plan, Replacements, Step, soonest
@@ -123,6 +123,7 @@ def _replace(pod: PodState, attempt: Attempt, tally: _Tally) -> bool:
     times = tally.counts.get(str(pod.index), 0)
     end = first_failure([pod])
     own = end if failed_by_itself(pod) else None
+    seen = pod.terminated.seen if pod.terminated is not None else pod.deleting_seen
     if own is not None:
         spent = status.restarts.failures + len(tally.failures)
         restart = judge(
@@ -131,13 +132,15 @@ def _replace(pod: PodState, attempt: Attempt, tally: _Tally) -> bool:
             status.restarts.model_copy(update={"failures": spent}),
             disruption=False,
             progressed=progressed(status, attempt.now),
+            lived=attempt.lived(seen),
             seed=f"{uid}/{status.attempt}",
         )
         if not restart.again:
             return False
-    seen = pod.terminated.seen if pod.terminated is not None else pod.deleting_seen
     # The first comes at once, and whoever follows it takes its time: something ends it each time.
-    wait = backoff(spec.restart.backoff_seconds, times - 1, f"{uid}/{pod.index}") if times else 0.0
+    is_short = own is not None and (times > 0 or attempt.lived(seen) < SHORT_LIFE_SECONDS)
+    first_wait = first_backoff(spec.restart, is_short=is_short)
+    wait = backoff(first_wait, max(0, times - 1), f"{uid}/{pod.index}") if times or is_short else 0.0
     left = seen + wait - attempt.now
     if left > 0:
         tally.waits.append(left)

@@ -89,12 +89,14 @@ def until_meeting_ends(attempt: Attempt) -> float | None:
 def end_of_attempt(attempt: Attempt, end: End) -> Plan:
     """Have another attempt follow, or the job end."""
     job, status, spec, failure = attempt.job, attempt.status, attempt.spec, end.failure
+    ends = (pod.terminated.seen for pod in attempt.failed if pod.terminated is not None)
     restart = judge(
         failure,
         spec.restart,
         status.restarts,
         disruption=end.disruption,
         progressed=progressed(status, attempt.now),
+        lived=attempt.lived(min(ends, default=attempt.now)),
         seed=f"{job.uid}/{status.attempt}",
     )
     message = sentence(failure)

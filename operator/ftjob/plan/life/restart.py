@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ftjob.models.status import Failure, Restarts
 
 LONGEST_BACKOFF = 300.0
+SHORT_LIFE_SECONDS = 10.0
+"""What lived less than this is not started again before it, doubled each time, whatever the job says: a
+program that can't start would cost the cluster pods, Events and status writes without end."""
 JITTER = 0.2
 """Share by which a wait may be longer: jobs that one cause has ended don't come back in the same second."""
 FRUITLESS_DISRUPTIONS = 10
@@ -27,7 +30,14 @@ FRUITLESS_DISRUPTIONS = 10
 
 
 def judge(
-    failure: Failure, spec: Restart, done: Restarts, *, disruption: bool, progressed: bool, seed: str
+    failure: Failure,
+    spec: Restart,
+    done: Restarts,
+    *,
+    disruption: bool,
+    progressed: bool,
+    lived: float,
+    seed: str,
 ) -> RestartDecision:
     """Decide whether another attempt follows.
 
@@ -41,11 +51,14 @@ def judge(
         Whether the cluster, not the program, ended the rank.
     progressed
         Whether the job has made a step since the last restart.
+    lived
+        Seconds for which the attempt has run.
     seed
         Makes the jitter: the same for the same job and attempt.
     """
     in_a_row = 0 if progressed else done.in_a_row or 0
-    wait = backoff(spec.backoff_seconds, in_a_row if disruption else done.failures, seed)
+    first_wait = first_backoff(spec, is_short=lived < SHORT_LIFE_SECONDS)
+    wait = backoff(first_wait, in_a_row if disruption else done.failures, seed)
     rule = next((rule for rule in spec.rules if rule.on_reason == failure.reason), None)
     if rule is not None and rule.action is RestartAction.FAIL:
         return RestartDecision(False, disruption, f"restart.rules ends the job at {failure.reason}")
@@ -65,6 +78,11 @@ def judge(
     if spent >= spec.limit:
         return RestartDecision(False, disruption, f"restart.limit is {spec.limit}")
     return RestartDecision(True, disruption, f"restart {spent + 1} of {spec.limit}", wait)
+
+
+def first_backoff(spec: Restart, *, is_short: bool) -> float:
+    """Return the wait before the first restart, after a life that was short, or not."""
+    return max(spec.backoff_seconds, SHORT_LIFE_SECONDS) if is_short else spec.backoff_seconds
 
 
 def backoff(seconds: float, times: int, seed: str) -> float:
