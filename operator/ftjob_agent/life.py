@@ -172,8 +172,9 @@ def stopping(agent: Agent) -> Optional[Stage]:
     agent.tell()
     if facts.signals:
         agent.write_message()  # the kubelet may kill us before the ranks have ended
-    began, signals = time.monotonic(), facts.signals
-    while supervisor.running and facts.signals <= max(1, signals):
+    began = time.monotonic()
+    while supervisor.running:
+        # A restarted kubelet sends SIGTERM again: it says nothing new, and a checkpoint may be half written.
         limit = began + facts.grace(agent.config.stop_grace)
         if time.monotonic() >= limit:
             break

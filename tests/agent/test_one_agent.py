@@ -184,63 +184,6 @@ def test_a_plan_that_it_does_not_understand_is_refused_with_the_field(
     assert words in run.failure["message"]
 
 
-def test_sigterm_is_passed_on_and_what_ranks_then_return_is_stopped(agents: Agents) -> None:
-    source = (
-        "signal.signal(signal.SIGTERM, lambda *_: (mark('saved'), os._exit(3))); mark('up'); signal.pause()"
-    )
-    run = agents.script(plan(ranks=TWO, worldSize=2), source)
-    wait_for(lambda: all((run.folder / f"up-{rank}").exists() for rank in range(2)), "the ranks' start")
-    run.terminate()
-    assert run.wait() == 143
-    assert all((run.folder / f"saved-{rank}").exists() for rank in range(2))
-    assert run.message["state"] == "Stopped"
-    assert run.failure["class"] == "Stopped"
-
-
-def test_a_rank_that_ignores_sigterm_is_killed_after_the_grace(agents: Agents) -> None:
-    source = (
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN); mark('up', os.getpid())\nwhile True: time.sleep(60)"
-    )
-    run = agents.script(plan(stopGraceSeconds=0.3), source)
-    wait_for((run.folder / "up-0").exists, "the rank's start")
-    run.terminate()
-    assert run.wait() == 143
-    assert not is_alive(int(run.text("up-0")))
-
-
-def test_a_message_is_there_before_a_stubborn_rank_has_ended_and_a_second_signal_hurries(
-    agents: Agents,
-) -> None:
-    source = (
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN); mark('up', os.getpid())\nwhile True: time.sleep(60)"
-    )
-    run = agents.script(plan(stopGraceSeconds=600), source)
-    wait_for((run.folder / "up-0").exists, "the rank's start")
-    run.terminate()
-    wait_for(run.log.exists, "the first message")
-    run.process.send_signal(signal.SIGINT)
-    assert run.wait() == 143
-    assert run.message["state"] == "Stopped"
-
-
-def _catches_sigterm(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text()
-    [caught] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
-    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
-
-
-def test_sigterm_while_waiting_for_peers_ends_at_once(agents: Agents) -> None:
-    leader = agents.script(plan(agents=2, worldSize=2), "mark('ran')")
-    follower = agents.script(plan(index=1, agents=2, ranks=TWO[1:]), "mark('ran')")
-    wait_for(lambda: leader.progress().get("state") == "Waiting", "the leader's answer")
-    wait_for(lambda: _catches_sigterm(follower.process.pid), "the follower's signal handler")
-    for run in (leader, follower):
-        run.terminate()
-        assert run.wait() == 143
-        assert run.message["state"] == "Stopped"
-        assert not list(run.folder.glob("ran-*"))
-
-
 def test_other_signals_are_forwarded(agents: Agents) -> None:
     source = "signal.signal(signal.SIGUSR1, lambda *_: os._exit(0)); mark('up'); signal.pause()"
     run = agents.script(plan(), source)
