@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+from ftjob_protocol.files import nofollow
 from ftjob_protocol.termination import LIMIT, TerminationMessage
 
 TEXT_AT_LEAST = 1536
@@ -34,9 +35,9 @@ def write(path: str, message: TerminationMessage) -> None:
     """Write the message; the file is a mount of its own, so it is not replaced but filled."""
     data = encode(message.as_json())
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        file = nofollow.open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
-            os.write(file, data)
+            nofollow.write_all(file, data)
         finally:
             os.close(file)
     except OSError:

@@ -9,6 +9,8 @@ import math
 import struct
 from typing import NamedTuple, Optional
 
+from ftjob_protocol.files import nofollow
+
 LAYOUT = struct.Struct("<8sQQQQdQQ")
 MAGIC = b"FTJSTEP1"
 STEP, TOTAL, LAST_NS, FIRST_NS, EPOCH, FLAGS = range(1, 7)
@@ -36,8 +38,7 @@ class Steps(NamedTuple):
 def read(path: str) -> Optional[Steps]:
     """Read the file; None when it is not there, or not whole."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(LAYOUT.size)
+        data = nofollow.read(path, LAYOUT.size)
     except OSError:
         return None
     if len(data) < LAYOUT.size:

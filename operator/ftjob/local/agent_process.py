@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import ftjob.local.start_agent
 from ftjob.plan.observed.pod import PodState, Terminated
 from ftjob_protocol import files, orders, steps, variables
+from ftjob_protocol.files import nofollow
 from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.signing.exchange import exchange
 from ftjob_protocol.signing.signature import Sender
-from ftjob_protocol.termination import TerminationMessage, parse_termination_message
+from ftjob_protocol.termination import LIMIT, TerminationMessage, parse_termination_message
 
 if TYPE_CHECKING:
     from ftjob.local.environment import Trainer
@@ -87,8 +88,8 @@ class Agent:
         if code is None:
             return False
         try:
-            text = (self._folder / "termination-log").read_text(encoding="utf-8")
-        except OSError:
+            text = nofollow.read(str(self._folder / "termination-log"), LIMIT).decode()
+        except (OSError, UnicodeError):
             text = ""
         self._terminated = Terminated(
             exit_code=128 - code if code < 0 else code,
@@ -159,15 +160,16 @@ def _counted_steps(path: Path) -> tuple[int, int | None] | None:
 
 def _told_steps(path: Path) -> tuple[int, int | None] | None:
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            lines = file.read().split(b"\n")[-2::-1]  # the newest first; what has no end yet is left out
+        start = max(0, (nofollow.size(str(path)) or 0) - TAIL)
+        lines = nofollow.read(str(path), TAIL, start).split(b"\n")[
+            -2::-1
+        ]  # the newest; without what has no end
         for line in lines:
             data = json.loads(line)
             if isinstance(data.get("step"), int):
                 total = data.get("totalSteps")
                 return data["step"], total if isinstance(total, int) else None
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, RecursionError, AttributeError):
         return None
     return None
 

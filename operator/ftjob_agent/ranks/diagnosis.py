@@ -17,6 +17,7 @@ from ftjob_protocol.failures import (
     FailureType,
     clip,
 )
+from ftjob_protocol.files import nofollow
 from ftjob_protocol.values.fields import count
 from ftjob_protocol.values.text import clean
 
@@ -72,8 +73,7 @@ def read_record(rank_dir: str) -> Optional[dict[str, Any]]:
 
 def _read_json(path: str) -> Optional[dict[str, Any]]:
     try:
-        with open(path, "rb") as file:
-            data = json.loads(file.read(RECORD_LIMIT).decode("utf-8", "replace"))
+        data = json.loads(nofollow.read(path, RECORD_LIMIT).decode("utf-8", "replace"))
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Mapping
 from ftjob_agent.config import ConfigError
 from ftjob_protocol import files, variables
 from ftjob_protocol.captures import profile
+from ftjob_protocol.files.nofollow import Folder
 from ftjob_protocol.variables import IFACE, LEADER_IP, PRIVATE
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ def make_run_dir(config: AgentConfig, environ: Mapping[str, str]) -> None:
 
 def make_rank_dir(spec: RankSpec, environ: Mapping[str, str]) -> None:
     """Create the folder of one rank, without what an earlier life left there."""
-    path = os.path.join(run_dir(environ), spec.label)
+    top = run_dir(environ)
+    path = os.path.join(top, spec.label)
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        for entry in os.scandir(path):
-            if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.path)
+        os.makedirs(top, mode=0o700, exist_ok=True)
+        with Folder(top) as folder, folder.enter(spec.label, mode=0o700) as own:
+            own.clear()
     except OSError as error:
         raise ConfigError(
             f"{variables.RUN_DIR}: cannot write to {path} as uid {os.getuid()} ({error.strerror}); it is an "

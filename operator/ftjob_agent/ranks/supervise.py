@@ -20,6 +20,7 @@ from ftjob_agent.ranks.logtail import last_lines
 from ftjob_agent.ranks.pump import TAIL, Pump, RankLog
 from ftjob_protocol import files
 from ftjob_protocol.failures import Failure
+from ftjob_protocol.files import nofollow
 from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Rank:
 
     def recorded_at(self) -> Optional[float]:
         """Return when an uncaught exception was first seen in the rank's folder."""
-        if self._recorded_at is None and os.path.exists(os.path.join(self.dir, files.FAILURE)):
+        if self._recorded_at is None and nofollow.size(os.path.join(self.dir, files.FAILURE)) is not None:
             self._recorded_at = time.monotonic()
         return self._recorded_at
 

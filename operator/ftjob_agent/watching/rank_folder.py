@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
 from ftjob_protocol import files, steps
+from ftjob_protocol.files import nofollow
 
 READ_LIMIT = 1 << 20
+HOOKS_LIMIT = 1 << 16
 METRICS_LIMIT = 32
 WINDOW = 16
 
@@ -111,9 +113,8 @@ class Reader:
 
     def _read_lines(self) -> None:
         path = os.path.join(self._dir, files.PROGRESS)
-        try:
-            size = os.stat(path).st_size
-        except OSError:
+        size = nofollow.size(path)
+        if size is None:
             return
         if size < self._offset:  # written anew
             self._offset, self._partial = 0, b""
@@ -154,19 +155,14 @@ def is_hooked(rank_dir: str) -> bool:
 
 
 def _hooks(rank_dir: str, key: str) -> list[str]:
-    try:
-        with open(os.path.join(rank_dir, files.HOOKS), "rb") as file:
-            found = json.loads(file.read(1 << 16)).get(key, [])
-    except (OSError, ValueError, AttributeError):
-        return []
+    said = _parse(_read(os.path.join(rank_dir, files.HOOKS), HOOKS_LIMIT))
+    found = said.get(key) if isinstance(said, dict) else None
     return [str(text) for text in found[:8]] if isinstance(found, list) else []
 
 
 def _read(path: str, limit: int, offset: int = 0) -> bytes:
     try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            return file.read(limit)
+        return nofollow.read(path, limit, offset)
     except OSError:
         return b""
 

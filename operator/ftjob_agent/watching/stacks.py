@@ -22,6 +22,7 @@ from typing import Any, Optional, Sequence
 from ftjob_agent import linux
 from ftjob_agent.ranks.environment import STACKS_SIGNAL
 from ftjob_protocol import files
+from ftjob_protocol.files import nofollow
 
 ANSWER_SECONDS = 2.0
 SETTLED_SECONDS = 0.2
@@ -30,6 +31,7 @@ PY_SPY_SECONDS = 5.0
 PROCESSES = 64
 TEXT_LIMIT = 1 << 20
 FRAMES = 12
+SOURCE_LIMIT = 1 << 22
 
 _THREAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+.*\(most recent call first\):$")
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<function>.*)$')
@@ -166,7 +168,7 @@ def trainer_of(rank_dir: str, default: int) -> int:
     """Return the process that holds the lock on the step count: the one that trains."""
     lock = struct.Struct("hhqqi4x")  # struct flock of fcntl(2) where off_t has 64 bits
     try:
-        with open(os.path.join(rank_dir, files.STEPS), "rb") as file:
+        with os.fdopen(nofollow.open_regular(os.path.join(rank_dir, files.STEPS)), "rb") as file:
             asked = lock.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
             kind, _, _, _, pid = lock.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))
     except OSError:
@@ -208,20 +210,18 @@ def _ask(rank_dir: str, pid: int) -> str:
     try:
         if not _answers(pid, path):
             return ""
-        before = os.stat(path).st_size
+        before = nofollow.size(path) or 0
         os.kill(pid, STACKS_SIGNAL)
         size, since = before, time.monotonic()
         while True:
             time.sleep(0.02)
             now = time.monotonic()
-            grown = os.stat(path).st_size
+            grown = nofollow.size(path) or 0
             if grown != size:
                 size, since = grown, now
             elif now - since >= (SETTLED_SECONDS if size > before else ANSWER_SECONDS):
                 break
-        with open(path, "rb") as file:
-            file.seek(before)
-            return file.read(min(size - before, TEXT_LIMIT)).decode("utf-8", "replace")
+        return nofollow.read(path, min(max(0, size - before), TEXT_LIMIT), before).decode("utf-8", "replace")
     except OSError:
         return ""  # it has ended, or is another user's
 
@@ -234,7 +234,7 @@ def _answers(pid: int, path: str) -> bool:
     caught = int(_status(pid).get("SigCgt", "0"), 16)
     if not caught >> (STACKS_SIGNAL - 1) & 1:
         return False
-    target = os.stat(path)
+    target = os.lstat(path)
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
             found = os.stat(f"/proc/{pid}/fd/{name}")
@@ -280,14 +280,12 @@ def _code(frame: Frame) -> str:
     if not frame.line.isdigit() or not frame.file.startswith("/"):
         return ""
     try:
-        with open(frame.file, encoding="utf-8", errors="replace") as file:
-            for number, text in enumerate(file, 1):
-                if number == int(frame.line):
-                    line = " ".join(text.split())
-                    return line if len(line) <= 100 else f"{line[:99]}…"
+        source = nofollow.read(frame.file, SOURCE_LIMIT, follow=True)
     except (OSError, ValueError):
-        pass
-    return ""
+        return ""
+    lines = source.decode("utf-8", "replace").split("\n", int(frame.line))
+    line = " ".join(lines[int(frame.line) - 1].split()) if 0 < int(frame.line) <= len(lines) else ""
+    return line if len(line) <= 100 else f"{line[:99]}…"
 
 
 def _without_numbers(text: str) -> str:
