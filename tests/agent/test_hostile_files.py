@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.agent_runs import plan, wait_for
+from support.ports import free_port
 
 from ftjob_protocol import files
 
@@ -71,6 +72,20 @@ def test_a_termination_log_that_is_a_fifo_hangs_nothing(agents: Agents, tmp_path
     os.mkfifo(tmp_path / "log")
     run = agents.script(plan(), "sys.exit(7)", env={"FTJOB_TERMINATION_LOG": str(tmp_path / "log")})
     assert run.wait() == 7
+
+
+def test_the_child_that_serves_the_rendezvous_has_no_token(agents: Agents, tmp_path: Path) -> None:
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text(f"#!/bin/sh\nenv >{tmp_path}/env\nexit 1\n")
+    python.chmod(0o755)
+    rendezvous = {"kind": "Horovod", "port": free_port(), "hosts": "127.0.0.1:1"}
+    env = {"PATH": f"{python.parent}:{os.environ['PATH']}"}
+    run = agents.start(plan(rendezvous=rendezvous), ["./train"], env=env)
+    assert run.wait() == 2
+    names = {line.partition("=")[0] for line in (tmp_path / "env").read_text().splitlines()}
+    assert "PATH" in names
+    assert not {"FTJOB_TOKEN", "FTJOB_AGENT_CONFIG"} & names
 
 
 def test_a_link_in_place_of_the_ranks_folder_is_not_cleared(agents: Agents, tmp_path: Path) -> None:

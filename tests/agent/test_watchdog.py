@@ -167,7 +167,7 @@ def test_py_spy_is_asked_where_python_does_not_answer(agents: Agents, tmp_path: 
     tools.mkdir()
     spy = tools / "py-spy"
     spy.write_text(
-        '#!/bin/sh\n[ "$1 $3" = "dump --pid" ] || exit 2\nkill -0 "$4" || exit 3\n'
+        f'#!/bin/sh\nenv >{tmp_path}/env\n[ "$1 $3" = "dump --pid" ] || exit 2\nkill -0 "$4" || exit 3\n'
         "echo 'Thread 7 (idle): \"MainThread\"'\necho '    deep (spied.py:99)'\n"
     )
     spy.chmod(0o755)
@@ -178,6 +178,29 @@ def test_py_spy_is_asked_where_python_does_not_answer(agents: Agents, tmp_path: 
     assert run.wait() == 143
     assert run.failure["rank"] == 1
     assert "rank 1 is at deep (spied.py:99), while rank 0 waits at barrier" in run.failure["message"]
+    assert not {"FTJOB_TOKEN", "FTJOB_AGENT_CONFIG"} & variables_in(tmp_path / "env")
+
+
+@pytest.mark.parametrize("path", ["{outputs}/bin:{own}", "{links}:{own}", "{own}"])
+def test_py_spy_is_never_run_from_the_outputs(agents: Agents, tmp_path: Path, path: str) -> None:
+    outputs, links = tmp_path / "outputs", tmp_path / "links"
+    (outputs / "bin").mkdir(parents=True)
+    spy = outputs / "bin" / "py-spy"
+    spy.write_text(f"#!/bin/sh\ntouch {tmp_path}/spied\n")
+    spy.chmod(0o755)
+    links.mkdir()
+    (links / "py-spy").symlink_to(spy)
+    hang = "signal.signal(signal.SIGRTMAX - 6, signal.SIG_DFL); threading.Event().wait()"
+    env = {"PATH": path.format(outputs=outputs, links=links, own=os.environ["PATH"])}
+    config = plan(ranks=TWO, worldSize=2, outputs=str(outputs), **SOON)
+    run = run_script(agents, config, hang, folder=tmp_path, env=env)
+    assert run.wait() == 143
+    assert run.failure["class"] == "Hang"
+    assert not (tmp_path / "spied").exists()
+
+
+def variables_in(path: Path) -> set[str]:
+    return {line.partition("=")[0] for line in path.read_text().splitlines()}
 
 
 def test_without_any_word_of_progress_a_program_runs_on_and_the_leader_says_so(agents: Agents) -> None:

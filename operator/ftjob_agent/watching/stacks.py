@@ -177,9 +177,17 @@ def trainer_of(rank_dir: str, default: int) -> int:
 
 
 def find_py_spy(path: str, outputs: str) -> Optional[str]:
-    """Return py-spy from the image, or from where someone has put it into the outputs."""
-    places = [path, *([os.path.join(outputs, "bin")] if outputs else [])]
-    return shutil.which("py-spy", path=os.pathsep.join(filter(None, places)))
+    """Return py-spy from the image; never from the outputs, where others may have put it."""
+    for place in path.split(os.pathsep):
+        found = shutil.which("py-spy", path=place) if os.path.isabs(place) else None
+        if found and not _is_within(found, outputs):
+            return found
+    return None
+
+
+def _is_within(path: str, folder: str) -> bool:
+    real = os.path.realpath(folder)
+    return bool(folder) and os.path.commonpath([os.path.realpath(path), real]) == real
 
 
 def text_of(rank: int, processes: Sequence[Process]) -> str:
