@@ -6,9 +6,10 @@ import os
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
-from ftjob_agent import termination_log
+from ftjob_agent import outputs, termination_log
 from ftjob_agent.config import ConfigError
 from ftjob_agent.exit import FAREWELL_SECONDS, Exit, Facts
 from ftjob_agent.loop import Loop
@@ -109,8 +110,10 @@ class Agent:
         """Start one rank."""
         config = self.config
         env = environment.of_rank(config, spec, self.environ, self.contact.place())
-        path = os.path.join(config.outputs, files.log(spec.rank)) if config.keep_logs else None
-        log = RankLog(path, f"ftjob: attempt {config.attempt}")
+        log = RankLog(
+            partial(outputs.open_file, config, files.log(spec.rank)) if config.keep_logs else None,
+            f"ftjob: attempt {config.attempt}",
+        )
         return self.supervisor.start(spec, env[variables.RANK_DIR], self._command, env, log)
 
     def enter(self, state: State) -> None:

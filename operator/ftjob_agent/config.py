@@ -26,6 +26,11 @@ def read(environ: Mapping[str, str]) -> AgentConfig:
         raise ConfigError(str(error)) from None
 
 
+def run_dir(environ: Mapping[str, str]) -> str:
+    """Return the agent's private folder, in an emptyDir of the pod."""
+    return environ.get(variables.RUN_DIR) or "/ftjob/agent/run"
+
+
 def check_identity(config: AgentConfig, environ: Mapping[str, str]) -> None:
     """Refuse variables that decide who a rank is when the container brings another value than the plan's.
 

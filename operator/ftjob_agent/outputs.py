@@ -1,37 +1,62 @@
-"""The job's shared volume: its folders, and which captures are done."""
+"""The job's shared volume. All that agents open there is opened here, without following links.
+
+Others may write to the volume too: other jobs of the same claim, other users of the same machine.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Iterable, Mapping
+import stat
+from typing import TYPE_CHECKING, Iterable, Mapping, Optional
 
-from ftjob_agent.config import ConfigError
+from ftjob_agent.config import ConfigError, run_dir
 from ftjob_protocol import files
 from ftjob_protocol.captures import request
+from ftjob_protocol.files.nofollow import Folder, plain
 
 if TYPE_CHECKING:
     from ftjob_protocol.agent_config import AgentConfig, RankSpec
 
-FOLDER_MODE = 0o2777
-"""The volume is the job's own, and the collector merges a root trainer's files as another user."""
+SHARED_MODE = 0o2770
+"""Of folders that all pods of the job use, and who reads its results: they have a group in common."""
+PRIVATE_MODE = 0o700
+"""Of folders on one machine, whose other users are strangers."""
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 def make_folders(config: AgentConfig, environ: Mapping[str, str]) -> None:
     """Create the folders that ranks and agent write to; ConfigError when that can't be."""
     if not config.outputs:
         return
-    folders = [config.outputs]
     names = [files.CHECKPOINTS, files.CAPTURES, files.SYSTEM, files.PLUGINS, files.XPLANES]
     names += [files.LOGS] if config.keep_logs else []
-    folders += [os.path.join(config.outputs, name) for name in names]
     path = config.outputs
     try:
-        for path in folders:
-            make_folder(path)
-            probe = os.path.join(path, f".ftjob-{config.name}-{os.getpid()}")
-            os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o644))
-            os.unlink(probe)
+        os.makedirs(path, mode=PRIVATE_MODE, exist_ok=True)
+        with Folder(path) as top:
+            owners = {os.geteuid(), os.fstat(top.fd).st_uid}
+            group = _pods_group(environ)
+            if not config.has_private_outputs:
+                _share(top, group)
+            _try(top, config)
+            for name in names:
+                path = os.path.join(config.outputs, name)
+                with top.enter(name, _mode(config)) as folder:
+                    owner = os.fstat(folder.fd).st_uid
+                    if config.has_private_outputs and owner not in owners:
+                        raise ConfigError(
+                            f"outputs: {path} belongs to uid {owner}, who could put anything there; remove "
+                            "it, or name another folder with --outputs"
+                        )
+                    if not config.has_private_outputs:
+                        _share(folder, group)
+                    _try(folder, config)
+    except NotADirectoryError:
+        raise ConfigError(
+            f"outputs: {path} is a link or no folder, and links in the outputs are not followed; remove it, "
+            "or have spec.outputs name the volume and path that it leads to"
+        ) from None
     except OSError as error:
         raise ConfigError(
             f"outputs: cannot write to {path} as uid {os.getuid()}, gid {os.getgid()} ({error.strerror}); "
@@ -40,44 +65,31 @@ def make_folders(config: AgentConfig, environ: Mapping[str, str]) -> None:
         ) from None
 
 
-def make_folder(path: str) -> None:
-    """Create a folder of mode 2777 whatever the umask."""
-    umask = os.umask(0)  # others may come in between mkdir and chmod, so mkdir has to be right but for setgid
-    try:
-        os.makedirs(path, mode=0o777, exist_ok=True)
-    finally:
-        os.umask(umask)
-    if os.stat(path).st_mode & 0o7777 != FOLDER_MODE:
-        try:
-            os.chmod(path, FOLDER_MODE)
-        except PermissionError:
-            pass  # it is someone else's; whether we may write is tried next
+def open_file(config: AgentConfig, path: str, flags: int = APPEND) -> int:
+    """Open a regular file by its path in the outputs; its folder is made if it is not there."""
+    folder, _, name = path.rpartition("/")
+    with _enter(config, folder) as found:
+        return found.open(name, flags)
+
+
+def write_file(config: AgentConfig, path: str, text: str) -> None:
+    """Replace a file of the outputs in one go."""
+    folder, _, name = path.rpartition("/")
+    with _enter(config, folder) as found:
+        found.write(name, text.encode("utf-8", "replace"))
 
 
 def write_request(config: AgentConfig, capture: str, ranks: Iterable[int]) -> None:
     """Write down what was asked for, unless it is there."""
     assert config.profiling is not None
-    profiling, folder = config.profiling, os.path.join(config.outputs, files.capture(capture))
-    path = os.path.join(folder, files.REQUEST)
-    if os.path.exists(path):
-        return
-    make_folder(folder)
-    asked = request(
-        capture, attempt=config.attempt, mode=profiling.mode, wanted=profiling.wanted, ranks=list(ranks)
-    )
-    write_text(path, json.dumps(asked))
-
-
-def write_text(path: str, text: str) -> None:
-    """Write a file so that nobody sees half of it."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    file = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
-    try:
-        os.fchmod(file, 0o644)
-        os.write(file, text.encode("utf-8", "replace"))
-    finally:
-        os.close(file)
-    os.replace(temporary, path)
+    profiling = config.profiling
+    with _enter(config, files.capture(plain(capture))) as folder:
+        if folder.has(files.REQUEST):
+            return
+        asked = request(
+            capture, attempt=config.attempt, mode=profiling.mode, wanted=profiling.wanted, ranks=list(ranks)
+        )
+        folder.write(files.REQUEST, json.dumps(asked).encode())
 
 
 def captures_done(config: AgentConfig, specs: Iterable[RankSpec]) -> dict[str, list[int]]:
@@ -98,3 +110,41 @@ def captures_done(config: AgentConfig, specs: Iterable[RankSpec]) -> dict[str, l
         if done:
             found[name] = done
     return found
+
+
+def _enter(config: AgentConfig, path: str) -> Folder:
+    with Folder(config.outputs) as top:
+        return top.enter(path, _mode(config))
+
+
+def _mode(config: AgentConfig) -> int:
+    return PRIVATE_MODE if config.has_private_outputs else SHARED_MODE
+
+
+def _pods_group(environ: Mapping[str, str]) -> Optional[int]:
+    """Return the pod's fsGroup, which the kubelet gives to the emptyDir of the agent; None if it has none."""
+    try:
+        found = os.stat(os.path.dirname(run_dir(environ)))
+    except OSError:
+        return None
+    return found.st_gid if found.st_mode & stat.S_ISGID and found.st_gid in os.getgroups() else None
+
+
+def _share(folder: Folder, group: Optional[int]) -> None:
+    """Let the pod's group use a folder, if it is ours: the volume may not have given it that group."""
+    found = os.fstat(folder.fd)
+    is_ours = found.st_gid in {os.getegid(), *os.getgroups()}
+    wanted = group if group is not None else found.st_gid if is_ours else os.getegid()
+    try:
+        if found.st_gid != wanted:
+            os.fchown(folder.fd, -1, wanted)
+        if stat.S_IMODE(found.st_mode) != SHARED_MODE or found.st_gid != wanted:
+            os.fchmod(folder.fd, SHARED_MODE)
+    except PermissionError:
+        pass  # it is someone else's; whether we may write is tried next
+
+
+def _try(folder: Folder, config: AgentConfig) -> None:
+    probe = f".ftjob-{config.name}-{os.getpid()}"
+    os.close(folder.open(probe, os.O_CREAT | os.O_WRONLY | os.O_EXCL))
+    folder.remove(probe)

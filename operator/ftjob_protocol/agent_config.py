@@ -172,6 +172,8 @@ class AgentConfig:
     stop_grace: float
     outputs: str
     keep_logs: bool
+    has_private_outputs: bool
+    """Whether the outputs are those of one user of this machine, and not of all pods of the job."""
     profiling: Optional[Profiling]
     watchdog: Optional[Watchdog]
 
@@ -218,6 +220,7 @@ class AgentConfig:
             "outputs": self.outputs,
             "keepLogs": self.keep_logs,
             "profiling": self.profiling.as_json() if self.profiling else None,
+            **({"privateOutputs": True} if self.has_private_outputs else {}),
             **{key: part.as_json() for key, part in optional.items() if part is not None},
         }
 
@@ -328,6 +331,7 @@ def parse(text: str) -> AgentConfig:
         stop_grace=fields.seconds("stopGraceSeconds", STOP_GRACE_SECONDS),
         outputs=fields.text("outputs", ""),
         keep_logs=fields.flag("keepLogs", default=False),
+        has_private_outputs=fields.flag("privateOutputs", default=False),
         profiling=fields.optional("profiling", _profiling),
         watchdog=fields.optional("watchdog", _watchdog),
     )

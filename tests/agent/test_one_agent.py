@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -307,14 +306,6 @@ def test_kept_logs_hold_both_streams_which_also_pass_through(agents: Agents, tmp
     log = (tmp_path / "outputs/logs/rank-00000.log").read_text()
     assert sorted(log.splitlines()) == ["err", "no newline", "out"]
     assert (run.text("stdout"), run.text("stderr")) == ("out\n", "err\nno newline")
-
-
-def test_folders_of_the_outputs_volume_are_open_whatever_the_umask(agents: Agents, tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    run = agents.script(plan(outputs=str(outputs), keepLogs=True), "", umask=0o077)
-    assert run.wait() == 0
-    for name in ("", "checkpoints", "captures", "system", "logs", "plugins", "plugins/profile"):
-        assert stat.S_IMODE((outputs / name).stat().st_mode) == 0o2777, name
 
 
 def test_the_message_fits_whatever_the_traceback_and_keeps_its_end(agents: Agents) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
+import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from ftjob_agent.ranks.logtail import last_lines
 from ftjob_agent.ranks.pump import Pump, RankLog
 from ftjob_protocol import termination
 from ftjob_protocol.failures import LOG_BYTES, LOG_LINES
+from ftjob_protocol.files import nofollow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,46 +127,79 @@ def test_a_line_without_its_end_is_shown_while_the_rank_runs(agents: Agents) -> 
 
 
 def test_a_full_volume_costs_the_log_and_not_the_rank(agents: Agents, tmp_path: Path) -> None:
-    logs = tmp_path / "outputs" / "logs"
-    logs.mkdir(parents=True)
-    (logs / "rank-00000.log").symlink_to("/dev/full")
-    run = agents.script(with_outputs(tmp_path), "for _ in range(40): print('x' * 1000000)")
-    assert run.wait() == 0
-    assert run.message["notes"] == ["rank 0: the log was cut: No space left on device"]
-    assert len(run.text("stdout")) == 40 * 1000001
+    """A limit of the size of files stands in for the volume's."""
+    agent = ["sh", "-c", 'ulimit -f 1000 && exec "$@"', "sh", sys.executable, "-m", "ftjob_agent"]
+    source = "for _ in range(40): print('x' * 1000000)"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        reader = threading.Thread(target=lambda: _swallow(listener))
+        reader.start()
+        with socket.create_connection(listener.getsockname()) as stdout:
+            run = agents.script(with_outputs(tmp_path), source, agent=agent, stdout=stdout)
+        assert run.wait() == 0
+        reader.join(60)
+    assert run.message["notes"] == ["rank 0: the log was cut: File too large"]
 
 
-def test_a_volume_that_hangs_costs_the_log_and_not_the_rank(agents: Agents, tmp_path: Path) -> None:
-    logs = tmp_path / "outputs" / "logs"
-    logs.mkdir(parents=True)
-    os.mkfifo(logs / "rank-00000.log")  # to open it takes until someone reads
-    run = agents.script(with_outputs(tmp_path), "for _ in range(40): print('x' * 1000000)\nmark('done')")
-    wait_for((run.folder / "done-0").exists, "the rank's end")
-    assert run.wait() == 0
-    assert run.message["notes"] == ["rank 0: the log was cut: the volume hangs"]
-    assert len(run.text("stdout")) == 40 * 1000001
+def _swallow(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        while connection.recv(1 << 20):
+            pass
 
 
-def test_a_volume_that_comes_back_gets_the_rest_and_says_what_is_missing(
-    agents: Agents, tmp_path: Path
-) -> None:
-    logs = tmp_path / "outputs" / "logs"
-    logs.mkdir(parents=True)
-    os.mkfifo(logs / "rank-00000.log")
-    source = """
-for _ in range(4000): print('x' * 9999, flush=True)
-mark('chatted')
-while not os.path.exists('back'): time.sleep(0.01)
-print('the last line')
-"""
-    run = agents.script(with_outputs(tmp_path), source)
-    wait_for((run.folder / "chatted-0").exists, "the rank's first lines")
-    with (logs / "rank-00000.log").open("rb") as log:
+class Pumped:
+    """A stream of a rank whose log goes into a FIFO: to open it takes until someone reads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "log"
+        os.mkfifo(self.path)
+        self.log = RankLog(lambda: os.open(self.path, os.O_WRONLY))
+        source, self._end = os.pipe()
+        self._sink = os.open(os.devnull, os.O_WRONLY)
+        self._pump = Pump(source, self._sink, self.log)
+        self._pump.start()
+
+    def say(self, data: bytes) -> None:
+        """Write as a rank would, and wait until the pump has taken it."""
+        nofollow.write_all(self._end, data)
+        wait_for(lambda: self.log.tail.endswith(data[-100:]), "the pump")
+
+    def end(self, seconds: float = 60) -> None:
+        os.close(self._end)
+        self._pump.join(60)
+        assert not self._pump.is_alive()
+        self.log.join(seconds)
+        os.close(self._sink)
+
+
+@pytest.fixture
+def pumped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pumped:
+    monkeypatch.setattr("ftjob_agent.ranks.pump._SINKS", collections.defaultdict(threading.Lock))
+    return Pumped(tmp_path)
+
+
+def test_a_volume_that_hangs_costs_the_log_and_not_the_rank(pumped: Pumped) -> None:
+    for number in range(20):
+        pumped.say(b"x" * 1_000_000 + b" %d\n" % number)
+    pumped.end(0.1)
+    assert pumped.log.error == "the log was cut: the volume hangs"
+    assert pumped.log.tail.endswith(b"x 19\n")
+    with pumped.path.open("rb") as log:  # so that the writer's thread ends
+        log.read()
+
+
+def test_a_volume_that_comes_back_gets_the_rest_and_says_what_is_missing(pumped: Pumped) -> None:
+    line = b"x" * 9999 + b"\n"
+    for _ in range(40):
+        pumped.say(line * 100)
+    with pumped.path.open("rb") as log:
         found = [log.read(4_000_000)]  # so there is room again
         reader = threading.Thread(target=lambda: found.append(log.read()))
-        (run.folder / "back").touch()
         reader.start()
-        assert run.wait() == 0
+        pumped.say(b"the last line\n")
+        pumped.end()
         reader.join(60)
     text = b"".join(found)
     *_, missing, last = text.splitlines()
@@ -171,7 +207,7 @@ print('the last line')
     assert missing.startswith(b"ftjob: the volume hung; ")
     lost = int(missing.split()[4])
     assert lost + len(text) - len(missing) - 1 == 40_000_000 + len(b"the last line\n")
-    assert run.message["notes"] == []
+    assert not pumped.log.error
 
 
 def test_a_rank_that_no_log_can_be_opened_for_runs_all_the_same(agents: Agents, tmp_path: Path) -> None:

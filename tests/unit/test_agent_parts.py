@@ -19,7 +19,7 @@ import pytest
 from support.agent_runs import plan
 from support.agent_zipapp import OPERATOR, SOURCES
 
-from ftjob_agent import linux, outputs, termination_log
+from ftjob_agent import linux, termination_log
 from ftjob_agent.config import check_identity
 from ftjob_agent.loop import Loop
 from ftjob_agent.ranks import diagnosis, environment
@@ -267,12 +267,6 @@ def test_usage_counts_this_process() -> None:
 
 def test_the_loopback_is_lo() -> None:
     assert linux.interface_of("127.0.0.1", "127.0.0.1") == "lo"
-
-
-def test_a_folder_of_someone_else_is_left_as_it_is_when_it_may_be_used(tmp_path: Path) -> None:
-    outputs.make_folder(str(tmp_path / "a" / "b"))
-    outputs.make_folder(str(tmp_path / "a" / "b"))
-    assert (tmp_path / "a" / "b").stat().st_mode & 0o7777 == 0o2777
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(OPERATOR)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, BinaryIO
+
+from ftjob_protocol.files import nofollow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +46,7 @@ class LogTail:
     def _read(self) -> bytes:
         if self._file is None:
             try:
-                self._file = self._path.open("rb")
+                self._file = os.fdopen(nofollow.open_regular(str(self._path)), "rb")
             except OSError:
                 return b""
         return self._file.read(CHUNK)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import yaml
 
 from ftjob.local.errors import CannotRun
 from ftjob.models.names import KIND
 from ftjob_protocol import files
+from ftjob_protocol.files.nofollow import Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+MODE = 0o700
+"""Of new folders: other users of this machine are strangers."""
+JOB_LIMIT = 1 << 24
 LOCK_FILE = ".ftjob-lock"
 EARLIER = "earlier"
 OF_ONE_RUN = (files.JOB, files.CAPTURES, files.LOGS, files.PLUGINS, files.SYSTEM)
@@ -31,6 +38,7 @@ class OutputsFolder:
         self.path = path.absolute()
         self._lock = -1
         self._written: dict[str, Any] | None = None
+        self._open = ExitStack()
 
     @property
     def lock(self) -> int:
@@ -38,48 +46,73 @@ class OutputsFolder:
         return self._lock
 
     def __enter__(self) -> Self:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o644)
-        except OSError as error:
-            raise CannotRun(
-                "--outputs",
-                f"cannot write to {self.path} ({error.strerror})",
-                "name another folder with --outputs DIR",
-            ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise CannotRun(
-                "--outputs",
-                f"another `ftjob run` writes to {self.path}",
-                "wait for its end, or name another folder with --outputs DIR",
-            ) from None
+        with ExitStack() as opened:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileExistsError):
+                    self.path.mkdir(mode=MODE)
+                self._folder = opened.enter_context(Folder(str(self.path)))
+                self._lock = self._folder.open(LOCK_FILE, os.O_CREAT | os.O_RDWR)
+                opened.callback(os.close, self._lock)
+            except OSError as error:
+                raise CannotRun(
+                    "--outputs",
+                    f"cannot write to {self.path} ({error.strerror})",
+                    "name another folder with --outputs DIR",
+                ) from None
+            self._keep_strangers_out()
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CannotRun(
+                    "--outputs",
+                    f"another `ftjob run` writes to {self.path}",
+                    "wait for its end, or name another folder with --outputs DIR",
+                ) from None
+            self._open = opened.pop_all()
         return self
+
+    def _keep_strangers_out(self) -> None:
+        """See that not everyone on this machine may write to the folder, and put code into a checkpoint."""
+        found = os.fstat(self._folder.fd)
+        mode = stat.S_IMODE(found.st_mode)
+        if not mode & stat.S_IWOTH:
+            return
+        if found.st_uid != os.geteuid() or mode & stat.S_ISVTX:  # such as /tmp
+            raise CannotRun(
+                "--outputs",
+                f"everyone on this machine may write to {self.path}",
+                "name a folder of your own with --outputs DIR",
+            )
+        os.fchmod(self._folder.fd, mode & ~stat.S_IWOTH)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._lock)
+        self._open.close()
 
     def make_room(self) -> Path | None:
         """Move what an earlier run left into a folder of its own, and return that."""
-        previous = self.path / files.JOB
         try:
-            body = yaml.safe_load(previous.read_text(encoding="utf-8"))
+            body = yaml.safe_load(self._folder.read(files.JOB, JOB_LIMIT))
             if body["kind"] != KIND:
                 return None
-            uid = str(body["metadata"]["uid"])
-        except (OSError, UnicodeError, yaml.YAMLError, TypeError, KeyError):
+            uid = str(UUID(body["metadata"]["uid"]))  # it names a folder, and anyone may have written it
+        except (OSError, ValueError, RecursionError, yaml.YAMLError, AttributeError, TypeError, KeyError):
             return None  # not a run's folder: whatever lies here is not ours to move
-        target = self.path / EARLIER / uid
-        target.mkdir(parents=True, exist_ok=True)
-        for name in OF_ONE_RUN:
-            source = self.path / name
-            if source.exists() and not (target / name).exists():
-                source.rename(target / name)
-        return target
+        path = f"{EARLIER}/{uid}"
+        try:
+            with self._folder.enter(path, MODE) as target:
+                for name in OF_ONE_RUN:
+                    if self._folder.has(name) and not target.has(name):
+                        self._folder.rename(name, target, name)
+        except OSError as error:
+            raise CannotRun(
+                "--outputs",
+                f"cannot move an earlier run's files to {self.path / path} ({error.strerror})",
+                f"remove {self.path / EARLIER}, or name another folder with --outputs DIR",
+            ) from None
+        return self.path / path
 
     def log(self, rank: int) -> Path:
         """Return where a rank's output is."""
@@ -89,9 +122,7 @@ class OutputsFolder:
         """Write the job with its status, if it has changed, so that nobody reads half of it."""
         if body == self._written:
             return
-        temporary = self.path / f".{files.JOB}.tmp"
-        temporary.write_text(to_yaml(body), encoding="utf-8")
-        temporary.replace(self.path / files.JOB)
+        self._folder.write(files.JOB, to_yaml(body).encode())
         self._written = body
 
 

@@ -238,7 +238,8 @@ class Runner:
         trainer = self._trainer(place, attempt)
         told = agent_command(self._job, layout, place, self._config, outputs=str(self._outputs.path))
         # Logs are kept always: they are where the terminal's lines come from.
-        config = replace(told.config, keep_logs=True, stop_grace=GRACE_SECONDS - 2)
+        stop_grace = GRACE_SECONDS - 2
+        config = replace(told.config, keep_logs=True, has_private_outputs=True, stop_grace=stop_grace)
         agent = Agent(place, attempt, self._folder / name)
         agent.start(
             replace(told, config=config), trainer, self._token, self._settings.python, self._outputs.lock

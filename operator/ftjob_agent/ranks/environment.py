@@ -9,7 +9,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Mapping
 
-from ftjob_agent.config import ConfigError
+from ftjob_agent.config import ConfigError, run_dir
 from ftjob_protocol import files, variables
 from ftjob_protocol.captures import profile
 from ftjob_protocol.files.nofollow import Folder
@@ -22,11 +22,6 @@ HOOKS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """Put on the ranks' PYTHONPATH; a folder within the zipapp is as good as one on disk."""
 STACKS_SIGNAL = int(signal.SIGRTMAX) - 6
 """Not SIGUSR1 or 2, which programs use and agents pass on; the C libraries' own are at the other end."""
-
-
-def run_dir(environ: Mapping[str, str]) -> str:
-    """Return the agent's private folder."""
-    return environ.get(variables.RUN_DIR) or "/ftjob/agent/run"
 
 
 def make_run_dir(config: AgentConfig, environ: Mapping[str, str]) -> None:

@@ -7,7 +7,9 @@ import os
 import select
 import threading
 import time
-from typing import Optional
+from typing import Callable, Optional
+
+from ftjob_protocol.files import nofollow
 
 TAIL = 16 * 1024
 CHUNK = 64 * 1024
@@ -31,14 +33,15 @@ class RankLog:
 
     Parameters
     ----------
-    path
-        The file that gets all of it, after what an earlier attempt has left there; None keeps only the end.
+    open_file
+        Opens the file that gets all of it, after what an earlier attempt has left there; None keeps only the
+        end.
     heading
         A line that parts this attempt from an earlier one in the same file.
     """
 
-    def __init__(self, path: Optional[str], heading: str = "") -> None:
-        self._path, self._heading = path, heading
+    def __init__(self, open_file: Optional[Callable[[], int]], heading: str = "") -> None:
+        self._open_file, self._heading = open_file, heading
         self._changed = threading.Condition()
         self._chunks: collections.deque[bytes] = collections.deque()
         self._size = 0
@@ -58,7 +61,7 @@ class RankLog:
     def open_stream(self) -> None:
         """Expect the lines of one more stream."""
         self._streams += 1
-        if self._path is not None and self._writer is None:
+        if self._open_file is not None and self._writer is None:
             self._writer = threading.Thread(target=self._run, name="ftjob-log", daemon=True)
             self._writer.start()
 
@@ -104,17 +107,17 @@ class RankLog:
         return b"ftjob: the volume hung; %d bytes are missing here\n" % dropped if dropped else b""
 
     def _run(self) -> None:
-        assert self._path is not None
+        assert self._open_file is not None
         file = -1
         try:
-            file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+            file = self._open_file()
             if self._heading and os.fstat(file).st_size:
-                _write_all(file, f"{self._heading}\n".encode())
+                nofollow.write_all(file, f"{self._heading}\n".encode())
             while True:
                 data = self._next()
                 if not data:
                     break
-                _write_all(file, data)
+                nofollow.write_all(file, data)
                 with self._changed:
                     self._size -= len(data)
                     self._changed.notify_all()
@@ -215,9 +218,3 @@ class Pump(threading.Thread):
                     select.select([], [self._sink], [])  # someone made our own stream non-blocking
                 except OSError:
                     return  # nobody reads us any more; the rank must not notice
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -150,8 +149,7 @@ class Watch:
                 if not self._folder():
                     sys.stderr.write(f"ftjob: stacks of {text}")
                     continue
-                folder = os.path.join(self._config.outputs, self._folder(), files.RAW, labels[number])
-                outputs.make_folder(folder)
-                outputs.write_text(os.path.join(folder, files.STACKS), text)
+                path = f"{self._folder()}/{files.RAW}/{labels[number]}/{files.STACKS}"
+                outputs.write_file(self._config, path, text)
         except OSError as error:
             self._account.note(f"the stacks could not be written: {error.strerror}")

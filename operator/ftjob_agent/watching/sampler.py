@@ -79,7 +79,7 @@ class _Samples:
         from ftjob_agent.watching.nvml import Gpus
 
         self._specs = specs
-        self._outputs = config.outputs
+        self._config = config
         self._cgroup = linux.Cgroup()
         self._gpus = Gpus()
         self._trees: dict[int, list[int]] = {}
@@ -110,8 +110,7 @@ class _Samples:
             "writeBytes": used.write_bytes,
             "pod": pod,
         }
-        path = os.path.join(self._outputs, files.samples(spec.rank))
-        file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        file = outputs.open_file(self._config, files.samples(spec.rank))
         try:
             os.write(file, json.dumps(line).encode() + b"\n")
         finally:

@@ -114,7 +114,7 @@ class Folder:
         found.fd = os.dup(self.fd)
         try:
             for name in path.split("/"):
-                inner = _enter(found.fd, _plain(name), mode)
+                inner = _enter(found.fd, plain(name), mode)
                 os.close(found.fd)
                 found.fd = inner
         except BaseException:
@@ -124,25 +124,25 @@ class Folder:
 
     def open(self, name: str, flags: int = os.O_RDONLY, mode: int = FILE_MODE) -> int:
         """Open a regular file of this folder."""
-        return open_regular(_plain(name), flags, mode=mode, dir_fd=self.fd)
+        return open_regular(plain(name), flags, mode=mode, dir_fd=self.fd)
 
     def read(self, name: str, limit: int) -> bytes:
         """Return the first bytes of a regular file of this folder."""
-        return read(_plain(name), limit, dir_fd=self.fd)
+        return read(plain(name), limit, dir_fd=self.fd)
 
     def has(self, name: str) -> bool:
         """Whether there is anything by this name."""
         try:
-            os.lstat(_plain(name), dir_fd=self.fd)
+            os.lstat(plain(name), dir_fd=self.fd)
         except FileNotFoundError:
             return False
         return True
 
     def write(self, name: str, data: bytes, mode: int = FILE_MODE) -> None:
         """Replace a file in one go, so that a reader never sees half of it."""
-        temporary = f".{_plain(name)}.{os.getpid()}.tmp"
+        temporary = f".{plain(name)}.{os.getpid()}.tmp"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=self.fd)  # of a life that was killed
+            self.remove(temporary)  # of a life that was killed
         file = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             os.fchmod(file, mode)
@@ -153,13 +153,17 @@ class Folder:
 
     def rename(self, name: str, target: Folder, new: str) -> None:
         """Move a thing, in place of what has its new name."""
-        os.replace(_plain(name), _plain(new), src_dir_fd=self.fd, dst_dir_fd=target.fd)
+        os.replace(plain(name), plain(new), src_dir_fd=self.fd, dst_dir_fd=target.fd)
+
+    def remove(self, name: str) -> None:
+        """Remove what is no folder."""
+        os.unlink(plain(name), dir_fd=self.fd)
 
     def clear(self) -> None:
         """Remove all but folders."""
         for name in self.names():
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                os.unlink(name, dir_fd=self.fd)
+                self.remove(name)
 
     def names(self) -> Iterator[str]:
         """Return what is in it."""
@@ -196,7 +200,14 @@ def _make(parent: int, name: str, mode: int) -> None:
         os.umask(umask)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return a name that is no path.
+
+    Raises
+    ------
+    OSError
+        It would lead elsewhere.
+    """
     if "/" in name or "\0" in name or name in {"", ".", ".."}:
         raise OSError(errno.EINVAL, "it is a path where a name is expected", name)
     return name

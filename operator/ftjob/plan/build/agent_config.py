@@ -96,6 +96,7 @@ def agent_command(
         stop_grace=_stop_grace(template_of(spec, worker.role)),
         outputs=outputs,
         keep_logs=spec.outputs is not None,
+        has_private_outputs=False,
         profiling=_profiling(spec, layout, worker),
         # Only who makes steps can show that there are none: a parameter server never does.
         watchdog=Watchdog(spec.watchdog.hang_seconds, strategy.makes_steps(layout, worker))
