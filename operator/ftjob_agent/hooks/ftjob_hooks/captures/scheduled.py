@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import threading
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
-from .. import json_file, notes
-from ..protocol import Done, Profile, files, variables
+from .. import notes
+from ..protocol import Done, Profile, files, nofollow, variables
 from . import horovod_timeline
 from .schedule import ACTIVE, WAIT, WARM, Schedule
 
 if TYPE_CHECKING:
     from .tracer import Tracer
-
-# Ranks and the collector run as different users, and all may clean up.
-_SHARED = 0o2777
 
 
 def scheduled() -> Optional[Captures]:
@@ -128,28 +126,32 @@ class Captures:
 
     def _publish(self, capture: int, folder: str, done: Done) -> None:
         """Move the files to their names, the mark that they are complete last."""
-        name = f"{self._profile.prefix}{capture}"
-        target = _make_dirs(self._profile.capture_dir, name, files.RAW, self._rank_name)
-        for old in os.listdir(target):  # of an earlier attempt
-            os.remove(os.path.join(target, old))
-        written = sorted(os.listdir(folder))
-        if not written:
-            notes.note(f"capture {name}: the profiler wrote nothing")
-            return
-        for file in written:
-            os.chmod(os.path.join(folder, file), 0o644)
-            os.replace(os.path.join(folder, file), os.path.join(target, file))
-            if file.endswith(".xplane.pb") and self._profile.plugins_dir:
-                plugins = _make_dirs(self._profile.plugins_dir, name)
-                _link(os.path.join(target, file), os.path.join(plugins, file))
-        shutil.rmtree(folder, ignore_errors=True)
-        mark = os.path.join(target, files.DONE)
-        json_file.write(mark, done._replace(files=written).as_json())
-        os.chmod(mark, 0o644)
+        name, profile = f"{self._profile.prefix}{capture}", self._profile
+        raw = f"{name}/{files.RAW}"
+        with (
+            _enter(profile.capture_dir, f"{raw}/{os.path.basename(folder)}") as source,
+            _enter(profile.capture_dir, f"{raw}/{self._rank_name}") as target,
+        ):
+            target.clear()  # of an earlier attempt
+            written = list(source.names())
+            if not written:
+                notes.note(f"capture {name}: the profiler wrote nothing")
+                return
+            for file in written:
+                _let_all_read(source, file)
+                source.rename(file, target, file)
+                if file.endswith(".xplane.pb") and profile.plugins_dir:
+                    with _enter(profile.plugins_dir, name) as plugins:
+                        _link(target, file, plugins)
+            shutil.rmtree(folder, ignore_errors=True)
+            target.write(files.DONE, json.dumps(done._replace(files=written).as_json()).encode())
 
     def _temporary(self, capture: int) -> str:
-        name, temporary = f"{self._profile.prefix}{capture}", f".{self._rank_name}.{os.getpid()}.tmp"
-        return _make_dirs(self._profile.capture_dir, name, files.RAW, temporary)
+        """Make the folder that the profiler writes to."""
+        temporary = f".{self._rank_name}.{os.getpid()}.tmp"
+        path = f"{self._profile.prefix}{capture}/{files.RAW}/{temporary}"
+        with _enter(self._profile.capture_dir, path):
+            return os.path.join(self._profile.capture_dir, path)
 
 
 def _tracer(framework: str, options: Mapping[str, Any], rank_name: str) -> Optional[Tracer]:
@@ -171,25 +173,27 @@ def _start_timeline(folder: str) -> Any:
     return horovod_timeline.start(folder)
 
 
-def _make_dirs(top: str, *names: str) -> str:
-    """Make folders that the collector, another user, can read and clean up."""
-    path = top
-    os.makedirs(path, exist_ok=True)
-    for name in names:
-        path = os.path.join(path, name)
-        try:
-            os.mkdir(path)
-            os.chmod(path, _SHARED)
-        except FileExistsError:
-            pass
-    return path
+def _enter(top: str, path: str) -> nofollow.Folder:
+    """Open a folder, and make what is missing as the agent has made `top`: others read it and clean up."""
+    os.makedirs(top, exist_ok=True)
+    with nofollow.Folder(top) as folder:
+        return folder.enter(path, stat.S_IMODE(os.fstat(folder.fd).st_mode))
 
 
-def _link(source: str, target: str) -> None:
-    temporary = f"{target}.{os.getpid()}.tmp"
+def _let_all_read(folder: nofollow.Folder, name: str) -> None:
+    file = folder.open(name)
     try:
-        os.link(source, temporary)
+        os.fchmod(file, nofollow.FILE_MODE)
+    finally:
+        os.close(file)
+
+
+def _link(source: nofollow.Folder, name: str, target: nofollow.Folder) -> None:
+    temporary = f".{name}.{os.getpid()}.tmp"
+    try:
+        os.link(name, temporary, src_dir_fd=source.fd, dst_dir_fd=target.fd)
     except OSError:  # a file system without links
-        shutil.copyfile(source, temporary)
-        os.chmod(temporary, 0o644)
-    os.replace(temporary, target)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(source.open(name), "rb") as old, os.fdopen(target.open(temporary, flags), "wb") as new:
+            shutil.copyfileobj(old, new, 1 << 20)
+    target.rename(temporary, target, name)
