@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
 from ftjob_agent import outputs, termination_log
@@ -17,7 +16,7 @@ from ftjob_agent.ranks import environment
 from ftjob_agent.ranks.pump import RankLog
 from ftjob_agent.ranks.supervise import Supervisor
 from ftjob_agent.watching.account import Account
-from ftjob_protocol import files, variables
+from ftjob_protocol import variables
 from ftjob_protocol.failures import Failure, FailureClass, first
 from ftjob_protocol.states import Command, State
 
@@ -110,10 +109,8 @@ class Agent:
         """Start one rank."""
         config = self.config
         env = environment.of_rank(config, spec, self.environ, self.contact.place())
-        log = RankLog(
-            partial(outputs.open_file, config, files.log(spec.rank)) if config.keep_logs else None,
-            f"ftjob: attempt {config.attempt}",
-        )
+        file = outputs.log_file(config, spec.rank) if config.keep_logs else None
+        log = RankLog(file, f"ftjob: attempt {config.attempt}")
         return self.supervisor.start(spec, env[variables.RANK_DIR], self._command, env, log)
 
     def enter(self, state: State) -> None:

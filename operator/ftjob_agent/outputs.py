@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING, Iterable, Mapping, Optional
 
+from ftjob_agent.bounded_file import BoundedFile
 from ftjob_agent.config import ConfigError, run_dir
 from ftjob_protocol import files
 from ftjob_protocol.captures import request
@@ -22,7 +24,6 @@ SHARED_MODE = 0o2770
 """Of folders that all pods of the job use, and who reads its results: they have a group in common."""
 PRIVATE_MODE = 0o700
 """Of folders on one machine, whose other users are strangers."""
-APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 def make_folders(config: AgentConfig, environ: Mapping[str, str]) -> None:
@@ -65,11 +66,25 @@ def make_folders(config: AgentConfig, environ: Mapping[str, str]) -> None:
         ) from None
 
 
-def open_file(config: AgentConfig, path: str, flags: int = APPEND) -> int:
+def open_file(config: AgentConfig, path: str) -> int:
     """Open a regular file by its path in the outputs; its folder is made if it is not there."""
     folder, _, name = path.rpartition("/")
     with _enter(config, folder) as found:
-        return found.open(name, flags)
+        return found.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def bounded_file(config: AgentConfig, path: str, limit: int, *, farewell: str = "") -> BoundedFile:
+    """Return what appends to a file of the outputs, in at most `limit` bytes."""
+    folder, _, name = path.rpartition("/")
+    return BoundedFile(partial(_enter, config, folder), name, limit, farewell=farewell)
+
+
+def log_file(config: AgentConfig, rank: int) -> BoundedFile:
+    """Return what a rank's log is written to."""
+    path = files.log(rank)
+    older, newer = files.tails(path)
+    farewell = f"ftjob: this log has half of its limit; its end is in {older} and {newer}"
+    return bounded_file(config, path, config.log_limit, farewell=farewell)
 
 
 def write_file(config: AgentConfig, path: str, text: str) -> None:

@@ -20,6 +20,8 @@ CONTACT_TIMEOUT_SECONDS = 30
 STOP_GRACE_SECONDS = 28
 """Kubernetes' default of 30 s for a pod to end, less the time to write the last message."""
 HANG_SECONDS = 600
+LOG_LIMIT = 1 << 30
+"""Most bytes of a rank's log, unless the job says otherwise."""
 
 Part = TypeVar("Part")
 
@@ -172,6 +174,8 @@ class AgentConfig:
     stop_grace: float
     outputs: str
     keep_logs: bool
+    log_limit: int
+    """Most bytes of a rank's log in the outputs."""
     has_private_outputs: bool
     """Whether the outputs are those of one user of this machine, and not of all pods of the job."""
     profiling: Optional[Profiling]
@@ -219,6 +223,7 @@ class AgentConfig:
             "stopGraceSeconds": self.stop_grace,
             "outputs": self.outputs,
             "keepLogs": self.keep_logs,
+            **({"logLimitBytes": self.log_limit} if self.log_limit != LOG_LIMIT else {}),
             "profiling": self.profiling.as_json() if self.profiling else None,
             **({"privateOutputs": True} if self.has_private_outputs else {}),
             **{key: part.as_json() for key, part in optional.items() if part is not None},
@@ -249,8 +254,8 @@ class _Fields:
     def text(self, key: str, default: Optional[str] = None) -> str:
         return str(self._get(key, str, "a text", default))
 
-    def integer(self, key: str) -> int:
-        return int(self._get(key, int, "a whole number", None))
+    def integer(self, key: str, default: Optional[int] = None) -> int:
+        return int(self._get(key, int, "a whole number", default))
 
     def seconds(self, key: str, default: float) -> float:
         return float(self._get(key, (int, float), "a number of seconds", default))
@@ -331,6 +336,7 @@ def parse(text: str) -> AgentConfig:
         stop_grace=fields.seconds("stopGraceSeconds", STOP_GRACE_SECONDS),
         outputs=fields.text("outputs", ""),
         keep_logs=fields.flag("keepLogs", default=False),
+        log_limit=fields.integer("logLimitBytes", LOG_LIMIT),
         has_private_outputs=fields.flag("privateOutputs", default=False),
         profiling=fields.optional("profiling", _profiling),
         watchdog=fields.optional("watchdog", _watchdog),

@@ -12,9 +12,7 @@ from support.agent_runs import plan
 
 from ftjob_agent import outputs
 from ftjob_agent.config import ConfigError
-from ftjob_protocol import files
 from ftjob_protocol.agent_config import parse
-from ftjob_protocol.files import nofollow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,7 +176,8 @@ def test_a_folder_that_is_missing_says_so(tmp_path: Path) -> None:
 def test_a_log_is_opened_below_the_outputs(tmp_path: Path) -> None:
     config = parse(json.dumps(with_outputs(tmp_path)))
     (tmp_path / "outputs").mkdir()
-    file = outputs.open_file(config, files.log(0))
-    nofollow.write_all(file, b"said")
-    os.close(file)
+    file = outputs.log_file(config, 0)
+    file.open()
+    file.write(b"said")
+    file.close()
     assert (tmp_path / "outputs" / "logs" / "rank-00000.log").read_bytes() == b"said"

@@ -149,13 +149,31 @@ def _swallow(listener: socket.socket) -> None:
             pass
 
 
+class Slow:
+    """A FIFO: to open it takes until someone reads."""
+
+    is_new = True
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._fd = path, -1
+
+    def open(self) -> None:
+        self._fd = os.open(self._path, os.O_WRONLY)
+
+    def write(self, lines: bytes) -> None:
+        nofollow.write_all(self._fd, lines)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
 class Pumped:
-    """A stream of a rank whose log goes into a FIFO: to open it takes until someone reads."""
+    """A stream of a rank whose log hangs."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "log"
         os.mkfifo(self.path)
-        self.log = RankLog(lambda: os.open(self.path, os.O_WRONLY))
+        self.log = RankLog(Slow(self.path))
         source, self._end = os.pipe()
         self._sink = os.open(os.devnull, os.O_WRONLY)
         self._pump = Pump(source, self._sink, self.log)
@@ -217,3 +235,23 @@ def test_a_rank_that_no_log_can_be_opened_for_runs_all_the_same(agents: Agents, 
     assert run.wait() == 0
     assert run.text("stdout") == "well\n"
     assert run.message["notes"] == ["rank 0: the log was cut: Is a directory"]
+
+
+def test_a_log_keeps_head_and_tail_over_all_attempts(agents: Agents, tmp_path: Path) -> None:
+    limit, line = 1 << 20, "x" * 990
+    for attempt in range(2):
+        config = with_outputs(tmp_path, attempt=attempt, logLimitBytes=limit)
+        run = agents.script(config, f"for n in range(3000): print({attempt}, n, '{line}')")
+        assert run.wait() == 0
+        assert run.message["notes"] == []
+    logs = tmp_path / "outputs" / "logs"
+    assert sum(path.stat().st_size for path in logs.iterdir()) <= limit
+    head, older, newer = (
+        (logs / f"rank-00000{part}.log").read_text().splitlines() for part in ("", ".tail-1", ".tail")
+    )
+    assert head[0] == f"0 0 {line}"
+    assert head[-1].endswith("in logs/rank-00000.tail-1.log and logs/rank-00000.tail.log")
+    assert newer[-1] == f"1 2999 {line}"
+    kept = [*older, *newer]
+    assert kept == [f"1 {number} {line}" for number in range(3000 - len(kept), 3000)]
+    assert len(kept) * (len(line) + 8) >= limit // 4

@@ -260,6 +260,10 @@ def _combinations() -> Iterator[Malformed]:
             for path in ("/etc", "..", "a/../b", "a/..", "a\u0000b", "a\nb")
         ),
         *(
+            ("outputs.logLimit", f"log limit {limit!r}", {"outputs": {"logLimit": limit}})
+            for limit in ("0", "1023Ki", "1G", "0.5Gi", "-1Gi", "1 Gi", "9" * 30 + "Mi", "\uff11Gi")
+        ),
+        *(
             ("outputs.size", f"size {size!r}", {"outputs": {"size": size}})
             for size in ("0", "0Gi", "-1Gi", "1GB", "1 Gi", "9" * 30, "∞")
         ),

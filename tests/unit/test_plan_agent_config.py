@@ -8,6 +8,7 @@ from support.builders import CONFIG, JobBuilder, job
 
 from ftjob.plan.build.agent_config import AgentCommand, agent_command, profiled_ranks
 from ftjob.plan.layout import cluster_layout
+from ftjob_protocol.agent_config import parse
 
 FOUR = job().strategy("Horovod").workers(2).processes(2)
 
@@ -50,6 +51,15 @@ def test_the_agent_keeps_identity_from_the_users_env_from() -> None:
     assert {"HOROVOD_RANK", "HOROVOD_SIZE", "FTJOB_RANK"} <= set(identity)
     assert "NCCL_SOCKET_IFNAME" not in identity
     assert identity == sorted(identity)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "limit"),
+    [({}, 1 << 30), ({"logLimit": "1Mi"}, 1 << 20), ({"logLimit": "20Gi"}, 20 << 30)],
+)
+def test_a_log_takes_a_gibibyte_unless_the_job_says_otherwise(outputs: dict[str, str], limit: int) -> None:
+    assert parse(told(job().outputs(**outputs)).config_json).log_limit == limit
+    assert parse(told(job()).config_json).log_limit == 1 << 30
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from ftjob.models.manifest import gpus_of
 from ftjob.models.names import ROLES, WORKER
+from ftjob.models.resources import MILLI, milli
 from ftjob.models.spec import JobSpec, SuccessPolicy, trainer_of
 from ftjob.strategies import STRATEGIES
 from ftjob.strategies.base import Processes
+from ftjob_protocol.agent_config import LOG_LIMIT
 
 WORKERS_MAX = 10_000
 
@@ -46,6 +48,12 @@ def world_size_of(spec: JobSpec) -> int:
 def success_of(spec: JobSpec) -> SuccessPolicy:
     """Return which workers decide that the job has succeeded."""
     return spec.success or STRATEGIES[spec.strategy].success
+
+
+def log_limit(spec: JobSpec) -> int:
+    """Return how many bytes of the outputs the log of a rank may take."""
+    said = milli(spec.outputs.log_limit) if spec.outputs is not None and spec.outputs.log_limit else None
+    return said // MILLI if said is not None else LOG_LIMIT
 
 
 def restarts_in_place(spec: JobSpec) -> bool:

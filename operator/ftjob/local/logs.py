@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ftjob_protocol import files
 from ftjob_protocol.files import nofollow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CHUNK = 1 << 18
 
 
 class LogTail:
-    """Follows one rank's log; gives whole lines."""
+    """Follows one rank's log, into the files of its tail too; gives whole lines.
+
+    A reader that is slower than a rank that writes more than the log may hold misses what is no longer there.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,11 +49,39 @@ class LogTail:
 
     def _read(self) -> bytes:
         if self._file is None:
-            try:
-                self._file = os.fdopen(nofollow.open_regular(str(self._path)), "rb")
-            except OSError:
-                return b""
+            self._file = _opened(self._path)
+        if self._file is None:
+            return b""
+        data = self._file.read(CHUNK)
+        if data:
+            return data
+        following = self._following(os.fstat(self._file.fileno()).st_ino)
+        if following is None:
+            return b""
+        last = self._file.read(CHUNK)  # nothing comes after it once there is a file that follows
+        if last:
+            following.close()
+            return last
+        self._file.close()
+        self._file = following
         return self._file.read(CHUNK)
+
+    def _following(self, present: int) -> BinaryIO | None:
+        """Return the file that goes on where the present one ends; None if there is none yet."""
+        older, newer = (_opened(Path(path)) for path in files.tails(str(self._path)))
+        numbers = [os.fstat(file.fileno()).st_ino if file else -1 for file in (older, newer)]
+        chosen = None if present == numbers[1] else newer if older is None or present == numbers[0] else older
+        for file in (older, newer):
+            if file is not None and file is not chosen:
+                file.close()
+        return chosen
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    try:
+        return os.fdopen(nofollow.open_regular(str(path)), "rb")
+    except OSError:
+        return None
 
 
 def _text(line: bytes) -> str:

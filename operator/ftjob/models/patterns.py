@@ -6,6 +6,8 @@ In the CRD they become CEL rules: the API server's own message for a pattern onl
 RANK_LIST = r"^(All|OnePerWorker|[0-9]{1,6}(-[0-9]{1,6})?(,[0-9]{1,6}(-[0-9]{1,6})?)*)$"
 EXIT_CODES = r"^[0-9]{1,3}(-[0-9]{1,3})?(,[0-9]{1,3}(-[0-9]{1,3})?)*$"
 TOPOLOGY = r"^[1-9][0-9]*x[1-9][0-9]*(x[1-9][0-9]*)?$"
+MEBIBYTES = r"^[1-9][0-9]{0,8}(Mi|Gi|Ti)$"
+"""The quantities that are whole mebibytes, and no less than one."""
 QUANTITY = r"^([1-9][0-9]{0,14}([.][0-9]+)?|0[.]0*[1-9][0-9]*)(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$"
 SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 LABEL_KEY = (
@@ -20,6 +22,7 @@ EXPECTED = {
     EXIT_CODES: 'a list of exit codes such as "42,128-255"',
     TOPOLOGY: "the chips in each direction, such as 2x4 or 4x4x4",
     QUANTITY: "an amount of bytes such as 500Mi or 2Gi",
+    MEBIBYTES: "an amount of bytes of at least 1Mi, in Mi, Gi or Ti, such as 500Mi or 2Gi",
     SUBDOMAIN: "a name of lower-case letters, digits, - and ., such as team-pvc",
     LABEL_KEY: "the key of a node label such as topology.kubernetes.io/zone",
     FOLDER: "a relative path without control characters, such as team-a/digits",

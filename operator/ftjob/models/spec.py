@@ -251,6 +251,14 @@ class Outputs(Model):
             description="Folder in the volume; <namespace>/<name>/<uid> if left out or empty.",
         ),
     ] = None
+    log_limit: Annotated[
+        str | None,
+        Field(
+            max_length=32,
+            pattern=patterns.MEBIBYTES,
+            description="Most bytes of a rank's log, in Mi, Gi or Ti; 1Gi if left out. Head and tail stay.",
+        ),
+    ] = None
 
 
 class Schedule(Model):

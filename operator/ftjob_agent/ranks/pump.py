@@ -7,9 +7,7 @@ import os
 import select
 import threading
 import time
-from typing import Callable, Optional
-
-from ftjob_protocol.files import nofollow
+from typing import Optional, Protocol
 
 TAIL = 16 * 1024
 CHUNK = 64 * 1024
@@ -28,20 +26,36 @@ WRITE_SECONDS = 0.05
 _SINKS = {1: threading.Lock(), 2: threading.Lock()}
 
 
+class LogFile(Protocol):
+    """What a log is written to; OSError where that fails."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing is in it yet."""
+
+    def open(self) -> None:
+        """Get ready."""
+
+    def write(self, lines: bytes) -> None:
+        """Append lines."""
+
+    def close(self) -> None:
+        """Write no more."""
+
+
 class RankLog:
     """What a rank has said: whole lines of both streams in the order in which they came.
 
     Parameters
     ----------
-    open_file
-        Opens the file that gets all of it, after what an earlier attempt has left there; None keeps only the
-        end.
+    file
+        Gets all of it, after what an earlier attempt has left there; None keeps only the end.
     heading
         A line that parts this attempt from an earlier one in the same file.
     """
 
-    def __init__(self, open_file: Optional[Callable[[], int]], heading: str = "") -> None:
-        self._open_file, self._heading = open_file, heading
+    def __init__(self, file: Optional[LogFile], heading: str = "") -> None:
+        self._file, self._heading = file, heading
         self._changed = threading.Condition()
         self._chunks: collections.deque[bytes] = collections.deque()
         self._size = 0
@@ -61,7 +75,7 @@ class RankLog:
     def open_stream(self) -> None:
         """Expect the lines of one more stream."""
         self._streams += 1
-        if self._open_file is not None and self._writer is None:
+        if self._file is not None and self._writer is None:
             self._writer = threading.Thread(target=self._run, name="ftjob-log", daemon=True)
             self._writer.start()
 
@@ -107,17 +121,16 @@ class RankLog:
         return b"ftjob: the volume hung; %d bytes are missing here\n" % dropped if dropped else b""
 
     def _run(self) -> None:
-        assert self._open_file is not None
-        file = -1
+        assert self._file is not None
         try:
-            file = self._open_file()
-            if self._heading and os.fstat(file).st_size:
-                nofollow.write_all(file, f"{self._heading}\n".encode())
+            self._file.open()
+            if self._heading and not self._file.is_new:
+                self._file.write(f"{self._heading}\n".encode())
             while True:
                 data = self._next()
                 if not data:
                     break
-                nofollow.write_all(file, data)
+                self._file.write(data)
                 with self._changed:
                     self._size -= len(data)
                     self._changed.notify_all()
@@ -129,8 +142,7 @@ class RankLog:
                 self._chunks.clear()
                 self._changed.notify_all()
         finally:
-            if file >= 0:
-                os.close(file)
+            self._file.close()
 
     def _next(self) -> bytes:
         """Wait for what is to be written; nothing when all streams have ended."""

@@ -39,6 +39,15 @@ def log(rank: int) -> str:
     return f"{LOGS}/{rank_name(rank)}.log"
 
 
+def tails(path: str) -> tuple[str, str]:
+    """Return where the end of a log, or of samples, is once it has reached its limit: the older file first.
+
+    `path` is the file with the beginning.
+    """
+    stem, dot, suffix = path.rpartition(".")
+    return f"{stem}.tail-1{dot}{suffix}", f"{stem}.tail{dot}{suffix}"
+
+
 def samples(rank: int) -> str:
     """Return where in the outputs the system samples of a rank are, a line of JSON each."""
     return f"{SYSTEM}/{rank_name(rank)}.jsonl"

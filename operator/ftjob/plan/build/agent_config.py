@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.defaults import restarts_in_place, success_of
+from ftjob.api.defaults import log_limit, restarts_in_place, success_of
 from ftjob.api.identity import is_identity
 from ftjob.models.manifest import grace_seconds
 from ftjob.models.resources import MILLI, milli
@@ -96,6 +96,7 @@ def agent_command(
         stop_grace=_stop_grace(template_of(spec, worker.role)),
         outputs=outputs,
         keep_logs=spec.outputs is not None,
+        log_limit=log_limit(spec),
         has_private_outputs=False,
         profiling=_profiling(spec, layout, worker),
         # Only who makes steps can show that there are none: a parameter server never does.
