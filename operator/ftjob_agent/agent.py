@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
@@ -156,7 +155,7 @@ class Agent:
         if config.outputs and config.profiled() and self._sampler is None:
             from ftjob_agent.watching.sampler import Sampler
 
-            self._sampler = Sampler(config, lambda: self.supervisor.pids, self._on_captures)
+            self._sampler = Sampler(config, lambda: self.supervisor.pids)
             self._sampler.start()
 
     def start_watch(self) -> None:
@@ -242,7 +241,6 @@ class Agent:
         if self._sampler is not None:
             self._sampler.end()
             self._sampler.join(2)  # the volume may hang
-            self.loop.wait(time.monotonic())
         if self._watch is not None:
             self._watch.end(2)
         self.account.look(self.supervisor.ranks)
@@ -279,10 +277,3 @@ class Agent:
 
     def _on_stop_signal(self, _number: int) -> None:
         self.facts.signals += 1
-
-    def _on_captures(self, captures: dict[str, list[int]]) -> None:
-        def take() -> None:
-            self.account.captures = captures
-            self.tell()
-
-        self.loop.post(take)

@@ -55,6 +55,7 @@ class BoundedFile:
         with self._open_folder() as folder:
             self._is_head = not folder.has(self._newer)
             self._use(folder.open(self._name if self._is_head else self._newer, APPEND))
+            os.utime(self._fd)  # it is in use from now on, even if nothing is written for a while
 
     def write(self, lines: bytes) -> None:
         """Append whole lines; OSError if they can't be written."""

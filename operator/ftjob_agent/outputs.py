@@ -18,7 +18,7 @@ from ftjob_protocol.captures import request
 from ftjob_protocol.files.nofollow import Folder, plain
 
 if TYPE_CHECKING:
-    from ftjob_protocol.agent_config import AgentConfig, RankSpec
+    from ftjob_protocol.agent_config import AgentConfig
 
 SHARED_MODE = 0o2770
 """Of folders that all pods of the job use, and who reads its results: they have a group in common."""
@@ -66,13 +66,6 @@ def make_folders(config: AgentConfig, environ: Mapping[str, str]) -> None:
         ) from None
 
 
-def open_file(config: AgentConfig, path: str) -> int:
-    """Open a regular file by its path in the outputs; its folder is made if it is not there."""
-    folder, _, name = path.rpartition("/")
-    with _enter(config, folder) as found:
-        return found.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-
-
 def bounded_file(config: AgentConfig, path: str, limit: int, *, farewell: str = "") -> BoundedFile:
     """Return what appends to a file of the outputs, in at most `limit` bytes."""
     folder, _, name = path.rpartition("/")
@@ -105,26 +98,6 @@ def write_request(config: AgentConfig, capture: str, ranks: Iterable[int]) -> No
             capture, attempt=config.attempt, mode=profiling.mode, wanted=profiling.wanted, ranks=list(ranks)
         )
         folder.write(files.REQUEST, json.dumps(asked).encode())
-
-
-def captures_done(config: AgentConfig, specs: Iterable[RankSpec]) -> dict[str, list[int]]:
-    """Return, for each capture, which of these ranks have finished it."""
-    found: dict[str, list[int]] = {}
-    captures = os.path.join(config.outputs, files.CAPTURES)
-    chosen = list(specs)
-    try:
-        names = sorted(os.listdir(captures)) if chosen else []
-    except OSError:
-        return {}
-    for name in names:
-        done = [
-            spec.rank
-            for spec in chosen
-            if os.path.exists(os.path.join(config.outputs, files.raw(name, spec.rank), files.DONE))
-        ]
-        if done:
-            found[name] = done
-    return found
 
 
 def _enter(config: AgentConfig, path: str) -> Folder:

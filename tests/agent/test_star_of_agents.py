@@ -360,6 +360,8 @@ def test_finished_captures_are_counted_and_their_request_is_written(agents: Agen
 folder = os.path.join(json.loads(os.environ['FTJOB_PROFILE'])['captureDir'], 's0', 'raw', f'rank-{rank:05d}')
 os.makedirs(folder)
 open(os.path.join(folder, 'done.json'), 'w').close()
+with open(os.path.join(os.environ['FTJOB_RANK_DIR'], 'captured.json'), 'w') as file:
+    json.dump(['s0', '../x', 7], file)
 while not os.path.exists('go'): time.sleep(0.01)
 """
     runs = start(agents, star_plans(2, 2, outputs=str(outputs), profiling=profiling), source)

@@ -11,19 +11,17 @@ import importlib
 import json
 import os
 import shutil
+import stat
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import ModuleType, TracebackType
-
-SHARED = 0o2777
-"""Mode of folders: the collector is another user than the trainer, and the volume is the job's own."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,17 @@ class Place:
         folder.rmdir()
         done = {"rank": self.rank, "firstStep": first, "lastStep": last, "files": files}
         _write_json(target / "done.json", done)
+        self._tell_agent(capture)
         return files
+
+    @staticmethod
+    def _tell_agent(capture: str) -> None:
+        """Let the job's status count the capture: the agent does not look for it in the volume."""
+        folder = os.environ.get("FTJOB_RANK_DIR")
+        if folder:
+            path = Path(folder) / "captured.json"
+            known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+            _write_json(path, [*known, capture])
 
 
 class Samples(threading.Thread):
@@ -178,13 +186,14 @@ class _Gpus:
 
 
 def _folder(top: Path, *names: str) -> Path:
-    """Make folders that others may write to and clean up."""
+    """Make folders with the mode of those that they are in, which the agent has made for all readers."""
     top.mkdir(parents=True, exist_ok=True)
     for name in names:
+        mode = stat.S_IMODE(top.stat().st_mode)
         top /= name
         if not top.exists():
             top.mkdir()
-            top.chmod(SHARED)
+            top.chmod(mode)
     return top
 
 

@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
-from ftjob_agent.watching.rank_folder import RankProgress, Reader, hook_notes
+from ftjob_agent.watching.rank_folder import RankProgress, Reader, captured, hook_notes
 from ftjob_protocol import VERSION
 from ftjob_protocol.states import State
 from ftjob_protocol.termination import TerminationMessage
@@ -33,6 +33,7 @@ class Account:
     def __init__(self, host: str = "") -> None:
         self._host = host
         self.captures: dict[str, list[int]] = {}
+        """Which of these ranks have finished a capture, in this attempt or an earlier one of this agent."""
         self._readers: dict[int, Reader] = {}
         self.progress: dict[int, RankProgress] = {}
         self._notes: dict[str, None] = {}
@@ -52,6 +53,11 @@ class Account:
         for rank in ranks:
             number = rank.spec.rank
             self.progress[number] = self._readers.setdefault(number, Reader(rank.dir)).read()
+            for capture in captured(rank.dir):
+                done = self.captures.setdefault(capture, [])
+                if number not in done:
+                    done.append(number)
+                    done.sort()
             for note in hook_notes(rank.dir):
                 self.note(f"rank {number}: {note}")
 
@@ -75,7 +81,7 @@ class Account:
             "state": state,
             "ranks": [self._rank(number, started.get(number, unstarted)) for number in numbers],
             "failure": failure.as_json() if failure else None,
-            "captures": self.captures,
+            "captures": {capture: list(ranks) for capture, ranks in self.captures.items()},
             "profiled": [spec.rank for spec in config.profiled()] if is_scheduled else [],
             "progress": {"rank": lowest, **progress.as_json()} if progress else None,
             "notes": list(self._notes)[:NOTES],

@@ -10,6 +10,7 @@ import collections
 import json
 import math
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
@@ -20,7 +21,12 @@ from ftjob_protocol.files import nofollow
 READ_LIMIT = 1 << 20
 HOOKS_LIMIT = 1 << 16
 METRICS_LIMIT = 32
+CAPTURES_LIMIT = 100
+"""As many as a schedule can repeat."""
 WINDOW = 16
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""Of a capture: it names a folder."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,13 @@ class Reader:
             self._said.update(found)
             self._said_metrics = _metrics({**self._said_metrics, **metrics})
             self._said_ns = time.time_ns()
+
+
+def captured(rank_dir: str) -> list[str]:
+    """Return the captures that the rank has finished."""
+    said = _parse(_read(os.path.join(rank_dir, files.CAPTURED), HOOKS_LIMIT))
+    names = said if isinstance(said, list) else []
+    return [name for name in names[-CAPTURES_LIMIT:] if isinstance(name, str) and _ID.fullmatch(name)]
 
 
 def hook_notes(rank_dir: str) -> list[str]:

@@ -9,7 +9,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
-from .. import notes
+from .. import json_file, notes
 from ..protocol import Done, Profile, files, nofollow, variables
 from . import horovod_timeline
 from .schedule import ACTIVE, WAIT, WARM, Schedule
@@ -43,6 +43,7 @@ class Captures:
         self._at_work = False  # our own calls of the profiler are not the script's
         self._folder = ""
         self._saving: List[threading.Thread] = []
+        self._done: List[str] = []
 
     @notes.guarded
     def advance(self, done: int, framework: str) -> None:
@@ -145,6 +146,9 @@ class Captures:
                         _link(target, file, plugins)
             shutil.rmtree(folder, ignore_errors=True)
             target.write(files.DONE, json.dumps(done._replace(files=written).as_json()).encode())
+        # For the agent, which does not look for it in the volume.
+        self._done.append(name)
+        json_file.write(os.path.join(os.environ[variables.RANK_DIR], files.CAPTURED), self._done)
 
     def _temporary(self, capture: int) -> str:
         """Make the folder that the profiler writes to."""
