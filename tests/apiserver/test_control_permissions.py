@@ -155,11 +155,12 @@ def test_a_stranger_s_policy_of_that_name_is_left_alone_and_named(
     with running_operator(server, tmp_path, "--network-policy-from=app=ftjob", namespace=served.name):
         uid = served.submit(suspend=True)["metadata"]["uid"]
         name = f"digits-{uid[:8]}"
-        theirs = {"metadata": {"name": name}, "spec": {"podSelector": {"matchLabels": {"app": "x"}}}}
-        served.create(POLICIES, {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", **theirs})
+        spec = {"podSelector": {"matchLabels": {"app": "x"}}}
+        theirs = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}}
+        served.create(POLICIES, {**theirs, "spec": spec})
         served.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": False}})
         job = served.await_phase("Failed")
     reasons = {condition["type"]: condition for condition in job["status"]["conditions"]}
     assert reasons["Failed"]["reason"] == "NameConflict"
     assert f"NetworkPolicy {name} exists and does not belong to this job" in reasons["Failed"]["message"]
-    assert served.get(POLICIES, name)["spec"]["podSelector"] == theirs["spec"]["podSelector"]
+    assert served.get(POLICIES, name)["spec"]["podSelector"] == spec["podSelector"]

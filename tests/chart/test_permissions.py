@@ -55,7 +55,7 @@ def place(found: Object) -> tuple[str, str, str]:
 def roles(objects: list[Object], home: str = "ftjob-system") -> dict[tuple[str, str], frozenset[Grant]]:
     """Return kind and namespace of each role that is bound to the operator, and what it grants."""
     by_place = {place(each): each for each in objects}
-    found = {}
+    found: dict[tuple[str, str], frozenset[Grant]] = {}
     for binding in objects:
         if binding["kind"] in {"ClusterRoleBinding", "RoleBinding"}:
             (subject,) = binding["subjects"]
