@@ -114,6 +114,38 @@ def test_with_roles_in_two_namespaces_it_serves_these_and_never_touches_a_third(
     assert third.pods() == {}
 
 
+def test_a_namespace_whose_role_was_deleted_waits_alone_and_is_served_when_it_is_back(
+    server: ApiServer, client: Client, tmp_path: Path
+) -> None:
+    first, second, home = (new_namespace(client) for _ in range(3))
+    objects = render(f"watchNamespaces={{{first.name},{second.name}}}", namespace=home.name)
+    deleted = next(
+        each
+        for each in objects
+        if each["kind"] == "RoleBinding" and each["metadata"]["namespace"] == second.name
+    )
+    kept = [each for each in objects if each is not deleted]
+    with (
+        installed(server, client, kept, tmp_path) as kubeconfig,
+        running_kubelet(server, first.name),
+        running_kubelet(server, second.name),
+        running_operator(
+            server,
+            tmp_path,
+            namespace=f"{first.name},{second.name}",
+            home=home.name,
+            kubeconfig=kubeconfig,
+        ),
+    ):
+        second.submit()
+        first.submit()
+        first.await_phase("Running")
+        assert "status" not in second.job()
+        back = server.kubectl("apply", "-f", "-", stdin=json.dumps(deleted))
+        assert back.returncode == 0, back.stderr
+        second.await_phase("Running")
+
+
 def test_a_job_s_network_policy_comes_first_and_comes_back(
     server: ApiServer, client: Client, tmp_path: Path
 ) -> None:
