@@ -1,5 +1,6 @@
 #!/bin/bash
 # Installs or upgrades the chart in the cluster, with the images of this checkout, and waits for the operator.
+#   install.sh [HELM-OPTION...]    such as --set networkPolicy=Job
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../setup/common.sh"
 
@@ -23,8 +24,8 @@ install() {
     --set agentImage.repository=ftjob-agent --set agentImage.tag=dev \
     --set outputs.defaultStorageClassName=ftjob-shared \
     --set-string "podAnnotations.ftjob\.dev/image=$(docker image inspect -f '{{.Id}}' ftjob-operator:dev)" \
-    --wait --timeout 90s || explain
+    --wait --timeout 90s "$@" || explain
 }
 
 if [ ! -f charts/ftjob/Chart.yaml ]; then say "charts/ftjob is not there: nothing is installed"; exit; fi
-timed "install the chart" install
+timed "install the chart" install "$@"

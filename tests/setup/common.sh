@@ -17,6 +17,7 @@ LOCAL_PATH_VERSION=v0.0.30
 KIND_VERSION=v0.33.0
 HELM_VERSION=v4.3.1
 KWOK_VERSION=v0.7.0
+KUBE_ROUTER_VERSION=v2.1.0     # enforces network policies, for one test
 KUEUE_VERSION=v0.19.2        # of these three only the CRDs, for tests/apiserver
 VOLCANO_VERSION=v1.10.0
 SCHEDULER_PLUGINS_VERSION=v0.33.5
