@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.apiserver import NEWEST, ApiServer
@@ -129,20 +130,35 @@ def test_a_job_that_is_too_deep_is_named_and_harms_no_other(
         assert said.startswith("Failed InvalidSpec spec: it has more than 100 levels of nesting"), said
 
 
-LARGE_JOBS = 60
 MEGABYTE = 1 << 20
 RSS_MAX = 200 * MEGABYTE
 """As much as the operator may have had at any time, a restart included; the chart's limit is 512 MiB."""
 
 
-def test_large_jobs_are_named_and_take_no_memory(server: ApiServer, space: Namespace, tmp_path: Path) -> None:
-    body = plain_job("large", space.name)
-    body["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = [{}] * (MEGABYTE // 3 - 1_000)
+@pytest.mark.parametrize(
+    ("number", "size", "spec", "said"),
+    [
+        (60, MEGABYTE, {}, "Failed InvalidSpec spec: it is larger than 256 KiB"),
+        (100, MEGABYTE // 4, {"suspend": True}, "Suspended"),
+    ],
+    ids=["refused", "suspended"],
+)
+def test_large_jobs_take_no_memory(
+    server: ApiServer,
+    space: Namespace,
+    tmp_path: Path,
+    number: int,
+    size: int,
+    spec: dict[str, Any],
+    said: str,
+) -> None:
+    body = plain_job("large", space.name, **spec)
+    body["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = [{}] * (size // 3 - 1_000)
     text = json.dumps(body, separators=(",", ":")).encode()
     with running_kubelet(server, space.name):
         with running_operator(server, tmp_path, namespace=space.name) as operator:
-            for number in range(LARGE_JOBS):
-                named = text.replace(b'"large"', f'"large-{number}"'.encode(), 1)
+            for index in range(number):
+                named = text.replace(b'"large"', f'"large-{index}"'.encode(), 1)
                 answer = space.client.send("POST", space.path(PLURAL), named)
                 assert answer.code == 201, answer.message
             lives(operator, space, "good")
@@ -150,8 +166,7 @@ def test_large_jobs_are_named_and_take_no_memory(server: ApiServer, space: Names
         with running_operator(server, tmp_path, namespace=space.name) as operator:
             lives(operator, space, "good-after-a-restart")
             assert peak(operator) <= RSS_MAX
-    said = status_of(server, space, f"large-{LARGE_JOBS - 1}")
-    assert said.startswith("Failed InvalidSpec spec: it is larger than 256 KiB"), said
+    assert status_of(server, space, f"large-{number - 1}").startswith(said)
 
 
 def peak(operator: Operator) -> int:

@@ -1,10 +1,12 @@
 """The cache: newest version of everything, evidence of what is gone, nothing of what no longer matters."""
 
+import pickle
 from typing import Any
 
 import pytest
 from support.control_fake import Clock, job_body, owner, pod_body
 
+from ftjob.api.job import Job
 from ftjob.control.cache.cache import Cache
 from ftjob.control.cache.pods import trainer_name
 from ftjob.control.cache.versions import is_newer
@@ -216,7 +218,7 @@ def test_nothing_is_left_of_a_job_that_is_gone_with_its_pods() -> None:
 
 def what_is_left(cache: Cache) -> dict[str, Any]:
     """Return what the cache holds, but for the tombstones."""
-    parts = (cache, cache.refusals, cache.leader_states, cache.answers, cache._versions)
+    parts = (cache, cache._jobs, cache.refusals, cache.leader_states, cache.answers, cache._versions)
     held = {f"{type(part).__name__}.{name}": value for part in parts for name, value in vars(part).items()}
     found = {name: value for name, value in held.items() if isinstance(value, dict | set) and value}
     found.pop("Versions._deleted", None)
@@ -287,3 +289,31 @@ def test_a_replaced_worker_of_an_elastic_job_has_its_number_in_the_name() -> Non
 def test_the_trainer_is_the_container_with_the_agents_variable() -> None:
     assert trainer_name(pod_body(0)) == "main"
     assert trainer_name({"spec": {"containers": [{"name": "only"}]}}) == "only"
+
+
+def large(**more: Any) -> dict[str, Any]:
+    body = job_body(**more)
+    body["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 200_000}
+    body["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = [{}] * 80_000
+    return body
+
+
+def test_a_large_job_without_work_is_small_and_whole_when_it_is_asked_for() -> None:
+    cache = Cache()
+    cache.update(JOB, large())
+    whole = cache.job(KEY)
+    assert isinstance(whole, Job)
+    for version, phase in enumerate(("Suspended", "Queued", "Succeeded", "Failed"), start=2):
+        cache.update(JOB, large(version=str(version), status={"phase": phase}))
+        job = cache.job(KEY)
+        assert isinstance(job, Job)
+        assert (job.spec, job.status.phase) == (whole.spec, phase)
+        assert job.annotations == {}
+        assert len(pickle.dumps(cache._jobs)) < 10_000
+        assert [head.status.phase for head in cache.jobs()] == [phase]
+
+
+def test_a_large_job_at_work_is_not_unpacked_at_each_look() -> None:
+    cache = Cache()
+    cache.update(JOB, large(status={"phase": "Running"}))
+    assert cache.job(KEY) is cache.job(KEY)

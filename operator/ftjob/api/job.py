@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from ftjob.api.problem import Problem, problems_of, refused
 from ftjob.models.names import (
+    ANNOTATION_CAPTURE,
     API_VERSION,
     CONTROLLER,
     KIND,
@@ -111,6 +112,8 @@ class UnreadableJob(JobHead):
 
 AnyJob = Job | UnreadableJob
 
+ANNOTATIONS = frozenset({ANNOTATION_CAPTURE, KUEUE_PREBUILT})
+"""Those that mean something."""
 LEVELS_MAX = 100
 """Of nesting; a pod has fourteen. What walks through a spec stays far from Python's limit of recursion."""
 BYTES_MAX = 256 * 1024
@@ -144,7 +147,8 @@ def _read_head(body: dict[str, Any], problems: tuple[Problem, ...]) -> dict[str,
         "created": str(meta.get("creationTimestamp") or ""),
         "deleting": "deletionTimestamp" in meta,
         "labels": _mapping(meta.get("labels")),
-        "annotations": _mapping(meta.get("annotations")),
+        # Others may be as large as the job, such as kubectl's copy of it.
+        "annotations": {k: v for k, v in _mapping(meta.get("annotations")).items() if k in ANNOTATIONS},
         "status": status,
         "managed_by": str(_mapping(body.get("spec")).get("managedBy") or CONTROLLER),
         "problems": (*_read_type(body), *problems),
@@ -200,7 +204,7 @@ def _as_json(raw: Any) -> str | Problem:
         remedy = "put data that the training reads into a ConfigMap or the image"
         return Problem("spec", f"it has more than {LEVELS_MAX} levels of nesting", remedy)
     try:
-        text = json.dumps(raw, default=str)
+        text = json.dumps(raw, default=str, separators=(",", ":"))
     except (ValueError, TypeError) as error:
         return Problem("spec", f"it can't be read ({error})", "write plain YAML or JSON")
     if len(text) > BYTES_MAX:

@@ -17,7 +17,7 @@ from ftjob.plan.life.attempt import is_waited_for
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
-    from ftjob.api.job import AnyJob
+    from ftjob.api.job import AnyJob, JobHead
     from ftjob.control.context import Context
     from ftjob_protocol.signing.signature import Sender
 
@@ -48,12 +48,12 @@ async def follow_jobs(ctx: Context) -> None:
             task.cancel()
 
 
-def is_followed(job: AnyJob) -> bool:
+def is_followed(job: JobHead) -> bool:
     """Whether the job's ranks run, or wait for an order."""
     return job.is_ours and (job.status.phase is Phase.RUNNING or is_waited_for(job.status))
 
 
-async def follow(job: AnyJob, ctx: Context) -> None:
+async def follow(job: JobHead, ctx: Context) -> None:
     """Follow one job as long as its ranks run; have it looked at when there is news."""
     version, failures = 0, 0
     sender = ctx.agents.sender(job)

@@ -51,8 +51,6 @@ ANNOTATION_CAPTURE = f"{GROUP}/capture"
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "ftjob"}
 """A recommended label (kubernetes.io/docs/concepts/overview/working-with-objects/common-labels)."""
-ANNOTATION_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""kubectl's copy of a whole object."""
 
 JOB_NAME_MAX = 40
 """Leaves room for ``-<role>-<attempt>-<index>`` within the 63 characters of a DNS label (RFC 1035)."""

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from ftjob.api.job import AnyJob, parse_job
+from ftjob.api.job import AnyJob, JobHead, parse_job
 from ftjob.control.cache.answers import Answers
+from ftjob.control.cache.jobs import Jobs
 from ftjob.control.cache.leader_states import LeaderStates
 from ftjob.control.cache.objects import JobObjects
 from ftjob.control.cache.ownership import owner_of
@@ -16,7 +17,7 @@ from ftjob.control.cache.refusals import Refusals
 from ftjob.control.cache.versions import Versions
 from ftjob.kube.resources import JOB, POD, Resource
 from ftjob.models.manifest import mapping
-from ftjob.models.names import ANNOTATION_LAST_APPLIED, LABEL_JOB, POD_GROUP, WORKLOAD
+from ftjob.models.names import LABEL_JOB, POD_GROUP, WORKLOAD
 from ftjob.plan.observed.state import Lookup, Observed
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Cache:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._versions = Versions()
-        self._jobs: dict[Key, AnyJob] = {}
+        self._jobs = Jobs()
         self._dependents: dict[Family, _Dependents] = {}
         self._uids: dict[Key, set[str]] = {}
         """UIDs of the jobs of a name that have dependents."""
@@ -169,9 +170,9 @@ class Cache:
         """Return the job of this name."""
         return None if self.is_closed(key[0]) else self._jobs.get(key)
 
-    def jobs(self) -> Iterator[AnyJob]:
-        """Return all jobs."""
-        return iter([job for job in self._jobs.values() if not self.is_closed(job.namespace)])
+    def jobs(self) -> Iterator[JobHead]:
+        """Return what is known of all jobs beside their specs."""
+        return (job for job in self._jobs.heads() if not self.is_closed(job.namespace))
 
     def is_closed(self, namespace: str) -> bool:
         """Whether facts about jobs of a namespace may be absent, so that nothing is decided about them."""
@@ -199,7 +200,7 @@ class Cache:
     def known(self, resource: Resource, namespace: str | None = None) -> dict[str, Known]:
         """Return all known objects of a kind, by UID; of one namespace unless that is None."""
         if resource is JOB:
-            found = {job.uid: Known(*job.key, job.resource_version) for job in self._jobs.values()}
+            found = {job.uid: Known(*job.key, job.resource_version) for job in self._jobs.heads()}
         else:
             found = {
                 uid: Known(place.namespace, place.name, self._versions.newest(uid))
@@ -217,13 +218,11 @@ class Cache:
     def _update_job(self, body: Manifest) -> Key | None:
         if not self._versions.is_news(body):
             return None
-        # Nobody here reads it, and it is as large as the job.
-        (body["metadata"].get("annotations") or {}).pop(ANNOTATION_LAST_APPLIED, None)
         job = parse_job(body)
-        old = self._jobs.get(job.key)
+        old = self._jobs.head(job.key)
         if old is not None and old.uid != job.uid:
             self._lose_job(old)
-        self._jobs[job.key] = job
+        self._jobs.put(job, body.get("spec"))
         self._dependents_of(_family(job), job.key)
         self.refusals.clear_if_edited(job)
         return job.key
@@ -232,11 +231,13 @@ class Cache:
         meta = body["metadata"]
         key = (meta.get("namespace") or "default", meta["name"])
         self._versions.mark_deleted(meta["uid"])
-        if self._is_present(key, meta["uid"]):
-            self._lose_job(self._jobs.pop(key))
+        job = self._jobs.head(key)
+        if job is not None and job.uid == meta["uid"]:
+            self._jobs.remove(key)
+            self._lose_job(job)
         return key
 
-    def _lose_job(self, job: AnyJob) -> None:
+    def _lose_job(self, job: JobHead) -> None:
         self.refusals.clear(job)
         self.leader_states.drop(job)
         dependents = self._dependents.get(_family(job))
@@ -246,7 +247,7 @@ class Cache:
 
     def _is_present(self, key: Key, uid: str) -> bool:
         """Whether the job of this name is the one with this UID."""
-        job = self._jobs.get(key)
+        job = self._jobs.head(key)
         return job is not None and job.uid == uid
 
     def _predecessors(self, job: AnyJob) -> tuple[str, ...]:
@@ -274,7 +275,7 @@ class Cache:
         if meta["uid"] in self._places:
             return self.mark_gone(meta["uid"])
         key = (meta["namespace"], mapping(meta, "labels").get(LABEL_JOB, ""))
-        return key if resource.kind == WORKLOAD and key in self._jobs else None
+        return key if resource.kind == WORKLOAD and self._jobs.head(key) is not None else None
 
     def _move_out(self, uid: str, to: Family) -> None:
         """Take an object away from another job, which it belonged to before."""
@@ -302,5 +303,5 @@ class Cache:
             del self._uids[dependents.key]
 
 
-def _family(job: AnyJob) -> Family:
+def _family(job: JobHead) -> Family:
     return job.namespace, job.uid

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ftjob.api.job import AnyJob
+    from ftjob.api.job import JobHead
     from ftjob_protocol.leader_state import LeaderState
 
 
@@ -15,16 +15,16 @@ class LeaderStates:
     def __init__(self) -> None:
         self._states: dict[str, LeaderState] = {}
 
-    def update(self, job: AnyJob, state: LeaderState) -> bool:
+    def update(self, job: JobHead, state: LeaderState) -> bool:
         """Remember a leader's state; return whether it differs from the last one."""
         news = self._states.get(job.uid) != state
         self._states[job.uid] = state
         return news
 
-    def drop(self, job: AnyJob) -> None:
+    def drop(self, job: JobHead) -> None:
         """Forget a job that is gone."""
         self._states.pop(job.uid, None)
 
-    def of(self, job: AnyJob) -> LeaderState | None:
+    def of(self, job: JobHead) -> LeaderState | None:
         """Return what the job's leader last said, if anything."""
         return self._states.get(job.uid)
