@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import http.client
 import json
 import math
 import os
@@ -25,6 +26,7 @@ from ftjob_agent.loop import Loop
 from ftjob_agent.ranks import diagnosis, environment
 from ftjob_agent.ranks.pump import RankLog
 from ftjob_agent.ranks.supervise import Rank
+from ftjob_agent.star import client as client_module
 from ftjob_agent.star.book import Book, RefusedError
 from ftjob_agent.star.client import Client
 from ftjob_agent.watching.rank_folder import Reader
@@ -409,6 +411,16 @@ def test_after_a_lost_answer_the_leader_is_asked_for_one_at_once(monkeypatch: py
         if len(asked) == 4:
             raise SystemExit
 
+    def send(connection: http.client.HTTPConnection, _sender: object, *request: Any) -> None:
+        connection.request(*request)
+
+    def receive(connection: http.client.HTTPConnection, *_signed: object) -> tuple[int, bytes]:
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    monkeypatch.setattr(client_module, "greet", lambda *_: None)
+    monkeypatch.setattr(client_module, "send", send)
+    monkeypatch.setattr(client_module, "receive", receive)
     port = listener.getsockname()[1]
     client = Client(Loop(), parse(json.dumps(plan(index=1, agents=2, port=port))), "a token")
     monkeypatch.setattr(client, "_rest", rest)

@@ -16,7 +16,7 @@ from ftjob_protocol.leader_state import LIMIT, LeaderState
 from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADER, Sender, SignatureError
 
 if TYPE_CHECKING:
-    from ftjob.api.job import AnyJob
+    from ftjob.api.job import AnyJob, JobHead
     from ftjob.plan.observed.pod import PodState
     from ftjob_protocol.orders import Order
 
@@ -61,7 +61,7 @@ class Agents:
         if self._session is not None:
             await self._session.close()
 
-    def sender(self, job: AnyJob) -> Sender:
+    def sender(self, job: JobHead) -> Sender:
         """Return what signs requests to this job's leader, one after the other."""
         return Sender(bearer_token(self._key, job.uid))
 
