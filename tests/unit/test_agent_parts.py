@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import http.client
 import json
 import math
 import os
@@ -34,6 +33,8 @@ from ftjob_protocol.agent_config import RankSpec, parse
 from ftjob_protocol.failures import Failure, first
 
 if TYPE_CHECKING:
+    import http.client
+
     from ftjob_agent.ranks.pump import Pump
 
 
