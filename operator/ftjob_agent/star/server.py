@@ -121,6 +121,7 @@ class Server:
         """In the order in which they came."""
         self._allowance, self._counted = float(strangers), time.monotonic()
         self._is_sweeping = False
+        self._look_at_known = 0.0
         listener.setblocking(False)
         self._listen()
 
@@ -176,7 +177,10 @@ class Server:
     def _sweep(self) -> None:
         """Close connections that do not get on with their request."""
         now = time.monotonic()
-        for connection in (*self._strangers, *self._known):
+        is_time = now >= self._look_at_known
+        if is_time:
+            self._look_at_known = now + REQUEST_SECONDS / 2
+        for connection in (*self._strangers, *(self._known if is_time else ())):
             connection.close_if_stale(now)
         self._is_sweeping = False
         self._sweep_in_time()
