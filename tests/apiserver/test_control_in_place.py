@@ -34,7 +34,7 @@ def test_ranks_start_again_once_though_the_operator_dies_after_any_of_its_writes
             made = space.submit(workers=2, restart=RESTART)
             space.await_phase("Running")
         space.let_have_run()
-        with running_agent(made["metadata"]["uid"], token_of(space.list("secrets"))) as agent:
+        with running_agent(made["metadata"]["uid"], token_of(made, space.list)) as agent:
             agent.on_order = look_at_status
             agent.fail(rank=1)
             with mortal_operator(server, tmp_path, space.name, write=write) as running:
@@ -62,8 +62,8 @@ def test_agents_that_may_not_start_again_are_told_to_end(
     with running_kubelet(server, space.name) as kubelet:
         made = space.submit(workers=2, restart=RESTART | {"retryExitCodes": "3"})
         with (
-            running_agent(made["metadata"]["uid"], token_of(space.list("secrets"))) as agent,
             running_operator(server, tmp_path, namespace=space.name) as operator,
+            running_agent(made["metadata"]["uid"], token_of(made, space.list)) as agent,
         ):
             agent.on_order = ordered.set
             space.await_phase("Running")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+WAIT_SECONDS = 60.0
+
+
 class FakeAgent:
     """Serves the progress of a job whose ranks can be made to fail, and takes orders."""
 
@@ -53,10 +56,17 @@ class FakeAgent:
         return json.dumps(replace(report, version=version).as_json()).encode()
 
 
-def token_of(secrets: list[dict[str, Any]]) -> str:
-    """Return the token of the one job of a namespace."""
-    [token] = [secret["data"][TOKEN_KEY] for secret in secrets if TOKEN_KEY in secret.get("data", {})]
-    return base64.b64decode(token).decode()
+def token_of(job: dict[str, Any], secrets: Callable[[str], list[dict[str, Any]]]) -> str:
+    """Return the token of a job as soon as the operator has written it down."""
+    uid = job["metadata"]["uid"]
+    limit = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < limit:
+        for secret in secrets("secrets"):
+            owners = [owner["uid"] for owner in secret["metadata"].get("ownerReferences", ())]
+            if uid in owners:
+                return base64.b64decode(secret["data"][TOKEN_KEY]).decode()
+        time.sleep(0.1)
+    raise AssertionError(f"no token of the job in {WAIT_SECONDS:g} s")
 
 
 @contextmanager

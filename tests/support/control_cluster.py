@@ -285,7 +285,7 @@ class Operator:
         return sum(
             count
             for (verb, resource, code), count in self.requests().items()
-            if verb not in {"get", "list"} and resource != "leases" and code.startswith("2")
+            if verb not in {"get", "list", "watch"} and resource != "leases" and code.startswith("2")
         )
 
     def await_ready(self, *, leading: bool) -> None:
