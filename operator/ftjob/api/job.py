@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pydantic import ValidationError
@@ -111,6 +111,13 @@ class UnreadableJob(JobHead):
 
 
 AnyJob = Job | UnreadableJob
+
+
+def refused_job(job: JobHead, problem: Problem) -> UnreadableJob:
+    """Return a job as one whose spec can't be read."""
+    head = {field.name: getattr(job, field.name) for field in fields(JobHead)}
+    return UnreadableJob(**head | {"problems": (problem,)})
+
 
 ANNOTATIONS = frozenset({ANNOTATION_CAPTURE, KUEUE_PREBUILT})
 """Those that mean something."""

@@ -78,6 +78,10 @@ class Queue:
         self.add_after(key, seconds)
         return seconds
 
+    def failures(self, key: Key) -> int:
+        """Return how often in a row a look at this key has failed."""
+        return self._failures.get(key, 0)
+
     def forget_failures(self, key: Key) -> None:
         """Start the backoff of this key from the beginning."""
         self._failures.pop(key, None)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ftjob.api.defaults import roles_of
-from ftjob.api.job import Job
+from ftjob.api.job import Job, refused_job
 from ftjob.control.apply import apply, inform
 from ftjob.control.write_status import write_status
 from ftjob.plan.decide import decide
@@ -52,6 +52,16 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
         return None
     if submitted.runs_elsewhere:
         return await _send_away(submitted, ctx)
+    return await _bring_nearer(submitted, ctx)
+
+
+async def refuse(job: AnyJob, problem: Problem, ctx: Context) -> None:
+    """Have a job that has not been started fail by name, for it can't be handled."""
+    if job.is_ours and job.status.start_time is None:
+        await _bring_nearer(refused_job(job, problem), ctx)
+
+
+async def _bring_nearer(submitted: AnyJob, ctx: Context) -> float | None:
     observed = ctx.cache.observe(submitted)
     job = as_admitted(submitted, observed)
     plan, status = await _think(job, observed, ctx)

@@ -6,14 +6,19 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from ftjob.api.problem import Problem
 from ftjob.control.process.logs import about
-from ftjob.control.reconcile import reconcile
+from ftjob.control.reconcile import reconcile, refuse
 from ftjob.kube.errors import ApiError, ConflictError, NotFoundError
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
+    from ftjob.api.job import AnyJob
     from ftjob.control.context import Context
     from ftjob.control.queue import Key
+
+MISTAKES = 4
+"""In a row, which takes one and a half seconds: the first may have met another's moment."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +33,20 @@ async def reconcile_jobs(ctx: Context) -> None:
         finally:
             ctx.metrics.reconcile_seconds.observe(time.perf_counter() - started)
             ctx.queue.done(key)
+
+
+async def _confess(job: AnyJob, error: Exception, ctx: Context) -> None:
+    """Say in an Event that ftjob can't handle a job; one that is not running fails when that stays so."""
+    ctx.events.warn(job, Reason.INTERNAL_ERROR, f"ftjob made a mistake with this job: {error!r}")
+    if ctx.queue.failures(job.key) < MISTAKES:
+        return
+    problem = Problem(
+        "spec", f"ftjob can't handle it ({error!r})", "change it, and report this as a bug of ftjob"
+    )
+    try:
+        await refuse(job, problem, ctx)
+    except Exception:
+        logger.exception("it can't be said in its status either", extra=about(job))
 
 
 async def look_at(key: Key, ctx: Context) -> None:
@@ -49,7 +68,7 @@ async def look_at(key: Key, ctx: Context) -> None:
         logger.exception("a mistake in ftjob; next try in %.1f s", seconds, extra=extra)
         ctx.metrics.errors.inc()
         if job is not None:
-            ctx.events.warn(job, Reason.INTERNAL_ERROR, f"ftjob made a mistake with this job: {error!r}")
+            await _confess(job, error, ctx)
     else:
         ctx.queue.forget_failures(key)
         if next_look is not None:
