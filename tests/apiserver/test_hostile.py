@@ -175,3 +175,20 @@ def peak(operator: Operator) -> int:
     found = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
     print(f"peak {found / MEGABYTE:.0f} MB")
     return found
+
+
+def test_a_job_of_10_000_workers_holds_up_no_other(
+    server: ApiServer, space: Namespace, tmp_path: Path
+) -> None:
+    hard = {"spec": {"hard": {"pods": "40"}}, "metadata": {"name": "few"}}
+    space.create("resourcequotas", {"apiVersion": "v1", "kind": "ResourceQuota", **hard})
+    with (
+        running_operator(server, tmp_path, namespace=space.name) as operator,
+        running_kubelet(server, space.name),
+    ):
+        space.submit("huge", workers=10_000)
+        space.await_job(lambda job: job.get("status", {}).get("startTime") is not None, "huge")
+        lives(operator, space, "good")
+        lags = [line for line in operator.get("/metrics")[1].splitlines() if "ftjob_loop_lag_seconds" in line]
+        print("\n".join(lags))
+        assert operator.process.poll() is None
