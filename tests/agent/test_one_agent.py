@@ -130,13 +130,20 @@ def test_a_command_that_cannot_run_is_named_with_the_remedy(
     assert words in run.text("stderr")
 
 
-def test_folders_that_cannot_be_written_are_named_with_uid_and_remedy(agents: Agents, tmp_path: Path) -> None:
+def test_folders_that_cannot_be_written_are_named_with_uid_and_remedy(agents: Agents) -> None:
+    nowhere = "/sys/kernel/ftjob-outputs"  # where not even root may make a folder
+    run = agents.script(plan(outputs=nowhere), "")
+    assert run.wait() == 2
+    assert run.failure["class"] == "Config"
+    for words in (nowhere, f"uid {os.getuid()}", "fsGroup", "spec.outputs"):
+        assert words in run.failure["message"]
+
+
+def test_a_file_in_place_of_a_folder_is_named_with_the_remedy(agents: Agents, tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
     run = agents.script(plan(outputs=str(tmp_path / "a-file" / "outputs")), "")
     assert run.wait() == 2
-    assert run.failure["class"] == "Config"
-    for words in (f"{tmp_path}/a-file/outputs", f"uid {os.getuid()}", "fsGroup", "spec.outputs"):
-        assert words in run.failure["message"]
+    assert f"{tmp_path}/a-file/outputs is a link or no folder" in run.failure["message"]
 
 
 def test_a_port_in_use_is_named(agents: Agents) -> None:
