@@ -50,6 +50,7 @@ def test_a_hostile_answer_is_refused_and_its_job_and_others_go_on(
             running_leaders([made["metadata"]["uid"]], leaders),
             running_operator(server, tmp_path, namespace=space.name) as operator,
         ):
+            leaders.await_tokens(1, space.list)
             space.await_phase("Running", "hostile")
             leaders.await_answers(3)
             space.submit("good")
@@ -82,6 +83,7 @@ def test_answers_that_alternate_are_written_once_a_second_at_most(
             running_leaders([made["metadata"]["uid"]], leaders),
             running_operator(server, tmp_path, namespace=space.name),
         ):
+            leaders.await_tokens(1, space.list)
             space.await_phase("Running", "hostile")
             leaders.await_answers(2)
             before, began = writes(), time.monotonic()
@@ -105,6 +107,7 @@ def test_orders_that_are_never_answered_hold_up_nobody_else(
             running_leaders([job["metadata"]["uid"] for job in made], leaders),
             running_operator(server, tmp_path, namespace=space.name),
         ):
+            leaders.await_tokens(len(names), space.list)
             leaders.await_open_orders(2 * RECONCILERS)
             space.submit("good")
             space.await_phase("Running", "good")

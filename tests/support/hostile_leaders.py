@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import select
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from ftjob.plan.build.objects import TOKEN_KEY
 from ftjob.plan.layout import agent_port
+from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADER, Receiver, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,8 +34,47 @@ class Leaders:
     open_orders: int = 0
     most_orders: int = 0
     """How many orders were open at the same time."""
+    receivers: list[Receiver] = field(default_factory=list)
+    """For each job whose token they know: the others take them for strangers."""
     changed: threading.Condition = field(default_factory=threading.Condition)
     is_over: threading.Event = field(default_factory=threading.Event)
+
+    def await_tokens(self, jobs: int, secrets: Callable[[str], list[dict[str, Any]]]) -> None:
+        """Learn the tokens of so many jobs, as their pods do."""
+        limit = time.monotonic() + 120
+        while time.monotonic() < limit:
+            data = [found["data"] for found in secrets("secrets") if TOKEN_KEY in (found.get("data") or {})]
+            if len(data) == jobs:
+                with self.changed:
+                    tokens = (base64.b64decode(each[TOKEN_KEY]).decode() for each in data)
+                    self.receivers = [Receiver(token, senders=1000) for token in tokens]
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"no tokens of {jobs} jobs")
+
+    def accept(self, method: str, target: str, header: str) -> tuple[Receiver, Signature] | None:
+        """Return who takes a request, and its signature."""
+        with self.changed:
+            for receiver in self.receivers:
+                signed = receiver.accept(method, target, header)
+                if signed is not None:
+                    return receiver, signed
+        return None
+
+    def reply(
+        self, method: str, target: str, header: str, connection: socket.socket
+    ) -> tuple[bytes, str] | None:
+        """Return the answer to a request, and its signature; None to hang up."""
+        known = self.accept(method, target, header)
+        if known is None:
+            return None
+        receiver, signed = known
+        if method == "POST" and self.hang_on_orders:
+            self.hang(connection)
+            return None
+        is_greeting = target == NONCE
+        answer = json.dumps(receiver.welcome()).encode() if is_greeting else self.next_answer()
+        return answer, receiver.sign(signed, 200, answer)
 
     def await_answers(self, count: int, seconds: float = 120) -> None:
         """Wait for so many more requests."""
@@ -78,16 +121,18 @@ def running_leaders(uids: Iterable[str], leaders: Leaders) -> Iterator[Leaders]:
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            if leaders.hang_on_orders:
-                leaders.hang(self.connection)
-                self.close_connection = True
-            else:
-                self._reply()
+            self._reply()
 
         def _reply(self) -> None:
-            answer = leaders.next_answer()
+            header = self.headers.get(REQUEST_HEADER, "")
+            said = leaders.reply(self.command, self.path, header, self.connection)
+            if said is None:
+                self.close_connection = True
+                return
+            answer, signature = said
             try:
                 self.send_response(200)
+                self.send_header(ANSWER_HEADER, signature)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
