@@ -35,8 +35,8 @@ def cut(cluster: Cluster, one: str, other: str) -> Iterator[None]:
             done.append((way[0], way[1]))
         yield
     finally:
-        for way in done:
-            rule("-D", *way)
+        for source, target in done:
+            rule("-D", source, target)
 
 
 def test_forty_seconds_without_network_between_two_pods_cost_a_free_restart(cluster: Cluster) -> None:
