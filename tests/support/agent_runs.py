@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.ports import free_port
 
-from ftjob_protocol.signing.exchange import greet, receive, send
+from ftjob_protocol.signing.exchange import exchange, greet, receive, send
 from ftjob_protocol.signing.signature import Sender, SignatureError
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class AgentRun:
     folder: Path
     config: dict[str, Any]
     process: subprocess.Popen[bytes] = field(repr=False)
+    asks: Sender = field(default_factory=lambda: Sender(TOKEN), repr=False)
+    """Who asks for progress, again and again: a leader remembers only so many that ask once."""
 
     @property
     def log(self) -> Path:
@@ -187,10 +189,14 @@ class AgentRun:
 
     def progress(self) -> dict[str, Any]:
         """Return what the operator would see; empty when the leader does not answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.config["port"], timeout=TIMEOUT)
         try:
-            return self.request("GET", "/v1/progress")[1]
+            found: dict[str, Any] = json.loads(exchange(connection, self.asks, "GET", "/v1/progress")[1])
         except (OSError, SignatureError):
             return {}
+        finally:
+            connection.close()
+        return found
 
 
 class Agents:
