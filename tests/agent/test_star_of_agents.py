@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.agent_runs import is_alive, plan, star_plans, wait_for
 from support.builders import decide, job, observed, pod
 from support.ports import free_port
+from support.wire import Wire
 
 from ftjob.plan.plan import Step
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Self
 
     from support.agent_runs import AgentRun, Agents
 
@@ -35,49 +32,6 @@ def first_of(runs: list[AgentRun]) -> dict[str, Any]:
     order = {"Exception": 0, "Exit": 0, "Signal": 0, "Config": 0, "PeerLost": 1}
     found = [run.failure for run in runs if run.message["failure"] and run.failure["class"] in order]
     return min(found, key=lambda failure: (order[failure["class"]], failure["timeNs"]))
-
-
-class Wire:
-    """What is between an agent and its leader; once it is cut, what one end sends never reaches the other."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self.cut = threading.Event()
-        self._sockets = [socket.create_server(("127.0.0.1", 0))]
-        self.port: int = self._sockets[0].getsockname()[1]
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        for end in self._sockets:
-            end.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # closed at the end
-            while True:
-                near, _ = self._sockets[0].accept()
-                self._sockets.append(near)
-                threading.Thread(target=self._join, args=(near,), daemon=True).start()
-
-    def _join(self, near: socket.socket) -> None:
-        try:
-            far = socket.create_connection(("127.0.0.1", self._target))
-        except OSError:
-            near.close()
-            return
-        self._sockets.append(far)
-        for ends in ((near, far), (far, near)):
-            threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if not self.cut.is_set():
-                    sink.sendall(data)
-            if not self.cut.is_set():
-                sink.shutdown(socket.SHUT_WR)
 
 
 def start(agents: Agents, configs: list[dict[str, Any]], source: str) -> list[AgentRun]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.agent_runs import AgentRun, Agents
+from support.wire import Wire
 
 NUMBER = 1000
 MEGABYTES = 30
@@ -138,53 +139,6 @@ def test_a_stranger_that_drips_is_hung_up_on(port: int) -> None:
     raise AssertionError("it was allowed to go on")
 
 
-class Wire:
-    """Between an agent and its leader: hears what is said in both directions."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self.said: list[bytearray] = []
-        """By the agents, for each connection."""
-        self.answered = bytearray()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        """Let nobody in any more."""
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            leader = socket.create_connection(("127.0.0.1", self._port))
-            self.said.append(bytearray())
-            for ends in ((client, leader, self.said[-1]), (leader, client, self.answered)):
-                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket, heard: bytearray) -> None:
-        try:
-            while data := source.recv(65536):
-                heard += data
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-
-@contextmanager
-def wire(port: int) -> Iterator[Wire]:
-    """Sit on the wire to a port."""
-    between = Wire(port)
-    try:
-        yield between
-    finally:
-        between.close()
-
-
 def repeat(port: int, said: bytes) -> list[int]:
     """Say again what was heard, request by request; return the statuses of the answers."""
     statuses = []
@@ -201,7 +155,7 @@ def test_who_listens_on_the_wire_learns_no_token_and_can_repeat_nothing(agents: 
     source = "mark('up')\nwhile not os.path.exists('go'): time.sleep(0.1)"
     first = agents.script(leader, source)
     wait_for(first.progress, "the leader's answer")
-    with wire(leader["port"]) as between:
+    with Wire(leader["port"]) as between:
         second = agents.script(other | {"leader": {"host": "127.0.0.1", "port": between.port}}, source)
         wait_for(lambda: first.progress().get("ranks", {}).get("running") == 2, "word of both ranks")
         heard = [bytes(said) for said in between.said]
