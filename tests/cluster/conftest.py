@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,18 +30,33 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return OneTrainingAtATime(config, log)
 
 
+@contextmanager
+def namespace() -> Iterator[Cluster]:
+    """Give a new namespace, gone after the block."""
+    name = f"ftjob-test-{secrets.token_hex(4)}"
+    kubectl = ["kubectl", "--context", CONTEXT]
+    subprocess.run([*kubectl, "create", "namespace", name], check=True)
+    try:
+        yield Cluster(name)
+    finally:
+        subprocess.run([*kubectl, "delete", "namespace", name, "--wait=false"], check=True)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A namespace that enforces Pod Security restricted, gone after the module's tests."""
-    name = f"ftjob-test-{secrets.token_hex(4)}"
-    subprocess.run(["kubectl", "--context", CONTEXT, "create", "namespace", name], check=True)
-    try:
+    with namespace() as made:
         level = "pod-security.kubernetes.io/enforce=restricted"
-        subprocess.run(["kubectl", "--context", CONTEXT, "label", "namespace", name, level], check=True)
-        yield Cluster(name)
-    finally:
-        command = ["kubectl", "--context", CONTEXT, "delete", "namespace", name, "--wait=false"]
+        command = ["kubectl", "--context", CONTEXT, "label", "namespace", made.namespace, level]
         subprocess.run(command, check=True)
+        yield made
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Cluster]:
+    """Another namespace."""
+    with namespace() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pytest
-from support.cluster import CONTEXT, Cluster, job, pods_of
+from support.cluster import Cluster, job, pods_of
 from support.scenario import HELD, let_go
 
 from ftjob.plan.layout import agent_port
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 STEP = 7
 PROGRAM = f"""
@@ -40,16 +34,6 @@ print("listens", flush=True)
 http.server.HTTPServer(("", int(sys.argv[1])), Stranger).serve_forever()
 """
 """Stands where a leader would: prints whatever it is asked."""
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Cluster]:
-    """Another namespace."""
-    name = f"ftjob-test-{secrets.token_hex(4)}"
-    kubectl = ["kubectl", "--context", CONTEXT]
-    subprocess.run([*kubectl, "create", "namespace", name], check=True)
-    yield Cluster(name)
-    subprocess.run([*kubectl, "delete", "namespace", name, "--wait=false"], check=True)
 
 
 def stranger(victim: dict[str, Any], name: str, command: list[str], **labels: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.agent_runs import wait_for
-from support.cluster import CONTEXT, ROOT, Cluster, job, pods_of
+from support.cluster import ROOT, Cluster, job, pods_of
 from support.scenario import HELD, let_go
 
 from ftjob.plan.layout import agent_port
@@ -77,16 +77,6 @@ def asked_for(enforced: None) -> Iterator[None]:
         yield
     finally:
         script("install.sh")
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Cluster]:
-    """Another namespace."""
-    name = f"ftjob-test-{secrets.token_hex(4)}"
-    kubectl = ["kubectl", "--context", CONTEXT]
-    subprocess.run([*kubectl, "create", "namespace", name], check=True)
-    yield Cluster(name)
-    subprocess.run([*kubectl, "delete", "namespace", name, "--wait=false"], check=True)
 
 
 def stranger(name: str, command: list[str]) -> dict[str, Any]:
