@@ -115,8 +115,12 @@ AnyJob = Job | UnreadableJob
 
 def refused_job(job: JobHead, problem: Problem) -> UnreadableJob:
     """Return a job as one whose spec can't be read."""
-    head = {field.name: getattr(job, field.name) for field in fields(JobHead)}
-    return UnreadableJob(**head | {"problems": (problem,)})
+    return UnreadableJob(**head_fields(job) | {"problems": (problem,)})
+
+
+def head_fields(job: JobHead) -> dict[str, Any]:
+    """Return what is known of a job beside its spec, by the names of a `JobHead`'s fields."""
+    return {field.name: getattr(job, field.name) for field in fields(JobHead)}
 
 
 ANNOTATIONS = frozenset({ANNOTATION_CAPTURE, KUEUE_PREBUILT})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ftjob.api.job import Job, JobHead
+from ftjob.api.job import Job, JobHead, head_fields
 from ftjob.models.spec import JobSpec
 from ftjob.models.status import Phase
 
@@ -30,7 +30,7 @@ class _Packed:
 
     def unpack(self) -> Job:
         spec = JobSpec.model_validate_json(zlib.decompress(self.spec), strict=True)
-        return Job(**_fields_of(self.head), spec=spec)
+        return Job(**head_fields(self.head), spec=spec)
 
 
 class Jobs:
@@ -75,8 +75,4 @@ def _packed(job: AnyJob, raw_spec: Any) -> _Packed | None:
     text = orjson.dumps(raw_spec)
     if len(text) < LARGE_BYTES:
         return None
-    return _Packed(JobHead(**_fields_of(job)), zlib.compress(text, 1))
-
-
-def _fields_of(head: JobHead) -> dict[str, Any]:
-    return {field.name: getattr(head, field.name) for field in fields(JobHead)}
+    return _Packed(JobHead(**head_fields(job)), zlib.compress(text, 1))
