@@ -17,7 +17,7 @@ from ftjob.control.context import Context
 from ftjob.control.follow_agents import ask, follow_jobs
 from ftjob.control.leaders import agent_client as module
 from ftjob.kube.resources import JOB, POD
-from ftjob.plan.build.token import bearer_token
+from ftjob.plan.build.token import job_token
 from ftjob.plan.plan import Changes, NewObject, Plan, Step
 from ftjob_protocol.leader_state import LIMIT, LeaderState
 from ftjob_protocol.orders import Order, OrderKind
@@ -42,7 +42,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 @asynccontextmanager
 async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -> AsyncIterator[Context]:
     """Serve what stands for the agent of a running job."""
-    receiver = Receiver(bearer_token(SECRET, "job-1"), senders=1000)
+    receiver = Receiver(job_token(SECRET, "job-1"), senders=1000)
 
     async def judge(request: web.Request) -> web.Response:
         body, target = await request.read(), request.path_qs
@@ -187,7 +187,7 @@ async def test_of_a_stranger_at_the_leaders_address_nothing_is_believed_and_noth
         await runner.cleanup()
     assert len(heard) == 2
     assert all(said.startswith(NONCE) for said in heard)
-    assert bearer_token(SECRET, "job-1") not in "".join(heard)
+    assert job_token(SECRET, "job-1") not in "".join(heard)
 
 
 async def test_a_request_is_held_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ async def test_leaders_that_hang_hold_up_no_reconciler_and_are_told_once_at_a_ti
 
     order = Plan(Step.CONTINUE, order=Order(OrderKind.END, 0))
     async with operator_and_agent(monkeypatch, hang) as ctx:
-        monkeypatch.setattr(ctx.agents, "sender", lambda _job: Sender(bearer_token(SECRET, "job-1")))
+        monkeypatch.setattr(ctx.agents, "sender", lambda _job: Sender(job_token(SECRET, "job-1")))
         jobs = []
         for number in range(100):
             name, uid = f"hangs-{number}", f"hangs-{number}"

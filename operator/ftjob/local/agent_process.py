@@ -161,9 +161,8 @@ def _counted_steps(path: Path) -> tuple[int, int | None] | None:
 def _told_steps(path: Path) -> tuple[int, int | None] | None:
     try:
         start = max(0, (nofollow.size(str(path)) or 0) - TAIL)
-        lines = nofollow.read(str(path), TAIL, start).split(b"\n")[
-            -2::-1
-        ]  # the newest; without what has no end
+        # The newest first; what has no end yet is left out.
+        lines = nofollow.read(str(path), TAIL, start).split(b"\n")[-2::-1]
         for line in lines:
             data = json.loads(line)
             if isinstance(data.get("step"), int):

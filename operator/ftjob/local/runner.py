@@ -30,7 +30,7 @@ from ftjob.models.spec import GangMode, trainer_of
 from ftjob.models.status import Phase
 from ftjob.plan.build.agent_config import agent_command
 from ftjob.plan.build.pod import build_pod
-from ftjob.plan.build.token import bearer_token
+from ftjob.plan.build.token import job_token
 from ftjob.plan.decide import decide
 from ftjob.plan.layout import local_layout, local_port_count
 from ftjob.plan.observed.state import Observed
@@ -101,7 +101,7 @@ class Runner:
         self._view = view
         self._node = socket.gethostname()
         self._config = Config(agent_key=secrets.token_bytes(32))
-        self._token = bearer_token(self._config.agent_key, self._job.uid)
+        self._token = job_token(self._config.agent_key, self._job.uid)
         self._gpus = gpus.find(os.environ)
         self._agents: dict[str, Agent] = {}
         self._ports: dict[int, tuple[int, ...]] = {}

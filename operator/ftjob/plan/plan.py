@@ -221,4 +221,4 @@ class Config:
     network_policy_from: OperatorPods | None = None
     """Whom a job's NetworkPolicy lets in beside the job's own pods; None if jobs get no policy."""
     agent_key: bytes = b""
-    """Key of this installation; a job's bearer token is derived from it and the job's UID."""
+    """Key of this installation; a job's token is derived from it and the job's UID."""

@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 
 from ftjob.models.layout import rank_order
-from ftjob.plan.build.token import bearer_token
+from ftjob.plan.build.token import job_token
 from ftjob.plan.layout import agent_port
 from ftjob_protocol import orders
 from ftjob_protocol.leader_state import LIMIT, LeaderState
@@ -63,7 +63,7 @@ class Agents:
 
     def sender(self, job: JobHead) -> Sender:
         """Return what signs requests to this job's leader, one after the other."""
-        return Sender(bearer_token(self._key, job.uid))
+        return Sender(job_token(self._key, job.uid))
 
     async def progress(
         self, job: AnyJob, pods: tuple[PodState, ...], sender: Sender, *, version: int, wait: float

@@ -1,4 +1,4 @@
-"""The key of this installation, from which every job's bearer token is derived."""
+"""The key of this installation, from which every job's token is derived."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.models.names import API_VERSION, KIND, LABEL_JOB, LABEL_UID, MANAGED_BY
 from ftjob.models.spec import AccessMode, WhenDeleted
-from ftjob.plan.build.token import bearer_token
+from ftjob.plan.build.token import job_token
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job, JobHead
@@ -61,14 +61,14 @@ def build_service(job: Job) -> Manifest:
 
 
 def build_secret(job: Job, config: Config) -> Manifest:
-    """Return the Secret with the job's bearer token."""
+    """Return the Secret with the job's token."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": child_meta(job, secret_name(job)),
         "immutable": True,
         "type": "Opaque",
-        "stringData": {TOKEN_KEY: bearer_token(config.agent_key, job.uid)},
+        "stringData": {TOKEN_KEY: job_token(config.agent_key, job.uid)},
     }
 
 

@@ -1,4 +1,4 @@
-"""The bearer token of a job: derived, so that no one has to read Secrets."""
+"""The token of a job: derived, so that no one has to read Secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import hmac
 
 
-def bearer_token(key: bytes, uid: str) -> str:
+def job_token(key: bytes, uid: str) -> str:
     """Return the token that a job's agents and the operator share.
 
     Derived from the installation's key and the job's UID (HMAC-SHA256, RFC 2104), so that the operator
