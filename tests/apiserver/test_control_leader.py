@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from support.agent_runs import wait_for
 from support.apiserver import NEWEST, ApiServer
 from support.control_cluster import Namespace, running_kubelet, running_operator
+from support.fault_proxy import fault_proxy
 
 pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True)
 
@@ -52,3 +54,17 @@ def test_the_lease_is_free_at_once_after_a_clean_end(
         assert operator.process.wait(timeout=30) == 0
     lease = space.client.send("GET", LEASE.format(space.name)).body
     assert not lease["spec"].get("holderIdentity")
+
+
+def test_an_operator_that_is_stopped_while_kopf_looks_for_kinds_has_a_clean_end(
+    server: ApiServer, space: Namespace, tmp_path: Path
+) -> None:
+    with fault_proxy(server, tmp_path) as proxy:
+        proxy.hanging.add("apiextensions.k8s.io")
+        with running_operator(
+            server, tmp_path, namespace=space.name, kubeconfig=proxy.kubeconfig
+        ) as operator:
+            wait_for(lambda: proxy.hits, "kopf to ask for kinds")
+            operator.process.terminate()
+            assert operator.process.wait(timeout=30) == 0
+        proxy.hanging.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from ftjob.control.watching.feed import Take
     from ftjob.control.watching.signs import Signs
+
+logger = logging.getLogger(__name__)
 
 
 async def watch_jobs(
@@ -50,9 +53,22 @@ async def watch_jobs(
         stop_flag=stop,
     )
     stop_on_signals(stop)  # kopf has just taken them
+    broken = False
+
+    def ended(_: object) -> None:
+        nonlocal broken
+        broken = broken or not stop.is_set()
+        stop.set()
+
     for task in tasks:  # of those that one of them takes with it, some may never end (kopf 1.45.2)
-        task.add_done_callback(lambda _: stop.set())
-    await kopf.run_tasks(tasks, ignored=ignored)
+        task.add_done_callback(ended)
+    try:
+        await kopf.run_tasks(tasks, ignored=ignored)
+    except Exception as error:
+        if broken:
+            raise
+        # Told to stop, kopf closes the connections of its own requests, and raises what becomes of them.
+        logger.info("kopf was stopped at work: %s", error)
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
