@@ -202,7 +202,14 @@ class Agent:
 
     def found(self) -> Optional[Failure]:
         """Return what has failed here: the agent, a rank of its own, or the rank that holds up all others."""
-        return self.facts.failure or self.first_local() or self._own_hang()
+        return self.facts.failure or self._first_explained() or self._own_hang()
+
+    def _first_explained(self) -> Optional[Failure]:
+        """Return what has failed first here: lost contact explains why ranks have lost their peers."""
+        local, reason = self.first_local(), self.facts.reason
+        if local is None or reason is None or not (self.facts.is_own_reason and reason.is_without_contact):
+            return local
+        return first((local, reason))
 
     def first_local(self) -> Optional[Failure]:
         """Return the first failure of this agent's ranks."""

@@ -156,8 +156,22 @@ def examining(agent: Agent) -> Optional[Stage]:
             break
         # A record appears as a file, which wakes nobody.
         agent.loop.wait(min(limit, time.monotonic() + 0.05))
+    _hear_whether_all_are_there(agent)
     agent.is_told_to_stop(time.monotonic())
     return stopping
+
+
+def _hear_whether_all_are_there(agent: Agent) -> None:
+    """Let the leader find out whether a network failed, if all that is known is that peers were lost."""
+    contact, now = agent.contact, time.monotonic()
+    limit = now + agent.config.contact_timeout
+    contact.doubt(now)
+    while now < limit and contact.command == Command.START and not agent.is_told_to_stop(now):
+        local = agent.first_local()
+        if local is None or local.failure_class != FailureClass.PEER_LOST:
+            return
+        agent.loop.wait(min(limit, contact.next_look(now)))
+        now = time.monotonic()
 
 
 def stopping(agent: Agent) -> Optional[Stage]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -186,6 +187,47 @@ def test_a_cut_network_costs_a_free_restart_and_the_job_succeeds(agents: Agents)
         assert again[0].progress()["absent"] == ["worker-1"]
         wire.cut.clear()
         assert [run.wait() for run in again] == [0, 0]
+
+
+LOSES_A_PEER = """
+mark('up')
+while not os.path.exists(f'../cut'): time.sleep(0.01)
+record(RuntimeError('gloo/transport/tcp/unbound_buffer.cc: Timed out waiting for recv')); sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0, 4], ids=["for good", "for a while"])
+def test_ranks_that_give_up_before_their_agents_do_are_no_failure_while_the_network_is_cut(
+    agents: Agents, seconds: float
+) -> None:
+    configs = star_plans(2, 1, contactTimeoutSeconds=9, startTimeoutSeconds=None)
+    with Wire(configs[0]["port"]) as wire:
+        configs[1]["leader"] = {"host": "127.0.0.1", "port": wire.port}
+        env = {"FTJOB_POD_NAME": "digits-worker-0-1", "FTJOB_NODE_NAME": "node-1"}
+        runs = [agents.script(config, LOSES_A_PEER, env=env) for config in configs]
+        for rank, run in enumerate(runs):
+            wait_for((run.folder / f"up-{rank}").exists, "the ranks' start")
+        wire.cut.set()
+        (runs[0].folder.parent / "cut").touch()
+        if seconds:
+            time.sleep(seconds)
+            wire.cut.clear()
+        assert [run.wait() for run in runs] == [143, 143]
+    assert [run.failure["type"] for run in runs] == ["LostContact", "LostContact"]
+    assert "no word from worker-1 (pod digits-worker-0-1 on node-1)" in runs[0].failure["message"]
+    assert "no word from the leader at 127.0.0.1" in runs[1].failure["message"]
+    pods = [pod(index).running().ended(143, run.log.read_text()) for index, run in enumerate(runs)]
+    decision = decide(job().workers(2).running(), observed(*pods))
+    assert (decision.step, decision.reason) == (Step.RESTART, "LostContact")
+
+
+def test_ranks_that_lose_their_peers_while_all_agents_are_there_have_failed(agents: Agents) -> None:
+    runs = start(agents, star_plans(3, 1), LOSES_A_PEER)
+    for rank, run in enumerate(runs):
+        wait_for((run.folder / f"up-{rank}").exists, "the ranks' start")
+    (runs[0].folder.parent / "cut").touch()
+    assert [run.wait() for run in runs] == [1, 1, 1]
+    assert {run.failure["class"] for run in runs} == {"PeerLost"}
 
 
 def test_the_leader_ends_the_attempt_when_an_agent_falls_silent(agents: Agents) -> None:

@@ -234,6 +234,43 @@ def test_a_better_reason_replaces_a_victims() -> None:
     assert book.leader_state().failure == culprit
 
 
+def victims(*heard: int, agents: int = 3) -> Book:
+    """Return the book of a job in which rank 1 loses a peer at 10 s, and these agents say a word at 11."""
+    book = Book(parse(json.dumps(plan(agents=agents, contactTimeoutSeconds=30))), now=0)
+    for index in range(agents):
+        book.hear(("worker", index), report("Running"), 5)
+    victim = Failure("PeerLost", "", rank=1, time_ns=1).as_json()
+    version = book.answer_version
+    book.hear(("worker", 1), report("Failed", sequence=2, failure=victim), 10)
+    assert (book.command, book.answer_version) == ("Start", version + 1), "all are asked"
+    for index in heard:
+        book.hear(("worker", index), report("Running", sequence=2), 11)
+    return book
+
+
+def test_a_victim_is_believed_once_every_agent_has_shown_that_it_is_there() -> None:
+    book = victims(2)
+    assert (book.command, book.leader_state().failure) == ("Stop", Failure("PeerLost", "", rank=1, time_ns=1))
+
+
+def test_an_agent_that_owes_a_word_when_ranks_have_lost_a_peer_is_out_of_contact() -> None:
+    book = victims(2, agents=4)
+    assert book.command == "Start"
+    assert book.next_look(11) == 20
+    assert book.lost(19) is None
+    found = book.lost(20)
+    assert found is not None
+    assert found.is_without_contact
+    assert "no word from worker-3 for 15 s" in found.message
+
+
+def test_the_culprit_s_word_ends_the_attempt_whoever_is_silent() -> None:
+    book = victims()
+    culprit = Failure("Exit", "", rank=2, time_ns=2)
+    book.hear(("worker", 2), report("Failed", sequence=2, failure=culprit.as_json()), 11)
+    assert (book.command, book.leader_state().failure) == ("Stop", culprit)
+
+
 def test_more_agents_than_planned_are_refused() -> None:
     book = Book(parse(json.dumps(plan(agents=1))), now=0)
     book.hear(("worker", 0), report(), 0)

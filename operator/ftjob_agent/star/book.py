@@ -27,6 +27,15 @@ def hold_seconds(config: AgentConfig) -> float:
     return min(HOLD_SECONDS, config.contact_timeout / 3)
 
 
+def doubt_seconds(config: AgentConfig) -> float:
+    """Return how long an agent may owe a word once ranks have lost their peers.
+
+    It is asked then, and would answer at once: libraries may give up sooner than agents do, and whether the
+    network was what failed can't be told any more when it is back.
+    """
+    return config.contact_timeout / 3
+
+
 class RefusedError(Exception):
     """A message that can't be true; the text says why."""
 
@@ -94,6 +103,8 @@ class Book:
         self.stacks_asked = 0
         """The version of the answer that asks for the ranks' stacks; 0 while nobody does."""
         self._watchdog = ""
+        self._victim: Optional[tuple[Failure, float]] = None
+        """The ranks' lost peers, and since when all agents are asked whether they are still there."""
         self.lost_after = config.contact_timeout
         """Seconds of silence after which an agent counts as lost."""
 
@@ -116,6 +127,7 @@ class Book:
         if is_news:
             self.version += 1
         self._judge(key, known, now)
+        self._settle()
         self._start_if_ready(now)
         return is_news
 
@@ -133,10 +145,44 @@ class Book:
 
     def _judge(self, key: Key, member: Member, now: float) -> None:
         """End the attempt if this agent's state ends it."""
-        if member.failure is not None:
+        if member.failure is not None and self._may_be_the_network(member.failure):
+            self._suspect(member.failure, now)
+        elif member.failure is not None:
             self.stop(member.failure)
         elif member.state == State.STOPPED and self.command != Command.STOP:
             self.stop(stopped(f"agent {key[0]}-{key[1]} was stopped", FailureType.SIGTERM))
+
+    def _may_be_the_network(self, failure: Failure) -> bool:
+        """Whether agents have to be heard before it is known what has failed."""
+        is_victim = failure.failure_class == FailureClass.PEER_LOST
+        return is_victim and self.command == Command.START and self._config.elastic is None
+
+    def _unheard(self) -> list[Key]:
+        """Return the agents that owe a word since ranks have lost their peers."""
+        if self._victim is None or self.command != Command.START:
+            return []
+        own, since = (self._config.role, self._config.index), self._victim[1]
+        return sorted(
+            key
+            for key, member in self.members.items()
+            if key != own and not member.has_ended and member.heard < since
+        )
+
+    def _suspect(self, failure: Failure, now: float) -> None:
+        if self._victim is None:
+            self._victim = (failure, now)
+            self._bump()  # whoever is there says so at once
+        else:
+            known, since = self._victim
+            self._victim = (first((known, failure)) or known, since)
+
+    def _settle(self) -> None:
+        """Believe ranks that have lost their peers once it is known that every agent is there."""
+        if self._victim is None or self._unheard():
+            return
+        (failure, _), self._victim = self._victim, None
+        if self.command == Command.START:
+            self.stop(failure)
 
     def stop(self, reason: Failure) -> None:
         """End the attempt; a reason that came first replaces one that came later."""
@@ -176,6 +222,12 @@ class Book:
             return stopped(
                 f"no word from {names} for {self._config.contact_timeout:g} s", FailureType.LOST_CONTACT
             )
+        unheard = self._unheard()
+        if unheard and self._victim is not None and now >= self._victim[1] + doubt_seconds(self._config):
+            names = ", ".join(self._described(key) for key in unheard)
+            seconds = now - min(self.members[key].heard for key in unheard)
+            text = f"no word from {names} for {seconds:.0f} s, in which ranks lost their peers"
+            return stopped(text, FailureType.LOST_CONTACT)
         if now >= self._start_deadline and self.command == Command.WAIT:
             return stopped(self._who_is_absent(now), FailureType.PEERS_ABSENT)
         return None
@@ -191,6 +243,8 @@ class Book:
         limits = [member.heard + self.lost_after for member in self.members.values() if not member.has_ended]
         if self.command == Command.WAIT:
             limits.append(min(self._start_deadline, now + 60))
+        if self._victim is not None:
+            limits.append(self._victim[1] + doubt_seconds(self._config))
         return min((limit for limit in limits if limit > now), default=now + 60)
 
     @property

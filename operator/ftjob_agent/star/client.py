@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ftjob_agent import linux
 from ftjob_agent.exit import stopped
-from ftjob_agent.star.book import HOST_LIMIT, hold_seconds
+from ftjob_agent.star.book import HOST_LIMIT, doubt_seconds, hold_seconds
 from ftjob_protocol import orders
 from ftjob_protocol.failures import Failure, FailureType
 from ftjob_protocol.signing.exchange import greet, receive, send
@@ -45,6 +45,8 @@ class Client:
         self._answered: Optional[float] = None
         self._delivered = -1
         self._is_gone = False
+        self._doubted = math.inf
+        """Since when the leader is to show that it is there."""
         self._error = "it has not been asked yet"
         self._is_in_doubt = False
         """Whether the last round failed: then the leader is to answer at once, whether it has news or not."""
@@ -71,6 +73,10 @@ class Client:
             except BlockingIOError:
                 pass  # it is awake
 
+    def doubt(self, now: float) -> None:
+        """Have the leader show that it is there: news like a rank's end is answered at once."""
+        self._doubted = min(self._doubted, now)
+
     def trouble(self, now: float) -> Optional[Failure]:
         """Return why the ranks can't go on, or can't start, without the leader."""
         limit, leader = self._config.contact_timeout, self._config.leader
@@ -86,14 +92,19 @@ class Client:
                 f"(after {self._config.start_timeout:g} s)"
             )
             return stopped(text, FailureType.PEERS_ABSENT)
-        if now - (self._answered or now) >= limit:
+        silent = now - (self._answered or now)
+        if silent >= limit:
             text = f"lost contact with {where} for {limit:g} s ({self._error}), so the ranks were ended"
+            return stopped(text, FailureType.LOST_CONTACT)
+        if now - self._doubted >= doubt_seconds(self._config) and silent >= now - self._doubted:
+            text = f"no word from {where} for {silent:.0f} s ({self._error}), in which ranks lost their peers"
             return stopped(text, FailureType.LOST_CONTACT)
         return None
 
     def next_look(self, now: float) -> float:
         """Return when `trouble` may change by itself."""
         contact = (self._answered or now) + self._config.contact_timeout
+        contact = min(contact, max(self._doubted + doubt_seconds(self._config), now + 1))
         limit = min(self._wait_limit, now + 60) if self.command == Command.WAIT else contact
         return max(limit, now + 0.1)
 

@@ -34,6 +34,9 @@ class Contact(Protocol):
     def send(self, message: dict[str, Any]) -> None:
         """Let the leader know how it stands here."""
 
+    def doubt(self, now: float) -> None:
+        """Find out whether contact is what ranks miss that have lost their peers; `trouble` says so."""
+
     def trouble(self, now: float) -> Optional[Failure]:
         """Return why the ranks can't go on, or can't start, as far as contact is concerned."""
 

@@ -120,6 +120,9 @@ class Leader:
             self._conductor.hear(word)
         self._release()
 
+    def doubt(self, now: float) -> None:
+        """Do nothing: the book asks all agents once it is told of lost peers."""
+
     def trouble(self, now: float) -> Optional[Failure]:
         """Return why the attempt can't go on, as far as contact is concerned."""
         self._hear_self(now)
