@@ -69,9 +69,9 @@ prepare: setup
 test-unit: setup-check  ## Tests that need no framework
 	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(SHARED) tests/unit
 
-test-local: setup agent  ## Tests of agents, hooks and `ftjob run` on this machine, and of the chart
+test-local: setup agent  ## Tests of agents, hooks, `ftjob run` and people's programs on this machine, and of the chart
 	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
-	  $(PYTEST) $(IN_THREE) tests/agent tests/local tests/chart
+	  $(PYTEST) $(IN_THREE) tests/agent tests/local tests/programs tests/chart
 
 test-apiserver: setup-check  ## Tests against the API servers of the oldest and the newest supported Kubernetes
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
