@@ -37,6 +37,8 @@ LEADER_IP = "@LEADER_IP@"
 """Filled in by the agent: the address that the leader answered from."""
 IFACE = "@IFACE@"
 """Filled in by the agent: the interface of the route to the leader."""
+ATTEMPT_NOW = "@ATTEMPT@"
+"""Filled in by the agent: the number of the attempt, which may follow others in the same pods."""
 
 
 class Number(Word):

@@ -62,11 +62,11 @@ def test_a_failed_rank_gives_its_exit_code_class_and_last_words(
 
 
 def test_a_rank_gets_the_plans_environment_and_the_agents_but_no_secrets(agents: Agents) -> None:
-    ranks = [{"rank": 0, "localRank": 0, "env": {"A": "plan", "HOST": "@LEADER_IP@", "IF": "=@IFACE@"}}]
+    planned = {"A": "plan", "B": "plan", "HOST": "@LEADER_IP@", "IF": "=@IFACE@"}
     run = agents.script(
-        plan(ranks=ranks),
+        plan(ranks=[{"rank": 0, "localRank": 0, "env": planned}]),
         "mark('env', json.dumps(dict(os.environ)))",
-        env={"A": "container", "B": "container"},
+        env={"B": "container"},
     )
     assert run.wait() == 0
     env = json.loads(run.text("env-0"))

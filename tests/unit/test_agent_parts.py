@@ -376,8 +376,18 @@ def test_what_the_platform_has_set_is_left_alone(container: dict[str, str], foun
         (16, {}, {}, "1"),
         (2, {"OMP_NUM_THREADS": "2"}, {}, "2"),
         (2, {}, {"OMP_NUM_THREADS": "7"}, "7"),
+        (2, {"OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "7"}, "7"),
+        (1, {"OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": ""}, ""),
     ],
-    ids=["one rank is its framework's affair", "shared", "too many ranks", "the pod's limit", "the user's"],
+    ids=[
+        "one rank is its framework's affair",
+        "shared",
+        "too many ranks",
+        "the pod's limit",
+        "the user's",
+        "the user's before the pod's limit",
+        "none, says the user",
+    ],
 )
 def test_ranks_of_a_pod_share_its_cores(
     monkeypatch: pytest.MonkeyPatch,

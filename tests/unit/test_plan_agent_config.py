@@ -39,13 +39,6 @@ def test_only_the_leader_serves_the_rendezvous() -> None:
     assert told(FOUR, 1).config.as_json()["rendezvous"] is None
 
 
-def test_the_users_value_wins_where_it_is_not_identity() -> None:
-    assert env(FOUR)["NCCL_SOCKET_IFNAME"] == "=@IFACE@"
-    chosen = env(FOUR.env(NCCL_SOCKET_IFNAME="ib0", MY_OWN="1"))
-    assert "NCCL_SOCKET_IFNAME" not in chosen  # the trainer's own environment has it
-    assert chosen["HOROVOD_RANK"] == "0"
-
-
 def test_the_agent_keeps_identity_from_the_users_env_from() -> None:
     identity = told(FOUR).config.as_json()["identity"]
     assert {"HOROVOD_RANK", "HOROVOD_SIZE", "FTJOB_RANK"} <= set(identity)
@@ -71,10 +64,6 @@ def test_ranks_share_the_cpu_limit(cpu: Any, processes: int, threads: str | None
     wanted = FOUR.processes(processes)
     wanted = wanted if cpu is None else wanted.limits(cpu=cpu)
     assert env(wanted).get("OMP_NUM_THREADS") == threads
-
-
-def test_a_users_number_of_threads_wins() -> None:
-    assert "OMP_NUM_THREADS" not in env(FOUR.limits(cpu="8").env(OMP_NUM_THREADS="1"))
 
 
 def test_outputs_are_where_the_worker_sees_them() -> None:

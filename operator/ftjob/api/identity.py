@@ -1,7 +1,8 @@
 """Environment variables that decide who a rank is, and so are the operator's alone to set.
 
 A stray ``WORLD_SIZE=1`` in a pod template is how distributed jobs silently run alone, so a template that
-sets one of these is refused, whatever its strategy. For every other variable the user's value wins.
+sets one of these is refused, whatever its strategy. For every other variable the user's value wins, by
+whatever way it comes into the container: the agent sees it there before it sets the plan's.
 """
 
 from __future__ import annotations

@@ -239,7 +239,10 @@ class Runner:
         told = agent_command(self._job, layout, place, self._config, outputs=str(self._outputs.path))
         # Logs are kept always: they are where the terminal's lines come from.
         stop_grace = GRACE_SECONDS - 2
-        config = replace(told.config, keep_logs=True, has_private_outputs=True, stop_grace=stop_grace)
+        ranks = tuple(replace(spec, env=_shared_out(layout) | spec.env) for spec in told.config.ranks)
+        config = replace(
+            told.config, ranks=ranks, keep_logs=True, has_private_outputs=True, stop_grace=stop_grace
+        )
         agent = Agent(place, attempt, self._folder / name)
         agent.start(
             replace(told, config=config), trainer, self._token, self._settings.python, self._outputs.lock
@@ -262,7 +265,7 @@ class Runner:
             node=self._node,
             outputs=str(self._outputs.path),
             python=self._settings.python,
-            caller=_shared_out(layout) | os.environ | gpus.visible(layout, self._gpus, place),
+            caller=os.environ | gpus.visible(layout, self._gpus, place),
             command=agent_command(self._job, layout, place, self._config).command,
         )
 
@@ -346,7 +349,7 @@ def _on_one_machine(job: AnyJob) -> Job:
 
 
 def _shared_out(layout: Layout) -> dict[str, str]:
-    """Return what keeps each rank from starting a thread for every core of the machine."""
+    """Return what keeps each rank from starting a thread for every core, if nobody says better."""
     cores = len(os.sched_getaffinity(0))
     return {"OMP_NUM_THREADS": str(max(1, cores // layout.world_size))}
 

@@ -13,7 +13,7 @@ from ftjob_agent.config import ConfigError, run_dir
 from ftjob_protocol import files, variables
 from ftjob_protocol.captures import profile
 from ftjob_protocol.files.nofollow import Folder
-from ftjob_protocol.variables import IFACE, LEADER_IP, PRIVATE
+from ftjob_protocol.variables import ATTEMPT_NOW, IFACE, LEADER_IP, PRIVATE
 
 if TYPE_CHECKING:
     from ftjob_protocol.agent_config import AgentConfig, RankSpec
@@ -62,13 +62,16 @@ def of_rank(
     """
     address, interface = place
     env = of_container(environ)
-    # What the platform has put there fits its hardware; half of it with half of ours fits nothing.
-    left_alone = config.unless_set if any(name in env for name in config.unless_set) else ()
+    # The plan alone says who a rank is. What else the container has, by whatever way, is the choice of its
+    # user, and half of a group that belongs together fits nothing with half of ours.
+    left_alone = env.keys() - set(config.identity)
+    if any(name in env for name in config.unless_set):
+        left_alone |= set(config.unless_set)
     before_port = f"[{address}]:" if ":" in address else f"{address}:"
     for key, planned in spec.env.items():
         if key not in left_alone:
             found = planned.replace(f"{LEADER_IP}:", before_port).replace(LEADER_IP, address)
-            env[key] = found.replace(IFACE, interface)
+            env[key] = found.replace(IFACE, interface).replace(ATTEMPT_NOW, str(config.attempt))
     rank_dir = os.path.join(run_dir(environ), spec.label)
     env.update(
         PYTHONPATH=os.pathsep.join(filter(None, [HOOKS, env.get("PYTHONPATH")])),

@@ -112,11 +112,10 @@ def _ranks(
 ) -> tuple[RankSpec, ...]:
     """Return the ranks of a worker, each with what tells it who it is.
 
-    The user's value wins for all but identity, which validation has refused in ``env``.
+    For all but identity, which validation has refused in ``env``, the agent lets what the container has win.
     """
     spec = job.spec
     strategy = STRATEGIES[spec.strategy]
-    chosen = {item["name"] for item in trainer.get("env") or () if "name" in item}
     same = {
         variables.JOB: job.name,
         variables.NAMESPACE: job.namespace,
@@ -132,8 +131,7 @@ def _ranks(
     for local_rank, rank in enumerate(worker.ranks):
         own = {variables.RANK: str(rank), variables.LOCAL_RANK: str(local_rank)}
         env = {**same, **own, **strategy.env(layout, worker, rank, local_rank)}
-        kept = {name: value for name, value in env.items() if is_identity(name) or name not in chosen}
-        ranks.append(RankSpec(rank, local_rank, kept))
+        ranks.append(RankSpec(rank, local_rank, env))
     return tuple(ranks)
 
 
