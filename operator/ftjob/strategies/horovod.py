@@ -49,6 +49,7 @@ class Horovod(Strategy):
                 "HOROVOD_GLOO_RENDEZVOUS_ADDR",
                 "HOROVOD_GLOO_RENDEZVOUS_PORT",
                 "HOROVOD_CONTROLLER",
+                "HOROVOD_ELASTIC",
             ),
         ),
     )

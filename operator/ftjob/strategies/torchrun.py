@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ftjob.strategies.base import NCCL_INTERFACE, Family, Strategy
 from ftjob_protocol import variables
-from ftjob_protocol.variables import IFACE, LEADER_IP, Number
+from ftjob_protocol.variables import ATTEMPT_NOW, IFACE, LEADER_IP, Number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,22 @@ if TYPE_CHECKING:
 
 TORCH_DISTRIBUTED = Family(
     "torch.distributed",
-    ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"),
+    (
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        "LOCAL_WORLD_SIZE",
+        "GROUP_RANK",
+        "GROUP_WORLD_SIZE",
+        "ROLE_RANK",
+        "ROLE_WORLD_SIZE",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "TORCHELASTIC_RUN_ID",
+        "TORCHELASTIC_RESTART_COUNT",
+        "TORCHELASTIC_MAX_RESTARTS",
+        "TORCHELASTIC_USE_AGENT_STORE",
+    ),
     ("PET_",),  # torchrun's arguments
 )
 
@@ -61,6 +76,17 @@ class Torchrun(Strategy):
             "LOCAL_RANK": str(local_rank),
             "LOCAL_WORLD_SIZE": str(worker.processes),
             "GROUP_RANK": group_rank,
+            "GROUP_WORLD_SIZE": groups,
+            # torchrun has one role, and calls it so
+            "ROLE_NAME": "default",
+            "ROLE_RANK": rank_now,
+            "ROLE_WORLD_SIZE": size,
+            "TORCHELASTIC_RUN_ID": layout.uid,
+            "TORCHELASTIC_RESTART_COUNT": ATTEMPT_NOW,
+            "TORCHELASTIC_MAX_RESTARTS": str(layout.spec.restart.limit),
+            # Rank 0 itself serves the store; where this is True, torchrun's agent does.
+            "TORCHELASTIC_USE_AGENT_STORE": "False",
+            "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
             "PET_NNODES": groups,
             "PET_NPROC_PER_NODE": str(worker.processes),
             "PET_NODE_RANK": group_rank,
