@@ -76,7 +76,7 @@ class Strategy(ABC):
     identity: ClassVar[tuple[Family, ...]] = ()
     """Variables that tell a rank of this strategy who it is, and so are ftjob's alone to set."""
     unless_set: ClassVar[tuple[str, ...]] = ()
-    """Variables of which none is set where the container has any: the platform knows better."""
+    """Variables of which none is set where the container has any: the platform, or the user, means others."""
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     """What a spec can say beside ``strategy`` and ``template``, the shortest first."""
 

@@ -1,7 +1,8 @@
 """jax.distributed: processes that find each other by a coordinator in rank 0.
 
-``jax.distributed.initialize()`` reads only the coordinator's address by itself; a script has to pass it
-``num_processes`` and ``process_id`` from the other two variables.
+``jax.distributed.initialize()`` reads only the coordinator's address by itself; the hooks tell it the rest.
+Scripts that were written for Kubeflow's JAXJob pass it the variables of that (training-operator,
+pkg/controller.v1/jax/envvar.go).
 """
 
 from __future__ import annotations
@@ -29,11 +30,21 @@ class Jax(Strategy):
     name: ClassVar[str] = "JAX"
     processes: ClassVar[Processes] = Processes.ONE
     identity: ClassVar[tuple[Family, ...]] = (JAX_DISTRIBUTED,)
+    unless_set: ClassVar[tuple[str, ...]] = (
+        "COORDINATOR_ADDRESS",
+        "COORDINATOR_PORT",
+        "NUM_PROCESSES",
+        "PROCESS_ID",
+    )
 
     def env(self, layout: Layout, worker: WorkerPlace, rank: int, local_rank: int) -> Mapping[str, str]:
         """Return the coordinator, the number of processes and this one's, and its share of the GPUs."""
         return {
             **coordinator(layout, rank),
+            "COORDINATOR_ADDRESS": layout.leader.host,
+            "COORDINATOR_PORT": str(layout.rendezvous_port),
+            "NUM_PROCESSES": str(layout.world_size),
+            "PROCESS_ID": str(rank),
             **_share_of_gpus(layout, worker, local_rank),
             **NCCL_INTERFACE,
         }

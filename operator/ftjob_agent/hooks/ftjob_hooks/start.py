@@ -36,6 +36,7 @@ def install() -> None:
                 "steps.on_keras", "hook_tf_keras_legacy_optimizer"
             ),
             "tf_keras.src.callbacks": _later("steps.on_keras", "hook_callbacks"),
+            "jax._src.clusters.cluster": _later("jax_cluster", "hook_clusters"),
         }
     )
 
