@@ -39,9 +39,13 @@ class Agent:
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._command, self.environ = command, environ
         self.loop = Loop()
-        self.loop.on_signals(STOP_SIGNALS, self._on_stop_signal)
+        self.loop.on_signals(
+            (number for number in STOP_SIGNALS if not _is_left_alone(number)), self._on_stop_signal
+        )
         self.supervisor = Supervisor()
-        self.loop.on_signals(FORWARDED, self.supervisor.forward)
+        self.loop.on_signals(
+            (number for number in FORWARDED if not _is_left_alone(number)), self.supervisor.forward
+        )
         self.loop.on_signals((signal.SIGCHLD,), lambda _number: self.supervisor.reap())
         self._config: Optional[AgentConfig] = None
         self._contact: Optional[Contact] = None
@@ -284,3 +288,8 @@ class Agent:
 
     def _on_stop_signal(self, _number: int) -> None:
         self.facts.signals += 1
+
+
+def _is_left_alone(number: int) -> bool:
+    """Whether we were started with this signal ignored, as by nohup: the ranks inherit that from us."""
+    return number != signal.SIGTERM and signal.getsignal(number) is signal.SIG_IGN

@@ -416,3 +416,39 @@ def _read(master: int) -> bytes:
         return os.read(master, 4096)
     except OSError:  # Linux' way of saying that the last writer is gone
         return b""
+
+
+@pytest.mark.parametrize(
+    ("ignoring", "number"),
+    [(["nohup"], signal.SIGHUP), (["sh", "-c", 'trap \'\' INT; exec "$0" "$@"'], signal.SIGINT)],
+    ids=["nohup", "a background job"],
+)
+def test_what_it_was_started_to_ignore_reaches_neither_it_nor_the_ranks(
+    tmp_path: Path, ignoring: list[str], number: signal.Signals
+) -> None:
+    script = (
+        "import os, pathlib, signal, sys, time\n"
+        f"is_ignored = signal.getsignal({int(number)}) is signal.SIG_IGN\n"
+        "print('ignored' if is_ignored else 'not ignored', flush=True)\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.02)\n"
+        "print('went on', flush=True)\n"
+    )
+    with subprocess.Popen(
+        [*ignoring, *command(plain_job(script), tmp_path)],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            text = read_until(process, "ignored")
+            process.send_signal(number)
+            (tmp_path / "go").touch()
+            assert process.stdout is not None
+            text += process.stdout.read()
+            assert process.wait() == 0
+        finally:
+            process.kill()
+    assert "not ignored" not in text
+    assert "went on" in text
