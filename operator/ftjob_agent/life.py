@@ -7,7 +7,6 @@ starting. A state ends early by raising ConfigError, which leads to stopping.
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 import traceback
@@ -177,27 +176,32 @@ def _hear_whether_all_are_there(agent: Agent) -> None:
 def stopping(agent: Agent) -> Optional[Stage]:
     """End the ranks that still run."""
     supervisor, facts = agent.supervisor, agent.facts
-    if not supervisor.running:
+    supervisor.reap()
+    left = supervisor.running
+    if not left:
         return _ended(agent)
     agent.examine()
-    supervisor.signal_ranks(signal.SIGTERM)
+    began = time.monotonic()
+    left = [rank for rank in left if not supervisor.stop(rank)]
     if not agent.may_resume():
         agent.enter(State.FAILED if facts.failure or agent.first_local() else State.STOPPED)
     agent.tell()
     if facts.signals:
         agent.write_message()  # the kubelet may kill us before the ranks have ended
-    began = time.monotonic()
-    while supervisor.running:
+    while left:
         # A restarted kubelet sends SIGTERM again: it says nothing new, and a checkpoint may be half written.
         limit = began + facts.grace(agent.config.stop_grace)
         if time.monotonic() >= limit:
             break
         agent.loop.wait(limit)
-    supervisor.signal_ranks(signal.SIGKILL)
+        left = [rank for rank in left if not supervisor.stop(rank)]
+    for rank in left:
+        supervisor.kill(rank)
     limit = time.monotonic() + FAREWELL_SECONDS
-    while supervisor.running and time.monotonic() < limit:
+    while left and time.monotonic() < limit:
         agent.loop.wait(limit)
-    if supervisor.running:
+        left = [rank for rank in left if not supervisor.stop(rank)]
+    if left:
         agent.account.note(
             "a rank did not end even by SIGKILL: it hangs in the kernel, in a driver or a volume"
         )

@@ -40,6 +40,30 @@ def _stat(pid: int) -> Optional[list[str]]:
     return text.rpartition(")")[2].split() if text else None
 
 
+def session(pid: int) -> Optional[int]:
+    """Return the session of a process; None once it is gone, also if nobody has waited for it yet."""
+    fields = _stat(pid)
+    return int(fields[3]) if fields and fields[0] not in "ZX" else None
+
+
+def environment(pid: int) -> list[bytes]:
+    """Return the variables that a process was started with; nothing if it is another user's."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read(1 << 20).split(b"\0")
+    except OSError:
+        return []
+
+
+def waits_for(pid: int, number: int) -> bool:
+    """Whether a process does something of its own at a signal: by a handler, or as it waits for it."""
+    for line in (read_text(f"/proc/{pid}/status") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name in {"SigCgt", "SigBlk"} and int(value, 16) >> (number - 1) & 1:
+            return True
+    return False
+
+
 def children() -> dict[int, list[int]]:
     """Return the children of every process that is seen."""
     found: dict[int, list[int]] = {}

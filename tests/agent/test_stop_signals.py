@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,3 +121,89 @@ def test_sigterm_while_waiting_for_peers_ends_at_once(agents: Agents) -> None:
         assert run.wait() == 143
         assert run.message["state"] == "Stopped"
         assert not list(run.folder.glob("ran-*"))
+
+
+PROGRAM = """
+import os, signal, sys, time
+def save(*_):
+    for part in range(10):
+        print('part', part, flush=True)
+        time.sleep(0.05)
+    open('checkpoint', 'w').close()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+open('up', 'w').write(str(os.getpid()))
+while True: time.sleep(0.05)
+"""
+RUN = f"{sys.executable} -S program.py"
+IN_FRONT = {
+    "a shell that reports the code": ["sh", "-c", f"{RUN}; code=$?; echo ended with $code; exit $code"],
+    "a pipe to tee": ["sh", "-c", f"{RUN} 2>&1 | tee log"],
+    "a pipe through two filters": ["sh", "-c", f"{RUN} 2>&1 | sed -u s/part/PART/ | tee log"],
+    "a shell in a shell": ["sh", "-c", f"sh -c '{RUN}; true'; true"],
+    "bash that writes to tee": ["bash", "-c", f"exec > >(tee log) 2>&1; {RUN}; echo done"],
+    "a launcher that forgets its child": [
+        sys.executable, "-S", "-c", f"import subprocess; subprocess.run({RUN.split()!r})"
+    ],
+    "a session of its own": ["sh", "-c", f"setsid --wait {RUN}; true"],
+    "an empty environment": ["sh", "-c", f"env -i setsid --wait {RUN}; true"],
+    "env": ["env", "A=1", *RUN.split()],
+    "a shell that passes it on": ["sh", "-c", f"trap 'kill $!; wait $!; exit 7' TERM; {RUN} & wait $!"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("front", IN_FRONT.values(), ids=IN_FRONT)
+def test_what_stands_in_front_of_a_program_does_not_cost_its_checkpoint(
+    agents: Agents, tmp_path: Path, front: list[str]
+) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    run = agents.start(plan(stopGraceSeconds=600), ["sh", "-c", 'cd "$0"; exec "$@"', str(tmp_path), *front])
+    up = tmp_path / "up"
+    wait_for(lambda: up.exists() and up.read_text(), "the program's start")
+    run.terminate()
+    assert run.wait() == 143
+    assert run.failure["class"] == "Stopped"
+    assert (tmp_path / "checkpoint").exists()
+    assert not is_alive(int(up.read_text()))
+
+
+def test_only_the_first_process_of_a_rank_gets_sigterm(agents: Agents) -> None:
+    source = """
+worker = os.fork()
+if worker == 0:
+    signal.signal(signal.SIGTERM, lambda *_: mark('struck'))
+    while True: time.sleep(0.05)
+def save(*_):
+    time.sleep(0.5)
+    mark('saved', os.path.exists('struck-0'))
+    os.kill(worker, signal.SIGKILL)
+    os.wait()
+    os._exit(0)
+signal.signal(signal.SIGTERM, save); mark('up'); signal.pause()
+"""
+    run = agents.script(plan(stopGraceSeconds=600), source)
+    wait_for((run.folder / "up-0").exists, "the rank's start")
+    run.terminate()
+    assert run.wait() == 143
+    assert run.text("saved-0") == "False"
+
+
+def test_what_a_rank_leaves_behind_is_killed_when_the_grace_is_over(agents: Agents) -> None:
+    stays = f"{sys.executable} -S -c \"import os, signal; signal.signal(15, signal.SIG_IGN); open('pid', 'w').write(str(os.getpid())); signal.pause()\""  # fmt: skip # noqa: E501
+    run = agents.start(plan(stopGraceSeconds=0.5), ["sh", "-c", f"{stays}; true"])
+    pid = run.folder / "pid"
+    wait_for(lambda: pid.exists() and pid.read_text(), "the rank's start")
+    run.terminate()
+    assert run.wait() == 143
+    assert not is_alive(int(pid.read_text()))
+
+
+def test_peers_of_a_pod_that_is_told_to_end_save_behind_their_shells(agents: Agents, tmp_path: Path) -> None:
+    plans = star_plans(2, 1, stopGraceSeconds=600)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = ["sh", "-c", f"{RUN.replace('program.py', str(tmp_path / 'program.py'))} | tee log; true"]
+    runs = [agents.start(config, command) for config in plans]
+    wait_for(lambda: all((run.folder / "up").exists() for run in runs), "the ranks' start")
+    runs[1].terminate()
+    assert [run.wait() for run in runs] == [143, 143]
+    assert all((run.folder / "checkpoint").exists() for run in runs)

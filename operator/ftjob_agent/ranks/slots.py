@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
@@ -78,20 +77,20 @@ class Slots:
         return replace(planned, rank=int(slot["rank"]), env=env)
 
     def _end(self, name: str, rank: Rank, now: float) -> None:
-        if rank.code is not None:
+        if name not in self._kill_at:
+            # Nobody waits for what a rank leaves behind that has ended by itself.
+            self._kill_at[name] = now if rank.code is not None else now + self._config.stop_grace
+        if self._supervisor.stop(rank):
             del self._ranks[name]
-            self._kill_at.pop(name, None)
+            del self._kill_at[name]
             self._supervisor.ranks.remove(rank)
-        elif name not in self._kill_at:
-            self._kill_at[name] = now + self._config.stop_grace
-            self._supervisor.signal_rank(rank, signal.SIGTERM)
         elif now >= self._kill_at[name]:
             self._kill_at[name] = now + 1
-            self._supervisor.signal_rank(rank, signal.SIGKILL)
+            self._supervisor.kill(rank)
 
     def _state(self, rank: Rank) -> str:
         if rank.stopped_ns:
-            return State.RUNNING if rank.code is None else State.STOPPED
+            return State.RUNNING if rank.code is None or rank.has_left else State.STOPPED
         if rank.has_failed(time.monotonic()):
             return State.FAILED
         return State.RUNNING if rank.code is None else State.SUCCEEDED

@@ -18,6 +18,7 @@ from ftjob_agent.config import ConfigError
 from ftjob_agent.ranks import diagnosis
 from ftjob_agent.ranks.logtail import last_lines
 from ftjob_agent.ranks.pump import TAIL, Pump, RankLog
+from ftjob_agent.ranks.tree import Tree
 from ftjob_protocol import files
 from ftjob_protocol.failures import Failure
 from ftjob_protocol.files import nofollow
@@ -41,10 +42,13 @@ class Rank:
         self.spec = spec
         self.dir = rank_dir
         self.process = process
+        self.tree = Tree(process.pid, rank_dir)
         self.log = log
         self.pumps: list[Pump] = []
         self.ended_ns = 0
         self.stopped_ns = 0
+        self.has_left = False
+        """Whether its first process has ended, and others that it has left behind have not."""
         self.saw_oom = False
         self.drain_until = 0.0
         self._recorded_at: Optional[float] = None
@@ -58,7 +62,7 @@ class Rank:
     @property
     def state(self) -> str:
         """The rank's state in the words of the protocol."""
-        if self.code is None:
+        if self.code is None or self.has_left:
             return State.RUNNING
         if self.failure() is not None:
             return State.FAILED
@@ -210,22 +214,27 @@ class Supervisor:
         for rank in self.running:
             os.kill(rank.process.pid, number)
 
-    def signal_ranks(self, number: int) -> None:
-        """Send a signal to all ranks that run and to their process groups."""
-        self.reap()  # what has ended by itself must not count as stopped by us
-        for rank in self.running:
-            self.signal_rank(rank, number)
+    def stop(self, rank: Rank) -> bool:
+        """Take the next step to a rank's end; return whether nothing is left of it.
 
-    def signal_rank(self, rank: Rank, number: int) -> None:
-        """Send a signal to one rank that runs and to its process group."""
+        Its first process gets SIGTERM, as from a kubelet. What that one leaves behind gets it afterwards: a
+        shell dies of it at once, and the program behind it would otherwise never hear of it.
+        """
+        self.reap()  # what has ended by itself must not count as stopped by us
+        if rank.code is None:
+            if not rank.stopped_ns:
+                rank.stopped_ns = time.time_ns()
+                with suppress(PermissionError):  # it runs as another user; the end of the container ends it
+                    os.kill(rank.process.pid, signal.SIGTERM)  # not reaped yet, so the number is its own
+            return False
+        rank.has_left = rank.tree.end_the_rest(self._children)
+        return not rank.has_left
+
+    def kill(self, rank: Rank) -> None:
+        """Send SIGKILL to all of a rank."""
         self.reap()
-        if rank.code is not None:
-            return
-        rank.stopped_ns = rank.stopped_ns or time.time_ns()
-        try:
-            os.killpg(rank.process.pid, number)  # not reaped yet, so the group's id is still its own
-        except PermissionError:
-            pass  # it runs as another user; the end of the container ends it
+        rank.stopped_ns = rank.stopped_ns or (time.time_ns() if rank.code is None else 0)
+        rank.tree.kill(self._children)
 
     def forget(self) -> None:
         """Forget the ranks, which are dead, so that others can be started in their place."""
