@@ -239,7 +239,7 @@ class Runner:
         told = agent_command(self._job, layout, place, self._config, outputs=str(self._outputs.path))
         # Logs are kept always: they are where the terminal's lines come from.
         stop_grace = GRACE_SECONDS - 2
-        ranks = tuple(replace(spec, env=_shared_out(layout) | spec.env) for spec in told.config.ranks)
+        ranks = tuple(replace(spec, env={**_shared_out(layout), **spec.env}) for spec in told.config.ranks)
         config = replace(
             told.config, ranks=ranks, keep_logs=True, has_private_outputs=True, stop_grace=stop_grace
         )
