@@ -114,7 +114,8 @@ class Agent:
         env = environment.of_rank(config, spec, self.environ, self.contact.place())
         file = outputs.log_file(config, spec.rank) if config.keep_logs else None
         log = RankLog(file, f"ftjob: attempt {config.attempt}")
-        return self.supervisor.start(spec, env[variables.RANK_DIR], self._command, env, log)
+        command = environment.filled_in(self._command, spec, env)
+        return self.supervisor.start(spec, env[variables.RANK_DIR], command, env, log)
 
     def enter(self, state: State) -> None:
         """Be in this state from now on, as far as others are told."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import signal
 import socket
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from ftjob_agent.config import ConfigError, run_dir
 from ftjob_protocol import files, variables
@@ -22,6 +23,9 @@ HOOKS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """Put on the ranks' PYTHONPATH; a folder within the zipapp is as good as one on disk."""
 STACKS_SIGNAL = int(signal.SIGRTMAX) - 6
 """Not SIGUSR1 or 2, which programs use and agents pass on; the C libraries' own are at the other end."""
+
+_REFERENCE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
+_FOR_A_RANK = (variables.RANK_DIR, variables.PROGRESS_FILE, variables.NODE_NAME, variables.POD_NAME)
 
 
 def make_run_dir(config: AgentConfig, environ: Mapping[str, str]) -> None:
@@ -95,6 +99,21 @@ def of_rank(
     if config.profiling is not None and config.is_scheduled and spec in config.profiled():
         env[variables.PROFILE] = json.dumps(profile(config.profiling.wanted, config.outputs))
     return env
+
+
+def filled_in(command: Sequence[str], spec: RankSpec, env: Mapping[str, str]) -> list[str]:
+    """Return a rank's command, with ``$(RANK)`` and the like as this rank has them.
+
+    The kubelet fills in what the container's ``env`` defines, and leaves the rest as it stands. We fill in
+    what the plan or the agent gives a rank, and nothing else, since ``$(date)`` is a shell's.
+    """
+    known = {*spec.env, *_FOR_A_RANK}
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[1]
+        return env[name] if name in known and name in env else match[0]
+
+    return [_REFERENCE.sub(fill, word) for word in command]
 
 
 def host(environ: Mapping[str, str]) -> str:

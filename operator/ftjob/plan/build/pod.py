@@ -181,7 +181,7 @@ def _wrap_trainer(
         },
         {"name": variables.NODE_NAME, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
         {"name": variables.POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        # `command` and `args` are the agent's now, but may name these as $(FTJOB_INDEX) and so on.
+        # So that the trainer's own `env` may name these as $(FTJOB_INDEX) and so on.
         {"name": variables.INDEX, "value": str(worker.index)},
         {"name": variables.ATTEMPT, "value": str(layout.attempt)},
         {"name": variables.OUTPUTS, "value": OUTPUTS_DIR},
