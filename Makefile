@@ -110,10 +110,10 @@ images:  ## Build the images, tagged :dev
 	@tests/setup/images.sh
 
 images-all:  ## Also those with torch, which take 6 GB and more each
-	@tests/setup/images.sh operator agent tensorflow horovod pytorch horovod-torch hybrid tpu
+	@tests/setup/images.sh operator tensorflow horovod pytorch horovod-torch hybrid tpu
 
 agent:  ## Build the agent's zipapp into dist/
-	@python3 operator/images/build-agent.py dist/ftjob-agent.pyz
+	@PYTHONPATH=operator python3 -m ftjob.agent_zipapp dist/ftjob-agent.pyz
 
 bench: setup agent  ## Measure sizes, start times, restarts, bursts of jobs on fake nodes, and the operator with 2,000 jobs
 	@$(PYTHON) tests/bench/sizes.py

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
 from ftjob_agent import outputs, termination_log
-from ftjob_agent.config import ConfigError
+from ftjob_agent.config import token as read_token
 from ftjob_agent.exit import FAREWELL_SECONDS, Exit, Facts
 from ftjob_agent.loop import Loop
 from ftjob_agent.ranks import environment
@@ -84,11 +84,7 @@ class Agent:
     def get_in_touch(self, config: AgentConfig) -> None:
         """Become the agent of this plan: the leader, or one of those that report to it."""
         self._config = config
-        token = self.environ.get(variables.TOKEN, "")
-        if not token:
-            raise ConfigError(
-                f"{variables.TOKEN} is not set; the job's Secret must hold it, see the pod's events"
-            )
+        token = read_token(self.environ)
         if config.is_leader:
             from ftjob_agent.star.leader import Leader
 

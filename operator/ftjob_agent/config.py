@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Mapping
 
-from ftjob_protocol import agent_config, variables
+from ftjob_protocol import agent_config, files, variables
 
 if TYPE_CHECKING:
     from ftjob_protocol.agent_config import AgentConfig
@@ -28,7 +28,20 @@ def read(environ: Mapping[str, str]) -> AgentConfig:
 
 def run_dir(environ: Mapping[str, str]) -> str:
     """Return the agent's private folder, in an emptyDir of the pod."""
-    return environ.get(variables.RUN_DIR) or "/ftjob/agent/run"
+    return environ.get(variables.RUN_DIR) or files.RUN_DIR
+
+
+def token(environ: Mapping[str, str]) -> str:
+    """Return the job's token; ConfigError says where it should be."""
+    path = environ.get(variables.TOKEN_FILE) or f"{files.AGENT_DIR}/{files.TOKEN}"
+    try:
+        with open(path, encoding="ascii") as file:
+            found = file.read().strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} with the job's token can't be read: {error}") from None
+    if not found:
+        raise ConfigError(f"{path} is empty; the job's Secret must hold a token")
+    return found
 
 
 def check_identity(config: AgentConfig, environ: Mapping[str, str]) -> None:

@@ -85,7 +85,7 @@ def test_the_child_that_serves_the_rendezvous_has_no_token(agents: Agents, tmp_p
     assert run.wait() == 2
     names = {line.partition("=")[0] for line in (tmp_path / "env").read_text().splitlines()}
     assert "PATH" in names
-    assert not {"FTJOB_TOKEN", "FTJOB_AGENT_CONFIG"} & names
+    assert not {"FTJOB_TOKEN_FILE", "FTJOB_AGENT_CONFIG"} & names
 
 
 def test_a_link_in_place_of_the_ranks_folder_is_not_cleared(agents: Agents, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_rank_gets_the_plans_environment_and_the_agents_but_no_secrets(agents:
     assert run.wait() == 0
     env = json.loads(run.text("env-0"))
     assert (env["A"], env["B"], env["HOST"], env["IF"]) == ("plan", "container", "127.0.0.1", "=lo")
-    assert "FTJOB_TOKEN" not in env
+    assert "FTJOB_TOKEN_FILE" not in env
     assert "FTJOB_AGENT_CONFIG" not in env
     assert env["FTJOB_RANK_DIR"] == str(run.folder / "run" / "rank-00000")
     assert env["FTJOB_PROGRESS_FILE"].startswith(env["FTJOB_RANK_DIR"])

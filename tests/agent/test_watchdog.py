@@ -178,7 +178,7 @@ def test_py_spy_is_asked_where_python_does_not_answer(agents: Agents, tmp_path: 
     assert run.wait() == 143
     assert run.failure["rank"] == 1
     assert "rank 1 is at deep (spied.py:99), while rank 0 waits at barrier" in run.failure["message"]
-    assert not {"FTJOB_TOKEN", "FTJOB_AGENT_CONFIG"} & variables_in(tmp_path / "env")
+    assert not {"FTJOB_TOKEN_FILE", "FTJOB_AGENT_CONFIG"} & variables_in(tmp_path / "env")
 
 
 @pytest.mark.parametrize("path", ["{outputs}/bin:{own}", "{links}:{own}", "{own}"])

@@ -45,7 +45,8 @@ def test_a_job_becomes_objects_of_its_own_and_succeeds(
     assert mine[("patch", "frameworktrainingjobs/status", "200")] <= 4
     assert mine[("create", "services", "201")] == 1
     assert mine[("create", "secrets", "201")] == 2
-    assert len(mine) == 3
+    assert mine[("create", "configmaps", "201")] == 1
+    assert len(mine) == 4
 
 
 @newest_only

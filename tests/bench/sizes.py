@@ -41,9 +41,10 @@ def rank_start(folder: Path) -> float:
         "ranks": [{"rank": 0, "localRank": 0, "env": {"FTJOB_RANK": "0"}}],
         "identity": [], "rendezvous": None, "outputs": "", "profiling": None,
     }  # fmt: skip
+    (folder / "token").write_text("bench")
     env = os.environ | {
         "FTJOB_AGENT_CONFIG": json.dumps(config),
-        "FTJOB_TOKEN": "bench",
+        "FTJOB_TOKEN_FILE": str(folder / "token"),
         "FTJOB_RUN_DIR": str(folder / "run"),
         "FTJOB_TERMINATION_LOG": str(folder / "end"),
     }
@@ -72,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         print(f"agent: later start of a rank {median_ms(lambda: rank_start(Path(folder)))}, target 300 ms")
     print(f"image of the operator        {image_megabytes('ftjob-operator:dev')}, target 250 MB")
-    print(f"image of the agent           {image_megabytes('ftjob-agent:dev')}")
+    print(f"agent                        {(ROOT / 'dist/ftjob-agent.pyz').stat().st_size / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ def test_the_operator_understands_its_arguments() -> None:
     )
     assert options.namespaces == ("team-a", "team-b")
     assert (options.default_storage_class, options.workers) == ("shared", 4)
-    assert (options.agent_image, options.agent_image_pull_policy) == ("ftjob/agent:0.1.0", "IfNotPresent")
     assert (options.metrics_port, options.health_port) == (8080, 8081)
     assert not options.no_leader_election
     assert not options.network_policy_from

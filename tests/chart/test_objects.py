@@ -52,8 +52,6 @@ def test_the_operator_is_told_which_namespaces_it_serves() -> None:
 def test_the_operator_is_told_what_the_values_say() -> None:
     assert container()["command"] == ["python", "-m", "ftjob.control"]
     assert container()["args"] == [
-        "--agent-image=ftjob/agent:0.1.0",
-        "--agent-image-pull-policy=IfNotPresent",
         "--metrics-port=8080",
         "--health-port=8081",
         "--log-level=info",
@@ -61,14 +59,11 @@ def test_the_operator_is_told_what_the_values_say() -> None:
         "--workers=16",
     ]
     changed = container(
-        "agentImage.repository=mirror:5000/agent,agentImage.tag=1.2,agentImage.pullPolicy=Never",
         "outputs.defaultStorageClassName=shared",
         "leaderElection.enabled=false,metrics.port=9090,health.port=9091",
         "log.level=debug,log.format=text,workers=4",
     )
     assert changed["args"] == [
-        "--agent-image=mirror:5000/agent:1.2",
-        "--agent-image-pull-policy=Never",
         "--default-storage-class=shared",
         "--no-leader-election",
         "--metrics-port=9090",

@@ -14,6 +14,7 @@ JOBS = {
     ("ftjob.dev", "frameworktrainingjobs/status"): "patch",
     ("", "pods"): "get list watch create delete",
     ("", "services"): "get list watch create",
+    ("", "configmaps"): "create",
     ("", "secrets"): "create",
     ("", "persistentvolumeclaims"): "get create",
     ("scheduling.k8s.io", "podgroups"): "get list watch create delete",

@@ -65,7 +65,7 @@ def test_platforms_and_umbrella_charts_may_add_to_the_root(setting: str) -> None
         ("log.format=xml", "'json', 'text'"),
         ("image.repository=", "repository"),
         ("image.pullPolicy=Sometimes", "'Always', 'IfNotPresent', 'Never'"),
-        ("agentImage.tag=a b", "tag"),
+        ("image.tag=a b", "tag"),
         ("metrics.port=80", "port"),
         ("health.port=8080", "give each a port of its own"),
         ("metrics.serviceMonitor.interval=often", "interval"),

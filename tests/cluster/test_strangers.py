@@ -70,7 +70,7 @@ def test_pods_that_say_they_belong_to_a_job_move_nothing(cluster: Cluster, elsew
             space.until("pod", name, "{.status.phase}=Running")
     # Of the true leader there is news after all of that.
     leader = next(p for p in pods_of(cluster, "victim") if p["metadata"]["name"] == "victim-worker-0-0")
-    report = 'echo "{\\"step\\": 8}" >>"$(ls -d /ftjob/agent/run/rank-*)/progress.jsonl"'
+    report = 'echo "{\\"step\\": 8}" >>"$(ls -d /ftjob/run/rank-*)/progress.jsonl"'
     cluster.kubectl("exec", leader["metadata"]["name"], "-c", "trainer", "--", "sh", "-c", report)
     status = cluster.until("ftj", "victim", "{.status.progress.step}=8")["status"]
     assert (status["phase"], status["attempt"]) == ("Running", 0)

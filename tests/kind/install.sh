@@ -21,7 +21,6 @@ install() {
   # The tag never changes, so the image's id does: a new image makes new pods.
   "$HELM" upgrade --install ftjob charts/ftjob --kube-context "kind-$CLUSTER" --namespace "$NAMESPACE" --create-namespace \
     --set image.repository=ftjob-operator --set image.tag=dev \
-    --set agentImage.repository=ftjob-agent --set agentImage.tag=dev \
     --set outputs.defaultStorageClassName=ftjob-shared \
     --set-string "podAnnotations.ftjob\.dev/image=$(docker image inspect -f '{{.Id}}' ftjob-operator:dev)" \
     --wait --timeout 90s "$@" || explain

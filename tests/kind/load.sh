@@ -5,6 +5,6 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../setup/common.sh"
 
 if [ $# = 0 ]; then
-  set -- ftjob-operator:dev ftjob-agent:dev ftjob-workload-tensorflow:dev ftjob-workload-horovod:dev
+  set -- ftjob-operator:dev ftjob-workload-tensorflow:dev ftjob-workload-horovod:dev
 fi
 locked load timed "load images" python3 "$REPO/tests/kind/load.py" "$CACHE/bin/kind" "$CLUSTER" "$@"

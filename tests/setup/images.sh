@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the project's images, tagged :dev. Docker's layer cache makes a second run short.
-#   images.sh [operator|agent|tensorflow|horovod|pytorch|hybrid|horovod-torch|tpu|test-base ...]
-# Without arguments the first four: those with torch have 7 GB and more where only its build for CUDA can be had.
+#   images.sh [operator|tensorflow|horovod|pytorch|hybrid|horovod-torch|tpu|test-base ...]
+# Without arguments the first three: those with torch have 7 GB and more where only its build for CUDA can be had.
 # TORCH_INDEX_URL in the environment: where else to take torch from (https://download.pytorch.org/whl/cpu).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -35,10 +35,6 @@ build() { # build TAG DOCKERFILE [FILE | -C FOLDER]... -- [DOCKER-OPTION]...; th
 operator() {
   build ftjob-operator:dev operator/images/operator.Dockerfile \
     pyproject.toml requirements.lock README.md LICENSE operator workloads -- --build-arg BASE_IMAGE="$PYTHON_BASE"
-}
-agent() {
-  python3 operator/images/build-agent.py dist/ftjob-agent.pyz
-  build ftjob-agent:dev operator/images/agent.Dockerfile dist/ftjob-agent.pyz -- --build-arg BASE_IMAGE="$DEBIAN_BASE"
 }
 tensorflow() {
   build ftjob-workload-tensorflow:dev workloads/images/tensorflow/Dockerfile \
@@ -112,5 +108,5 @@ if [ -z "${PYTHON_BASE:-}" ]; then
   fi
 fi
 TORCH=(--build-arg BASE_IMAGE="$PYTHON_BASE" --build-arg TORCH_INDEX_URL="${TORCH_INDEX_URL:-}")
-if [ $# = 0 ]; then set -- operator agent tensorflow horovod; fi
+if [ $# = 0 ]; then set -- operator tensorflow horovod; fi
 for image in "$@"; do locked images timed "image $image" "$image"; done

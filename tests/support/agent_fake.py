@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from support.star_fake import FakeStar
 
-from ftjob.plan.build.objects import TOKEN_KEY
 from ftjob.plan.layout import agent_port
+from ftjob_protocol.files import TOKEN
 from ftjob_protocol.orders import Order, OrderKind
 from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADER, Receiver
 
@@ -64,7 +64,7 @@ def token_of(job: dict[str, Any], secrets: Callable[[str], list[dict[str, Any]]]
         for secret in secrets("secrets"):
             owners = [owner["uid"] for owner in secret["metadata"].get("ownerReferences", ())]
             if uid in owners:
-                return base64.b64decode(secret["data"][TOKEN_KEY]).decode()
+                return base64.b64decode(secret["data"][TOKEN]).decode()
         time.sleep(0.1)
     raise AssertionError(f"no token of the job in {WAIT_SECONDS:g} s")
 

@@ -220,11 +220,13 @@ class Agents:
         folder.mkdir()
         folder.chmod(0o777)  # tests may run it as another user
         text = config if isinstance(config, str) else json.dumps(config)
+        secret = folder / "token"
+        secret.write_text(TOKEN)
         environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(OPERATOR),
             "FTJOB_AGENT_CONFIG": text,
-            "FTJOB_TOKEN": TOKEN,
+            "FTJOB_TOKEN_FILE": str(secret),
             "FTJOB_RUN_DIR": str(folder / "run"),
             "FTJOB_TERMINATION_LOG": str(folder / "termination-log"),
             **(env or {}),

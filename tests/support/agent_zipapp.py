@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+
+from ftjob.agent_zipapp import write
 
 OPERATOR = Path(__file__).parents[2] / "operator"
 SOURCES = tuple(
@@ -15,5 +15,5 @@ SOURCES = tuple(
 
 def build_agent(target: Path) -> Path:
     """Write the zipapp."""
-    subprocess.run([sys.executable, OPERATOR / "images/build-agent.py", target], check=True)
+    write(target)
     return target

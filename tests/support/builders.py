@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.job import Job, parse_job
+from ftjob.models.agent_file import AgentFile
 from ftjob.models.names import API_VERSION, KIND
 from ftjob.models.status import JobStatus, Phase
 from ftjob.plan.decide import decide as plan_job
@@ -33,7 +34,7 @@ NOW = 1_800_000_000.0
 """The time at which tests decide, unless they say otherwise."""
 
 UID = "0f0e0d0c-0b0a-4908-8706-050403020100"
-CONFIG = Config(agent_image="ftjob-agent:test", agent_key=b"key of the tests")
+CONFIG = Config(agent=AgentFile(b"agent of the tests"), agent_key=b"key of the tests")
 WITH_POLICIES = replace(
     CONFIG, network_policy_from=OperatorPods("ftjob-system", {"app.kubernetes.io/name": "ftjob"})
 )
@@ -103,6 +104,10 @@ class PodBuilder:
 
     def running(self) -> PodBuilder:
         return self._with(running=True, node=f"node-{self.state.index}")
+
+    def placed(self) -> PodBuilder:
+        """Wait on a node for what the pod mounts."""
+        return self._with(running=False, node=f"node-{self.state.index}")
 
     def waiting(self, why: str) -> PodBuilder:
         return self._with(waiting=why)

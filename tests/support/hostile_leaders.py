@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from ftjob.plan.build.objects import TOKEN_KEY
 from ftjob.plan.layout import agent_port
+from ftjob_protocol.files import TOKEN
 from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADER, Receiver, Signature
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ class Leaders:
         """Learn the tokens of so many jobs, as their pods do."""
         limit = time.monotonic() + 120
         while time.monotonic() < limit:
-            data = [found["data"] for found in secrets("secrets") if TOKEN_KEY in (found.get("data") or {})]
+            data = [found["data"] for found in secrets("secrets") if TOKEN in (found.get("data") or {})]
             if len(data) == jobs:
                 with self.changed:
-                    tokens = (base64.b64decode(each[TOKEN_KEY]).decode() for each in data)
+                    tokens = (base64.b64decode(each[TOKEN]).decode() for each in data)
                     self.receivers = [Receiver(token, senders=1000) for token in tokens]
                 return
             time.sleep(0.1)

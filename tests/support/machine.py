@@ -412,6 +412,9 @@ class Life(RuleBasedStateMachine):
             if manifest["kind"] == "PodGroup":
                 self.found(manifest)
                 continue
+            if manifest["kind"] == "ConfigMap":
+                self.cache.shared.note(wanted.namespace, manifest["kind"], name)
+                continue
             if manifest["kind"] != "Pod":
                 self.cache.note_existing(wanted, manifest["kind"], name)
                 continue

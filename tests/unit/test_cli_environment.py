@@ -66,11 +66,11 @@ def test_variables_see_only_those_before_them() -> None:
 
 
 def test_the_callers_environment_stands_for_the_images() -> None:
-    caller = {"HOME": "/home/me", "WORLD_SIZE": "8", "FTJOB_TOKEN": "x", "LEVEL": "mine"}
+    caller = {"HOME": "/home/me", "WORLD_SIZE": "8", "FTJOB_TOKEN_FILE": "x", "LEVEL": "mine"}
     made = trainer(caller, env=[{"name": "LEVEL", "value": "pod"}]).env
     assert made["HOME"] == "/home/me"
     assert made["LEVEL"] == "pod"
-    assert not {"WORLD_SIZE", "FTJOB_TOKEN"} & made.keys()
+    assert not {"WORLD_SIZE", "FTJOB_TOKEN_FILE"} & made.keys()
 
 
 def test_programs_beside_the_interpreter_are_found() -> None:

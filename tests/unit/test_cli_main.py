@@ -10,8 +10,11 @@ import pytest
 import yaml
 
 from ftjob import __version__
+from ftjob.agent_zipapp import build_zipapp
 from ftjob.api.crd import render_crd
 from ftjob.cli.main import main
+from ftjob.models.agent_file import AgentFile
+from ftjob.plan.build.bring_agent import config_map_name
 
 SAMPLES = sorted((Path(__file__).parents[2] / "manifests" / "samples").glob("*.yaml"))
 HELLO = Path(__file__).parents[2] / "manifests" / "samples" / "plain-hello.yaml"
@@ -47,6 +50,7 @@ def test_render_prints_what_the_operator_would_create(capsys: pytest.CaptureFixt
     assert main(["render", str(HELLO), "--namespace", "team-a"]) == 0
     objects = list(yaml.safe_load_all(capsys.readouterr().out))
     assert [(o["kind"], o["metadata"]["name"]) for o in objects if o["kind"] != "Secret"] == [
+        ("ConfigMap", config_map_name(AgentFile(build_zipapp()))),
         ("Service", "hello"),
         ("Pod", "hello-worker-0-0"),
         ("Pod", "hello-worker-0-1"),

@@ -48,6 +48,16 @@ async def test_support_comes_first_then_the_first_pod_then_the_others() -> None:
     assert observed.refusal is None
 
 
+async def test_a_config_map_that_is_there_is_there_for_all_jobs_of_the_namespace_for_a_while() -> None:
+    ctx, kube, job = context()
+    agent = thing("ConfigMap", "agent")
+    kube.put(agent)
+    await apply(job, start(agent, *PODS), ctx)
+    assert ("get", "ConfigMap", "agent") not in kube.calls, "it may not be read"
+    assert ctx.cache.observe(job).refusal is None
+    assert ctx.cache.shared.of("default") == {("ConfigMap", "agent")}
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [

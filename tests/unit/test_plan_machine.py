@@ -32,7 +32,7 @@ TestLifeInPlace0, TestLifeInPlace1 = (lives(LifeInPlace, SEQUENCES // 8, 20) for
 def test_pods_of_a_start_that_was_taken_back_are_no_failure_after_a_restart() -> None:
     life = Life()
     life.submit(workers=2, success="AllWorkers", clean="Running")
-    life.the_operator_looks((RefusalKind.FORBIDDEN, 3))
+    life.the_operator_looks((RefusalKind.FORBIDDEN, 4))
     life.the_operator_looks(None)
     assert life.job["status"]["phase"] == "Pending"
     assert len(life.pods) == 1

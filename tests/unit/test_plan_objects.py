@@ -270,13 +270,17 @@ def test_the_template_is_not_changed() -> None:
 def test_the_agent_has_the_same_environment_in_every_case(name: str) -> None:
     names = [variable["name"] for variable in trainer_of(pod_of(CASES[name]))["env"]]
     assert len(names) == len(set(names))
-    assert names[:2] == ["FTJOB_AGENT_CONFIG", "FTJOB_TOKEN"]
+    assert names[:2] == ["FTJOB_AGENT_CONFIG", "FTJOB_NODE_NAME"]
 
 
 def test_users_shared_memory_is_left_alone() -> None:
     mount = {"name": "big", "mountPath": "/dev/shm"}
     wanted = job().limits(gpu=1).with_trainer(volumeMounts=[mount])
-    assert [v["name"] for v in pod_of(wanted)["spec"]["volumes"]] == ["ftjob-agent", "ftjob-outputs"]
+    assert [v["name"] for v in pod_of(wanted)["spec"]["volumes"]] == [
+        "ftjob-agent",
+        "ftjob-run",
+        "ftjob-outputs",
+    ]
 
 
 @pytest.mark.parametrize("more", [{}, {"effect": "NoSchedule"}], ids=["all", "all that keep pods away"])

@@ -61,7 +61,7 @@ subjects:
   verbs: [get, list, watch, create]
 {{- end }}
 - apiGroups: [""]
-  resources: [secrets]
+  resources: [configmaps, secrets]
   verbs: [create]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

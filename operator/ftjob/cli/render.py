@@ -6,12 +6,15 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ftjob.agent_zipapp import build_zipapp
 from ftjob.api.job import Job
 from ftjob.cli.exit_codes import INVALID, SUCCEEDED
 from ftjob.cli.source import SourceError, read
 from ftjob.cli.terminal import one_line, say
 from ftjob.local.outputs import to_yaml
+from ftjob.models.agent_file import AgentFile
 from ftjob.models.names import KIND
+from ftjob.plan.build.bring_agent import build_config_map
 from ftjob.plan.build.objects import build_claim, build_secret, build_service
 from ftjob.plan.build.pod import build_pod
 from ftjob.plan.layout import cluster_layout
@@ -50,13 +53,16 @@ def main(args: argparse.Namespace) -> int:
 
 
 def objects(job: Job) -> list[Manifest]:
-    """Return all objects of a job's first attempt; the token is left out."""
-    config = Config()
+    """Return all objects of a job's first attempt; the agent and the token are left out."""
+    config = Config(agent=AgentFile(build_zipapp()))
+    agent = build_config_map(job.namespace, config.agent)
+    agent["binaryData"] = dict.fromkeys(agent["binaryData"], "<made by the operator>")
     secret = build_secret(job, config)
     secret["stringData"] = dict.fromkeys(secret["stringData"], "<made by the operator>")
     claim = build_claim(job, config)
     layout = cluster_layout(job, 0)
     return [
+        agent,
         build_service(job),
         secret,
         *([claim] if claim else []),

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import kopf
 import uvloop
 
+from ftjob.agent_zipapp import build_zipapp
 from ftjob.control.credentials import connection_info
 from ftjob.control.process.logs import set_up_logs
 from ftjob.control.run import Options, run
+from ftjob.models.agent_file import AgentFile
 from ftjob.plan.plan import Config, OperatorPods
 
 if TYPE_CHECKING:
@@ -36,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     home = os.environ.get("POD_NAMESPACE") or info.default_namespace or "default"
     config = Config(
-        agent_image=args.agent_image,
-        agent_image_pull_policy=args.agent_image_pull_policy,
+        agent=AgentFile(build_zipapp()),
         default_storage_class_name=args.default_storage_class or None,
         network_policy_from=OperatorPods(home, labels) if (labels := args.network_policy_from) else None,
     )
@@ -56,11 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; the environment sets options that it leaves out (``FTJOB_AGENT_IMAGE``…)."""
-    defaults = Config()
+    """Read the command line; the environment sets options that it leaves out (``FTJOB_NAMESPACES``…)."""
     parser = argparse.ArgumentParser(
         prog="python -m ftjob.control",
-        description="The ftjob operator. The environment can set options too: FTJOB_AGENT_IMAGE and so on.",
+        description="The ftjob operator. The environment can set options too: FTJOB_NAMESPACES and so on.",
     )
 
     def option(name: str, default: str, text: str, **more: object) -> None:
@@ -68,8 +68,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(name, default=os.environ.get(variable) or default, help=text, **more)  # type: ignore[arg-type]
 
     option("--namespaces", "", "the namespaces to serve, with commas between; all if left out", type=_names)
-    option("--agent-image", defaults.agent_image, "image that brings the agent into each pod")
-    option("--agent-image-pull-policy", defaults.agent_image_pull_policy, "its imagePullPolicy")
     option(
         "--default-storage-class", "", "storage class of outputs that name none; the cluster's if left out"
     )

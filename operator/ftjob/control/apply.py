@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ftjob.control.cache.ownership import owner_of
 from ftjob.control.process.logs import about
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from ftjob.kube.resources import CLAIM, JOB, POD, RESOURCES, SECRET, in_use, resource_of
+from ftjob.kube.resources import CLAIM, CONFIG_MAP, JOB, POD, RESOURCES, SECRET, in_use, resource_of
 from ftjob.models.manifest import mapping
 from ftjob.models.names import LABEL_JOB
 from ftjob.plan.observed.state import Answer, Refusal, RefusalKind
@@ -184,7 +184,9 @@ async def _create(job: AnyJob, manifest: Manifest, ctx: Context) -> Refusal | No
 
 def _take_in(job: AnyJob, resource: Resource, body: Manifest, ctx: Context) -> None:
     """Put an answer of the API server into the cache, as the watch will later."""
-    if resource in {SECRET, CLAIM}:  # not watched
+    if resource is CONFIG_MAP:  # it belongs to no job
+        ctx.cache.shared.note(job.namespace, resource.kind, body["metadata"]["name"])
+    elif resource in {SECRET, CLAIM}:  # not watched
         ctx.cache.note_existing(job, resource.kind, body["metadata"]["name"])
     else:
         ctx.cache.update(resource, body)
@@ -193,8 +195,9 @@ def _take_in(job: AnyJob, resource: Resource, body: Manifest, ctx: Context) -> N
 async def _meet(job: AnyJob, manifest: Manifest, resource: Resource, ctx: Context) -> Refusal | None:
     """Find out whose object has the name that we wanted: a name is not an identity."""
     name = manifest["metadata"]["name"]
-    if resource is SECRET:  # its name contains the job's UID, and we may not read it
-        ctx.cache.note_existing(job, resource.kind, name)
+    if resource in {SECRET, CONFIG_MAP}:
+        # Its name contains the job's UID, or its own digest, which pods check; and we may not read it.
+        _take_in(job, resource, manifest, ctx)
         return None
     found = await ctx.kube.get(resource, job.namespace, name)
     meta = found["metadata"]

@@ -40,6 +40,7 @@ class Resource:
 JOB = Resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
 POD = Resource("", "v1", "Pod", "pods")
 SERVICE = Resource("", "v1", "Service", "services")
+CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps")
 SECRET = Resource("", "v1", "Secret", "secrets")
 CLAIM = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
@@ -78,6 +79,7 @@ RESOURCES = {
         JOB,
         POD,
         SERVICE,
+        CONFIG_MAP,
         SECRET,
         CLAIM,
         NETWORK_POLICY,

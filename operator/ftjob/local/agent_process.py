@@ -58,9 +58,12 @@ class Agent:
         self._sender = Sender(token)
         run = self._folder / "run"
         run.mkdir(parents=True)
+        secret = self._folder / files.TOKEN
+        secret.touch(mode=0o600)
+        secret.write_text(token)
         env = trainer.env | {
             variables.AGENT_CONFIG: told.config_json,
-            variables.TOKEN: token,
+            variables.TOKEN_FILE: str(secret),
             variables.RUN_DIR: str(run),
             variables.TERMINATION_LOG: str(self._folder / "termination-log"),
         }

@@ -16,6 +16,7 @@ from ftjob.api.identity import is_identity
 from ftjob.local.errors import CannotRun
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX
 from ftjob.models.resources import MILLI, milli
+from ftjob.models.template import AGENT_VOLUME, OUTPUTS_VOLUME, RUN_VOLUME
 from ftjob.plan.build.agent_config import OUTPUTS_DIR
 from ftjob_protocol import files, variables
 
@@ -224,7 +225,7 @@ def _working_dir(builder: _Builder) -> Path:
 def _note_differences(builder: _Builder, outputs: str, argv: tuple[str, ...]) -> None:
     """Say what a pod would have and a process has not."""
     spec = builder.pod["spec"]
-    own = {"ftjob-agent", "ftjob-outputs", "ftjob-shm"}
+    own = {AGENT_VOLUME, RUN_VOLUME, OUTPUTS_VOLUME, "ftjob-shm"}
     for mount in builder.container.get("volumeMounts") or ():
         name, path = mount.get("name", ""), mount.get("mountPath", "")
         if name not in own and not Path(path).exists():
@@ -232,7 +233,7 @@ def _note_differences(builder: _Builder, outputs: str, argv: tuple[str, ...]) ->
                 f"{builder.where}.volumeMounts[{name}]: nothing is mounted at {path} in a local run; "
                 f"create {path} on this machine if the script needs it"
             )
-    others = [c.get("name", "") for c in spec.get("initContainers") or () if c.get("name") not in own]
+    others = [c.get("name", "") for c in spec.get("initContainers") or ()]
     others += [
         c.get("name", "") for c in spec["containers"] if c.get("name") != builder.container.get("name")
     ]

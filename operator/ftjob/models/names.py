@@ -49,8 +49,9 @@ KUEUE_PREBUILT = "kueue.x-k8s.io/prebuilt-workload-name"
 
 ANNOTATION_CAPTURE = f"{GROUP}/capture"
 
+LABEL_COMPONENT = "app.kubernetes.io/component"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "ftjob"}
-"""A recommended label (kubernetes.io/docs/concepts/overview/working-with-objects/common-labels)."""
+"""Recommended labels (kubernetes.io/docs/concepts/overview/working-with-objects/common-labels)."""
 
 JOB_NAME_MAX = 40
 """Leaves room for ``-<role>-<attempt>-<index>`` within the 63 characters of a DNS label (RFC 1035)."""

@@ -14,8 +14,11 @@ from pydantic.alias_generators import to_camel
 TRAINER = "trainer"
 """The name that makes a container the trainer where there are several."""
 
-AGENT_NAME = "ftjob-agent"
-"""Our init container, and the volume in which it leaves the agent."""
+AGENT_VOLUME = "ftjob-agent"
+"""The volume with the agent and the job's token; ConfigMaps with the agent have names that begin so."""
+
+RUN_VOLUME = "ftjob-run"
+"""The volume for what the agent keeps while it runs."""
 
 OUTPUTS_VOLUME = "ftjob-outputs"
 """The volume behind ``/ftjob/outputs``."""

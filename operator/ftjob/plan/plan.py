@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ftjob.models.agent_file import AgentFile
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -213,8 +215,7 @@ class OperatorPods:
 class Config:
     """The operator's settings that plans depend on."""
 
-    agent_image: str = "ftjob-agent:dev"
-    agent_image_pull_policy: str = "IfNotPresent"
+    agent: AgentFile = field(default_factory=lambda: AgentFile(b""))
     default_storage_class_name: str | None = None
     default_claim_size: str = "10Gi"
     contact_timeout_seconds: int = 30

@@ -45,7 +45,7 @@ def make_rank_dir(spec: RankSpec, environ: Mapping[str, str]) -> None:
     except OSError as error:
         raise ConfigError(
             f"{variables.RUN_DIR}: cannot write to {path} as uid {os.getuid()} ({error.strerror}); it is an "
-            "emptyDir that ftjob mounts at /ftjob/agent: do not mount anything else there"
+            f"emptyDir that ftjob mounts at {files.RUN_DIR}: do not mount anything else there"
         ) from None
 
 

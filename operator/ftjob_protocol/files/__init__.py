@@ -1,5 +1,12 @@
 """Where things lie: in the private folder of a rank, and in the outputs of a job."""
 
+# In a trainer's container, unless variables say otherwise.
+AGENT_DIR = "/ftjob/agent"
+"""Read-only: the agent, and the job's token."""
+TOKEN = "token"  # noqa: S105  a name
+RUN_DIR = "/ftjob/run"
+"""What agent and ranks keep while they live."""
+
 # In a rank's private folder; from the hooks, but for PROGRESS.
 STEPS = "steps.bin"
 METRICS = "metrics.json"

@@ -11,10 +11,10 @@ from ftjob.api.rules.rule import Rule
 from ftjob.models.manifest import containers_of, items, mapping, trainer_in
 from ftjob.models.names import GROUP, ROLES, WORKER
 from ftjob.models.spec import JobSpec
-from ftjob.models.template import AGENT_NAME, MOUNT_ROOT, OUTPUTS_VOLUME, TRAINER
+from ftjob.models.template import AGENT_VOLUME, MOUNT_ROOT, OUTPUTS_VOLUME, RUN_VOLUME, TRAINER
 from ftjob.strategies.base import Family
 
-OUR_VOLUMES = (AGENT_NAME, OUTPUTS_VOLUME)
+OUR_VOLUMES = (AGENT_VOLUME, RUN_VOLUME, OUTPUTS_VOLUME)
 
 # CEL. The API server estimates what a rule costs at worst, and refuses what it can't bound: lists have to be
 # walked where they stand, since the bound is lost behind filter() and orValue().
@@ -139,23 +139,8 @@ _CHECKS = (
         broken=lambda t: "restartPolicy" in trainer_in(t),
     ),
     _Check(
-        field="spec.containers",
-        message=f"{AGENT_NAME} is the name of a container that ftjob adds",
-        remedy="give yours another name",
-        cel=f"!self.spec.containers.exists(c, has(c.name) && c.name == '{AGENT_NAME}')",
-        broken=lambda t: _any(containers_of(t), "name", AGENT_NAME.__eq__),
-    ),
-    _Check(
-        field="spec.initContainers",
-        message=f"{AGENT_NAME} is the name of an init container that ftjob adds",
-        remedy="give yours another name",
-        cel=f"!has(self.spec.initContainers) || "
-        f"!self.spec.initContainers.exists(c, has(c.name) && c.name == '{AGENT_NAME}')",
-        broken=lambda t: _any(items(mapping(t, "spec"), "initContainers"), "name", AGENT_NAME.__eq__),
-    ),
-    _Check(
         field="spec.volumes",
-        message=f"{' and '.join(OUR_VOLUMES)} are the names of volumes that ftjob adds",
+        message=f"{', '.join(OUR_VOLUMES)} are the names of volumes that ftjob adds",
         remedy="give yours another name",
         cel=f"!has(self.spec.volumes) || "
         f"!self.spec.volumes.exists(v, has(v.name) && v.name in {list(OUR_VOLUMES)})",

@@ -14,6 +14,7 @@ from ftjob.control.cache.objects import JobObjects
 from ftjob.control.cache.ownership import owner_of
 from ftjob.control.cache.pods import JobPods
 from ftjob.control.cache.refusals import Refusals
+from ftjob.control.cache.shared import Shared
 from ftjob.control.cache.versions import Versions
 from ftjob.kube.resources import JOB, POD, Resource
 from ftjob.models.manifest import mapping
@@ -85,6 +86,7 @@ class Cache:
         self.refusals = Refusals()
         self.answers = Answers(clock)
         self.leader_states = LeaderStates()
+        self.shared = Shared(clock)
         self.served: frozenset[tuple[str, str]] = frozenset()
         """(apiVersion, kind) of the optional kinds that the API server serves."""
         self.closed: set[tuple[str, str]] = set()
@@ -187,7 +189,7 @@ class Cache:
         return Observed(
             pods=pods.in_order(),
             predecessors=self._predecessors(job),
-            existing=frozenset(objects.existing),
+            existing=frozenset(objects.existing) | self.shared.of(job.namespace),
             groups=objects.groups(),
             workloads=objects.workloads(),
             looked_up=self.answers.of(job.namespace),

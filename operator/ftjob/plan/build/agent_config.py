@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ftjob.models.spec import JobSpec
     from ftjob.plan.plan import Config
 
-AGENT_DIR = "/ftjob/agent"
-AGENT_PYZ = f"{AGENT_DIR}/ftjob-agent.pyz"
 OUTPUTS_DIR = "/ftjob/outputs"
 
 LAST_WORDS_SECONDS = 2

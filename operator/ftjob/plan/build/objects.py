@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from ftjob.models.names import API_VERSION, KIND, LABEL_JOB, LABEL_UID, MANAGED_BY
 from ftjob.models.spec import AccessMode, WhenDeleted
 from ftjob.plan.build.token import job_token
+from ftjob_protocol import files
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job, JobHead
     from ftjob.models.manifest import Manifest
     from ftjob.plan.plan import Config
-
-TOKEN_KEY = "token"  # noqa: S105  the key's name, not a token
 
 
 def service_name(job: JobHead) -> str:
@@ -68,7 +67,7 @@ def build_secret(job: Job, config: Config) -> Manifest:
         "metadata": child_meta(job, secret_name(job)),
         "immutable": True,
         "type": "Opaque",
-        "stringData": {TOKEN_KEY: job_token(config.agent_key, job.uid)},
+        "stringData": {files.TOKEN: job_token(config.agent_key, job.uid)},
     }
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ftjob.models.manifest import gpus_of, trainer_in
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE, LABEL_STRATEGY
 from ftjob.models.spec import template_of
-from ftjob.models.template import AGENT_NAME, OUTPUTS_VOLUME
-from ftjob.plan.build.agent_config import AGENT_DIR, AGENT_PYZ, OUTPUTS_DIR, agent_command
-from ftjob.plan.build.objects import TOKEN_KEY, child_meta, claim_name, secret_name, service_name
+from ftjob.models.template import OUTPUTS_VOLUME
+from ftjob.plan.build.agent_config import OUTPUTS_DIR, agent_command
+from ftjob.plan.build.bring_agent import agent_mounts, agent_volumes, start_agent
+from ftjob.plan.build.objects import child_meta, claim_name, service_name
 from ftjob.plan.build.topology import one_domain, require
 from ftjob.strategies import STRATEGIES
 from ftjob_protocol import files, variables
@@ -36,17 +37,6 @@ HOST_LABEL = "kubernetes.io/hostname"
 LOST_NODE_SECONDS = 5
 
 LOST_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "runAsUser": 65532,
-    "runAsGroup": 65532,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-"""Pod Security ``restricted`` for the container that we add."""
 
 
 def bad_nodes(nodes: list[str]) -> list[str]:
@@ -77,11 +67,10 @@ def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> 
         spec.setdefault("priorityClassName", job.spec.scheduling.priority_class_name)
     _tolerate_lost_nodes(spec)
     _prefer_other_nodes(spec, bad_nodes(job.status.restarts.failed_nodes or []))
-    _add_agent(spec, config)
     trainer = trainer_in(template)
     _add_needs(meta, spec, trainer, STRATEGIES[job.spec.strategy].needs(layout, worker))
     require(spec, "podAffinity", one_domain(layout))
-    _add_volumes(job, spec, trainer)
+    _add_volumes(job, spec, trainer, config)
     _wrap_trainer(trainer, job, layout, worker, config)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
@@ -128,27 +117,10 @@ def _prefer_other_nodes(spec: dict[str, Any], nodes: list[str]) -> None:
     wishes.append({"weight": 100, "preference": term})
 
 
-def _add_agent(spec: dict[str, Any], config: Config) -> None:
-    resources = {"cpu": "10m", "memory": "16Mi"}
-    spec["initContainers"] = [
-        {
-            "name": AGENT_NAME,
-            "image": config.agent_image,
-            "imagePullPolicy": config.agent_image_pull_policy,
-            "command": ["/bin/cp", "/ftjob-agent.pyz", AGENT_PYZ],
-            # requests = limits, so that a Guaranteed pod stays Guaranteed
-            "resources": {"requests": resources, "limits": resources},
-            "securityContext": copy.deepcopy(RESTRICTED),
-            "volumeMounts": [{"name": AGENT_NAME, "mountPath": AGENT_DIR}],
-        },
-        *spec.get("initContainers", []),
-    ]
-
-
-def _add_volumes(job: Job, spec: dict[str, Any], trainer: dict[str, Any]) -> None:
+def _add_volumes(job: Job, spec: dict[str, Any], trainer: dict[str, Any], config: Config) -> None:
     outputs = job.spec.outputs
     volumes = spec.setdefault("volumes", [])
-    volumes.append({"name": AGENT_NAME, "emptyDir": {}})
+    volumes += agent_volumes(job, config.agent)
     if outputs is None:
         volumes.append({"name": OUTPUTS_VOLUME, "emptyDir": {}})
     else:
@@ -171,14 +143,10 @@ def _wrap_trainer(
     trainer: dict[str, Any], job: Job, layout: Layout, worker: WorkerPlace, config: Config
 ) -> None:
     told = agent_command(job, layout, worker, config)
-    trainer["command"] = ["python3", AGENT_PYZ, "--", *(trainer.get("command") or ())]
+    trainer["command"] = [*start_agent(config.agent), *(trainer.get("command") or ())]
     env = trainer.setdefault("env", [])
     env[:0] = [
         {"name": variables.AGENT_CONFIG, "value": told.config_json.replace("$(", "$$(")},
-        {
-            "name": variables.TOKEN,
-            "valueFrom": {"secretKeyRef": {"name": secret_name(job), "key": TOKEN_KEY}},
-        },
         {"name": variables.NODE_NAME, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
         {"name": variables.POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         # So that the trainer's own `env` may name these as $(FTJOB_INDEX) and so on.
@@ -188,7 +156,7 @@ def _wrap_trainer(
         {"name": variables.CHECKPOINT_DIR, "value": f"{OUTPUTS_DIR}/{files.CHECKPOINTS}"},
     ]
     mounts = trainer.setdefault("volumeMounts", [])
-    mounts.append({"name": AGENT_NAME, "mountPath": AGENT_DIR})
+    mounts += agent_mounts()
     outputs_mount = {"name": OUTPUTS_VOLUME, "mountPath": OUTPUTS_DIR}
     if job.spec.outputs is not None:
         outputs_mount["subPath"] = outputs_path(job)

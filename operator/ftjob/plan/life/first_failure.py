@@ -13,7 +13,7 @@ from ftjob_protocol.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ftjob.plan.observed.pod import PodState
+    from ftjob.plan.observed.pod import PodState, Terminated
     from ftjob_protocol import failures
 
 EVIDENCE_SECONDS = 2.0
@@ -23,6 +23,12 @@ CULPRIT_SECONDS = 60.0
 """How long to wait for it while all that have ended are such victims: the kubelet of a busy node is late with
 its word, and a node that was lost is marked as such after 50 s. Nothing is kept from going on: the ranks are
 dead."""
+
+
+CANNOT_START = (127, 128)
+"""Exit codes that container runtimes give to a command that they can't run."""
+OWN_WORD = "ftjob: "
+"""What the agent's lines begin with, and those of the command that starts it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         reason = pod.disruption or (end.reason if end.reason not in {"", "Error"} else unnamed)
         text = f"the trainer of pod {pod.name} ended with exit code {end.exit_code} ({end.reason})"
         log_tail = end.log_tail
+        why = _why_not_started(end)
+        text = f"{text}: {why}" if why else text
     else:
         blame, time_ns, code = told.blame, told.time_ns, told.exit_code
         if code is None and told.failure_class != FailureClass.HANG:
@@ -105,6 +113,15 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         log_tail=log_tail or None,
     )
     return (blame, time_ns, rank_order(pod.place)), End(failure, disruption, blame > 0)
+
+
+def _why_not_started(end: Terminated) -> str:
+    """Return why the container did not come as far as its agent, if it could say so."""
+    last = (end.log_tail.splitlines() or [""])[-1]
+    # The runtimes' own words, each in its way: exec: "python3": executable file not found in $PATH
+    if end.exit_code in CANNOT_START and "python3" in last and "not found" in last:
+        return "the image has no python3 on its PATH, which ftjob needs (3.9 or newer): use one that has it"
+    return last.removeprefix(OWN_WORD) if last.startswith(OWN_WORD) else ""
 
 
 def reason_of(told: failures.Failure) -> str:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ftjob.models.times import unix
+from ftjob.plan.build.bring_agent import build_config_map, config_map_name
 from ftjob.plan.build.network_policy import build_network_policy
 from ftjob.plan.build.objects import build_claim, build_secret, build_service, service_name
 from ftjob.plan.build.pod import build_pod
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_SECONDS = 2.0
 """How soon to look again at what usually announces itself by an event."""
+MISSING_SECONDS = 20.0
+"""How soon to look again whether somebody has deleted the agent's ConfigMap, without which no pod starts."""
 
 
 def wait_for_predecessors(attempt: Attempt) -> Plan | None:
@@ -119,7 +122,7 @@ def complete(attempt: Attempt, config: Config) -> Plan:
     return Plan(
         Step.CONTINUE if has_begun(attempt.status) else Step.START,
         changes=Changes(create=create, delete=useless),
-        next_look=soonest(_until_start_timeout(attempt), wait),
+        next_look=soonest(_until_start_timeout(attempt), wait, MISSING_SECONDS if _placed(attempt) else None),
     )
 
 
@@ -128,6 +131,11 @@ def build(
 ) -> tuple[NewObject, ...]:
     """Return the pods of some workers, after the objects that they need and that are not known to exist."""
     job, existing = attempt.job, attempt.observed.existing
+    workers = tuple(workers)
+    agent = NewObject(
+        "ConfigMap", config_map_name(config.agent), partial(build_config_map, job.namespace, config.agent)
+    )
+    is_used = (workers or _placed(attempt)) and (agent.kind, agent.name) not in existing
     needed: list[Manifest] = []
     if ("Service", service_name(job)) not in existing:
         needed.append(build_service(job))
@@ -142,7 +150,12 @@ def build(
         NewObject("Pod", worker.name, partial(build_pod, job, layout, worker, config), worker.role)
         for worker in workers
     )
-    return (*companions, *pods)
+    return (*((agent,) if is_used else ()), *companions, *pods)
+
+
+def _placed(attempt: Attempt) -> bool:
+    """Whether pods wait on their nodes, where they may still need what they mount."""
+    return any(pod.node is not None and not pod.running and not pod.is_over for pod in attempt.pods)
 
 
 def _some(names: Iterable[str]) -> str:

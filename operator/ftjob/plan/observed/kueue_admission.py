@@ -7,7 +7,9 @@ from typing import Any
 
 from ftjob.models.manifest import conditions_of, items, mapping
 from ftjob.models.resources import amounts_of
-from ftjob.models.template import AGENT_NAME
+
+AGENTS_CONTAINER = "ftjob-agent"
+"""The init container by which earlier versions brought the agent: their Workloads have it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class PodSet:
 def read_pod_set(raw: dict[str, Any]) -> PodSet:
     """Read a pod set as it is in a Workload."""
     spec = mapping(raw, "template", "spec")
-    before = [c for c in items(spec, "initContainers") if c.get("name") != AGENT_NAME]
+    before = [c for c in items(spec, "initContainers") if c.get("name") != AGENTS_CONTAINER]
     amounts = amounts_of({**spec, "initContainers": before})
     return PodSet(str(raw.get("name")), int(raw.get("count", 1)), tuple(sorted(amounts.items())))
 

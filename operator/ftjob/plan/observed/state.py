@@ -67,7 +67,8 @@ class Observed:
     predecessors: tuple[str, ...] = ()
     """Names of living pods of an earlier job of the same name."""
     existing: frozenset[tuple[str, str]] = field(default_factory=frozenset)
-    """(kind, name) of our Service, Secret and claim, as far as they are known to exist."""
+    """(kind, name) of the job's Service, Secret and claim, and of the ConfigMap that it shares with others of
+    its namespace, as far as they are known to exist."""
     groups: tuple[GroupState, ...] = ()
     workloads: tuple[WorkloadState, ...] = ()
     looked_up: Mapping[Lookup, Answer] = field(default_factory=dict)
