@@ -228,6 +228,15 @@ def _combinations() -> Iterator[Malformed]:
             {"strategy": "Torchrun", "template": _running("python3", "-m", "torch.distributed.run")},
         ),
         (
+            "template.spec.containers",
+            "a launcher of its own in every worker",
+            {
+                "strategy": "Horovod",
+                "processesPerWorker": 1,
+                "template": _running("sh", "-c", "horovodrun a"),
+            },
+        ),
+        (
             "processesPerWorker",
             "three GPUs for two processes of JAX",
             {"strategy": "JAX", "template": _running("a", gpus=3)},

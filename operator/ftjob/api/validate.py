@@ -7,6 +7,7 @@ import re
 from ftjob.api.job import AnyJob, Job
 from ftjob.api.problem import Problem
 from ftjob.api.rules.combinations import COMBINATIONS
+from ftjob.api.rules.launchers import LAUNCHER_RULES
 from ftjob.api.rules.rule import Rule
 from ftjob.api.rules.scheduling import SCHEDULING_RULES
 from ftjob.api.rules.template import TEMPLATE_RULES
@@ -14,7 +15,14 @@ from ftjob.api.rules.tpu import TPU_RULES
 from ftjob.api.rules.unsupported import UNSUPPORTED
 from ftjob.models.names import JOB_NAME_MAX
 
-RULES: tuple[Rule, ...] = (*COMBINATIONS, *TPU_RULES, *SCHEDULING_RULES, *TEMPLATE_RULES, *UNSUPPORTED)
+RULES: tuple[Rule, ...] = (
+    *COMBINATIONS,
+    *LAUNCHER_RULES,
+    *TPU_RULES,
+    *SCHEDULING_RULES,
+    *TEMPLATE_RULES,
+    *UNSUPPORTED,
+)
 """Every rule about a spec."""
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"

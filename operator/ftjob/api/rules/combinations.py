@@ -13,13 +13,11 @@ from ftjob.strategies import STRATEGIES
 from ftjob.strategies.base import Processes
 from ftjob.strategies.jax import Jax
 from ftjob.strategies.mirrored import Mirrored
-from ftjob.strategies.torchrun import Torchrun
 from ftjob_protocol.values.ranges import parse_ranges
 
 PROCESSES_MAX = 256
 RANKS_MAX = 100_000
 """What the rest is built and measured for; workers and their processes alone would allow 25 times as many."""
-LAUNCHERS = frozenset({"torchrun", "torch.distributed.run", "torch.distributed.launch"})
 ALWAYS_ONE = [s.name for s in STRATEGIES.values() if s.processes is Processes.ALWAYS_ONE]
 ELASTIC = [s.name for s in STRATEGIES.values() if s.elastic]
 WITH_ROLES = [s.name for s in STRATEGIES.values() if s.roles]
@@ -65,14 +63,6 @@ def _deletes_a_foreign_claim(spec: JobSpec) -> bool:
 def _leaves_the_volume(spec: JobSpec) -> bool:
     path = (spec.outputs and spec.outputs.path) or ""
     return ".." in path.split("/")
-
-
-def _starts_torchrun_in_every_rank(spec: JobSpec) -> bool:
-    if spec.strategy != Torchrun.name or processes_per_worker(spec) == 1:
-        return False
-    trainer = trainer_of(spec)
-    words = [word for key in ("command", "args") for word in trainer.get(key) or ()][:3]
-    return any(str(word).rpartition("/")[2] in LAUNCHERS for word in words)
 
 
 def _replicas(spec: JobSpec, role: str) -> int | None:
@@ -128,13 +118,6 @@ COMBINATIONS: tuple[Rule, ...] = (
         broken=lambda spec: (
             spec.strategy == Jax.name and gpus_of(trainer_of(spec)) % processes_per_worker(spec) != 0
         ),
-    ),
-    Rule(
-        field="spec.template.spec.containers",
-        message="the trainer's command starts torchrun, and so each of a worker's several ranks would start "
-        "several more; strategy Torchrun starts the ranks itself, as torchrun would",
-        remedy="write the program's own command, such as command: [python, train.py]",
-        broken=_starts_torchrun_in_every_rank,
     ),
     Rule(
         field="spec.workers",
