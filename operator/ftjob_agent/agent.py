@@ -244,6 +244,10 @@ class Agent:
             self._sampler.request(self.leader.requests())
         self.tell()
 
+    def look_at_exceptions(self, now: float) -> None:
+        """Look at what the ranks have raised, and end what hangs after that."""
+        self.supervisor.look(now, self.config.exception_grace)
+
     def look_for_the_last_time(self) -> None:
         """Read what the ranks have left; what is being written to the outputs has two seconds each."""
         if self._sampler is not None:
@@ -252,6 +256,8 @@ class Agent:
         if self._watch is not None:
             self._watch.end(2)
         self.account.look(self.supervisor.ranks)
+        for text in filter(None, (rank.survived() for rank in self.supervisor.ranks)):
+            self.account.warn(text)
 
     @property
     def has_news(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from typing import Callable, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence
 
 from ftjob_agent import outputs
 from ftjob_agent.agent import Agent
@@ -19,6 +19,9 @@ from ftjob_agent.exit import FAREWELL_SECONDS, stopped_by_signal, stopped_by_suc
 from ftjob_agent.ranks import environment
 from ftjob_protocol.failures import Failure, FailureClass, FailureType
 from ftjob_protocol.states import Command, State
+
+if TYPE_CHECKING:
+    from ftjob_agent.ranks.supervise import Rank
 
 TICK = 1.0
 EVIDENCE_SECONDS = 1.0
@@ -101,7 +104,8 @@ def running(agent: Agent) -> Optional[Stage]:
             return examining
         if agent.is_told_to_stop(now):
             return stopping
-        if any(rank.has_failed(now) for rank in supervisor.ranks):
+        agent.look_at_exceptions(now)
+        if any(rank.has_failed for rank in supervisor.ranks):
             return examining
         if not supervisor.running:
             return ending
@@ -119,6 +123,7 @@ def attending(agent: Agent) -> Optional[Stage]:
         now = time.monotonic()
         if agent.is_told_to_stop(now):
             return stopping
+        agent.look_at_exceptions(now)
         slots.follow(contact.slots, now)
         if slots.have_failed:
             return examining
@@ -155,6 +160,7 @@ def examining(agent: Agent) -> Optional[Stage]:
             break
         # A record appears as a file, which wakes nobody.
         agent.loop.wait(min(limit, time.monotonic() + 0.05))
+        agent.look_at_exceptions(time.monotonic())
     _hear_whether_all_are_there(agent)
     agent.is_told_to_stop(time.monotonic())
     return stopping
@@ -174,39 +180,47 @@ def _hear_whether_all_are_there(agent: Agent) -> None:
 
 
 def stopping(agent: Agent) -> Optional[Stage]:
-    """End the ranks that still run."""
+    """End the ranks that still run; one that has raised may go on for as long as it visibly works."""
     supervisor, facts = agent.supervisor, agent.facts
     supervisor.reap()
     left = supervisor.running
     if not left:
         return _ended(agent)
     agent.examine()
-    began = time.monotonic()
-    left = [rank for rank in left if not supervisor.stop(rank)]
+    left = _still_there(agent, left)
     if not agent.may_resume():
         agent.enter(State.FAILED if facts.failure or agent.first_local() else State.STOPPED)
     agent.tell()
     if facts.signals:
         agent.write_message()  # the kubelet may kill us before the ranks have ended
     while left:
+        now = time.monotonic()
         # A restarted kubelet sends SIGTERM again: it says nothing new, and a checkpoint may be half written.
-        limit = began + facts.grace(agent.config.stop_grace)
-        if time.monotonic() >= limit:
-            break
-        agent.loop.wait(limit)
-        left = [rank for rank in left if not supervisor.stop(rank)]
-    for rank in left:
-        supervisor.kill(rank)
-    limit = time.monotonic() + FAREWELL_SECONDS
-    while left and time.monotonic() < limit:
-        agent.loop.wait(limit)
-        left = [rank for rank in left if not supervisor.stop(rank)]
-    if left:
-        agent.account.note(
-            "a rank did not end even by SIGKILL: it hangs in the kernel, in a driver or a volume"
-        )
-        return ending
+        limits = [
+            rank.told_at + facts.grace(agent.config.stop_grace) for rank in left if rank.told_at is not None
+        ]
+        if len(limits) == len(left) and all(now >= limit + FAREWELL_SECONDS for limit in limits):
+            agent.account.note(
+                "a rank did not end even by SIGKILL: it hangs in the kernel, in a driver or a volume"
+            )
+            return ending
+        agent.loop.wait(min([limit for limit in limits if limit > now] + [now + TICK]))
+        left = _still_there(agent, left)
     return _ended(agent)
+
+
+def _still_there(agent: Agent, ranks: Sequence[Rank]) -> list[Rank]:
+    """Take the next step to the end of these ranks; return those that are not at it."""
+    now, config = time.monotonic(), agent.config
+    grace = agent.facts.grace(config.stop_grace)
+    agent.look_at_exceptions(now)
+    left = []
+    for rank in ranks:
+        may_go_on = rank.code is None and rank.told_at is None and not agent.facts.signals
+        goes_on = may_go_on and rank.goes_on(now, config.exception_grace)
+        if goes_on or not agent.supervisor.end(rank, now, grace):
+            left.append(rank)
+    return left
 
 
 def _ended(agent: Agent) -> Stage:

@@ -100,6 +100,11 @@ def usage(pids: Iterable[int]) -> Usage:
     return Usage(cpu / _TICKS, rss, threads, read, written)
 
 
+def work(pids: Iterable[int]) -> object:
+    """Return what changes when one of these processes uses CPU time, reads or writes, or when one comes."""
+    return [(pid, (_stat(pid) or [])[11:15], read_text(f"/proc/{pid}/io")) for pid in sorted(pids)]
+
+
 class Cgroup:
     """The control group of this container, version 1 or 2."""
 

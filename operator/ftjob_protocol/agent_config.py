@@ -20,6 +20,8 @@ CONTACT_TIMEOUT_SECONDS = 30
 STOP_GRACE_SECONDS = 28
 """Kubernetes' default of 30 s for a pod to end, less the time to write the last message."""
 HANG_SECONDS = 600
+EXCEPTION_GRACE_SECONDS = 60
+"""How long a rank may go on after an uncaught exception, unless the job says otherwise."""
 LOG_LIMIT = 1 << 30
 """Most bytes of a rank's log, unless the job says otherwise."""
 
@@ -172,6 +174,8 @@ class AgentConfig:
     """Seconds that the agents may take to meet; None: as long as Kubernetes takes to place their pods."""
     contact_timeout: float
     stop_grace: float
+    exception_grace: float
+    """How long a rank may visibly work on after an uncaught exception."""
     outputs: str
     keep_logs: bool
     log_limit: int
@@ -221,6 +225,11 @@ class AgentConfig:
             "startTimeoutSeconds": self.start_timeout,
             "contactTimeoutSeconds": self.contact_timeout,
             "stopGraceSeconds": self.stop_grace,
+            **(
+                {"exceptionGraceSeconds": self.exception_grace}
+                if self.exception_grace != EXCEPTION_GRACE_SECONDS
+                else {}
+            ),
             "outputs": self.outputs,
             "keepLogs": self.keep_logs,
             **({"logLimitBytes": self.log_limit} if self.log_limit != LOG_LIMIT else {}),
@@ -334,6 +343,7 @@ def parse(text: str) -> AgentConfig:
         start_timeout=fields.limit("startTimeoutSeconds"),
         contact_timeout=fields.seconds("contactTimeoutSeconds", CONTACT_TIMEOUT_SECONDS),
         stop_grace=fields.seconds("stopGraceSeconds", STOP_GRACE_SECONDS),
+        exception_grace=fields.seconds("exceptionGraceSeconds", EXCEPTION_GRACE_SECONDS),
         outputs=fields.text("outputs", ""),
         keep_logs=fields.flag("keepLogs", default=False),
         log_limit=fields.integer("logLimitBytes", LOG_LIMIT),

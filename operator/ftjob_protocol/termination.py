@@ -17,6 +17,7 @@ from ftjob_protocol.values.ranges import format_ranges
 LIMIT = 4096
 """Bytes that the kubelet keeps."""
 NAME_BYTES = 63
+WARNING_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class TerminationMessage:
     captures: Mapping[str, Sequence[range]] = field(default_factory=dict)
     """The ranks of this agent that have finished a capture, by its id."""
     notes: Sequence[str] = ()
+    warning: str = ""
+    """What somebody should know of a success."""
     role: str = ""
     index: int = 0
 
@@ -45,6 +48,7 @@ class TerminationMessage:
             "progress": self.progress,
             "captures": {capture: format_ranges(ranks) for capture, ranks in self.captures.items()},
             "notes": list(self.notes),
+            **({"warning": self.warning} if self.warning else {}),
         }
 
 
@@ -71,6 +75,7 @@ def _read(data: Any) -> TerminationMessage:
         failure=Failure.from_json(fields.inner("failure")),
         progress=read_progress(fields.inner("progress")),
         captures=read_done(fields.inner("captures") or {}),
+        warning=fields.text("warning", WARNING_BYTES),
         role=fields.text("role", NAME_BYTES),
         index=fields.whole("index") or 0,
     )

@@ -265,7 +265,8 @@ def mark(name, text=""):
     os.rename(f"{name}-{rank}.tmp", f"{name}-{rank}")
 def record(error, when=None):
     kind = type(error).__name__
-    data = {"rank": rank, "timeNs": when or time.time_ns(), "type": kind, "message": str(error),
+    data = {"rank": rank, "pid": os.getpid(), "timeNs": when or time.time_ns(),
+            "type": kind, "message": str(error),
             "traceback": f"Traceback (most recent call last):\\n  in a script\\n{kind}: {error}"}
     path = os.path.join(os.environ["FTJOB_RANK_DIR"], "failure.json")
     with open(path + ".tmp", "w") as file:

@@ -24,6 +24,7 @@ from ftjob_agent.config import check_identity
 from ftjob_agent.loop import Loop
 from ftjob_agent.ranks import diagnosis, environment
 from ftjob_agent.ranks.pump import RankLog
+from ftjob_agent.ranks.raised import Raised
 from ftjob_agent.ranks.supervise import Rank
 from ftjob_agent.star import client as client_module
 from ftjob_agent.star.book import Book, RefusedError
@@ -111,8 +112,9 @@ def test_torchelastics_record_is_read_when_the_hooks_left_none(tmp_path: Path) -
     extra = {"py_callstack": "Traceback…\nValueError: x", "timestamp": "17"}
     error = {"message": {"message": "ValueError: x", "extraInfo": extra}}
     (tmp_path / "torchelastic_error.json").write_text(json.dumps(error))
-    record = diagnosis.read_record(str(tmp_path))
-    found = diagnosis.of_rank(0, code=1, ended_ns=1, tail="", record=record)
+    record = Raised(str(tmp_path), 1).explanation(1, ended_ns=1, stopped_ns=0)
+    assert record is not None
+    found = diagnosis.of_rank(0, code=1, ended_ns=1, tail="", record=record.data)
     assert (found.failure_class, found.type, found.time_ns) == ("Exception", "ValueError", 17 * 10**9)
 
 
@@ -522,3 +524,18 @@ def test_the_output_of_a_rank_that_has_ended_a_while_ago_is_not_waited_for(tmp_p
     assert failure is not None
     assert failure.exit_code == 3
     assert waited == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(137, "SIGKILL"), (139, "SIGSEGV"), (134, "SIGABRT"), (-9, "SIGKILL")]
+)
+def test_the_code_by_which_a_shell_tells_of_a_signal_is_read_as_the_signal(code: int, name: str) -> None:
+    found = diagnosis.of_rank(0, code=code, ended_ns=1, tail="", record=None)
+    assert (found.failure_class, found.type) == ("Signal", name)
+    assert found.exit_code == (code if code > 0 else 128 - code)
+
+
+@pytest.mark.parametrize("code", [1, 128, 160, 255])
+def test_other_codes_are_no_signals(code: int) -> None:
+    found = diagnosis.of_rank(0, code=code, ended_ns=1, tail="", record=None)
+    assert (found.failure_class, found.exit_code) == ("Exit", code)

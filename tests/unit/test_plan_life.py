@@ -248,7 +248,7 @@ def test_a_victim_is_not_judged_while_the_culprit_has_not_been_seen_to_end() -> 
     victim, culprit = pod(1).running().failed(143, kind="Stopped"), pod(0).running()
     life = Life(retrying())
     waits = life.see(culprit, victim, after=10)
-    assert (waits.step, waits.next_look) == (Step.CONTINUE, 50)
+    assert (waits.step, waits.next_look) == (Step.CONTINUE, 110)
     decision = life.see(culprit.failed(1, kind="Exit", seen=NOW + 20), victim, after=10)
     assert decision.step is Step.FAIL
     assert "exit code 1 is not in restart.retryExitCodes" in decision.message
@@ -263,8 +263,17 @@ def test_a_victim_of_a_node_that_is_marked_as_lost_later_spends_no_restart() -> 
 
 
 def test_a_victim_is_judged_at_last_if_nobody_else_ends() -> None:
-    decision = Life(TWO.running()).see(pod(0).running(), pod(1).failed(kind="PeerLost"), after=60)
+    decision = Life(TWO.running()).see(pod(0).running(), pod(1).failed(kind="PeerLost"), after=120)
     assert decision.step is Step.FAIL
+
+
+def test_a_rank_that_goes_on_after_its_exception_is_not_ended_for_its_victims_sake() -> None:
+    life = Life(TWO.with_spec(exceptionGraceSeconds=600).running())
+    goes_on, victim = pod(0).running(), pod(1).running().failed(143, kind="Stopped")
+    assert life.see(goes_on, victim, after=650).step is Step.CONTINUE
+    assert life.see(goes_on.failed(1, seen=NOW + 655), victim, after=5).step is Step.FAIL
+    assert life.job.status.failure is not None
+    assert life.job.status.failure.rank == 0
 
 
 def test_quota_that_refuses_a_later_attempt_takes_it_back_and_waits() -> None:

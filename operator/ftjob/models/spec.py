@@ -17,6 +17,7 @@ from ftjob.models.manifest import trainer_in
 from ftjob.models.names import WORKER
 from ftjob.models.schema import structural
 from ftjob.models.template import TemplateShape
+from ftjob_protocol.agent_config import EXCEPTION_GRACE_SECONDS
 
 
 class Model(BaseModel):
@@ -358,6 +359,10 @@ class JobSpec(Model):
     active_deadline_seconds: Annotated[
         int | None, Field(ge=1, le=31_536_000, description="Longest time running, in seconds.")
     ] = None
+    exception_grace_seconds: Annotated[
+        int,
+        Field(ge=0, le=86_400, description="How long a rank may work on after an uncaught exception."),
+    ] = EXCEPTION_GRACE_SECONDS
     ttl_seconds_after_finished: Annotated[
         int | None, Field(ge=0, le=315_360_000, description="The job is deleted so long after its end.")
     ] = None

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import signal
 from dataclasses import replace
 from typing import Any, Mapping, Optional
 
-from ftjob_protocol import files
 from ftjob_protocol.failures import (
     TYPE_BYTES,
     Failure,
@@ -17,11 +14,8 @@ from ftjob_protocol.failures import (
     FailureType,
     clip,
 )
-from ftjob_protocol.files import nofollow
 from ftjob_protocol.values.fields import count
 from ftjob_protocol.values.text import clean
-
-RECORD_LIMIT = 1 << 24
 
 PEER_LOST_WORDS = (
     # Horovod: the exception of every rank but the one that failed, and the native core's words.
@@ -48,35 +42,6 @@ _PEER_LOST = re.compile("|".join(f"(?:{words})" for words in PEER_LOST_WORDS))
 def tells_of_lost_peer(text: str) -> bool:
     """Whether these last words say that another rank went away."""
     return _PEER_LOST.search(text) is not None
-
-
-def read_record(rank_dir: str) -> Optional[dict[str, Any]]:
-    """Return the uncaught exception that the hooks, or else torchelastic's ``@record``, left."""
-    own = _read_json(os.path.join(rank_dir, files.FAILURE))
-    if own is not None:
-        return own
-    elastic = _read_json(os.path.join(rank_dir, files.TORCHELASTIC_FAILURE))
-    message = (elastic or {}).get("message")
-    if not isinstance(message, dict):
-        return None
-    extra = message.get("extraInfo")
-    extra = extra if isinstance(extra, dict) else {}
-    text = str(message.get("message", ""))
-    seconds = extra.get("timestamp", "")
-    return {
-        "type": text.split(":", 1)[0] if ":" in text else "",
-        "message": text,
-        "traceback": str(extra.get("py_callstack", text)),
-        "timeNs": int(seconds) * 10**9 if str(seconds).isdigit() else 0,
-    }
-
-
-def _read_json(path: str) -> Optional[dict[str, Any]]:
-    try:
-        data = json.loads(nofollow.read(path, RECORD_LIMIT).decode("utf-8", "replace"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
 
 
 def of_rank(
@@ -106,6 +71,8 @@ def of_rank(
     if record is not None:
         return _of_exception(base, record)
     words = "\n".join(tail.splitlines()[-40:]).strip()
+    if code is not None and 128 < code < 128 + signal.SIGSYS + 1:
+        code = 128 - code  # a shell says so of what it has waited for
     if code is not None and code < 0:
         name = _signal_name(-code)
         if code != -signal.SIGKILL and tells_of_lost_peer(words):

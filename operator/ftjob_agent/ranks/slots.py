@@ -91,6 +91,12 @@ class Slots:
     def _state(self, rank: Rank) -> str:
         if rank.stopped_ns:
             return State.RUNNING if rank.code is None or rank.has_left else State.STOPPED
-        if rank.has_failed(time.monotonic()):
+        if rank.code is None and rank.has_failed:
+            # Its slot is not for another one before it is known to be dead, but who fails fails at once.
+            found = rank.failure()
+            is_victim = found is not None and not found.is_primary
+            goes_on = rank.goes_on(time.monotonic(), self._config.exception_grace)
+            return State.RUNNING if is_victim and goes_on else State.FAILED
+        if rank.has_failed:
             return State.FAILED
         return State.RUNNING if rank.code is None else State.SUCCEEDED

@@ -18,10 +18,9 @@ from ftjob_agent.config import ConfigError
 from ftjob_agent.ranks import diagnosis
 from ftjob_agent.ranks.logtail import last_lines
 from ftjob_agent.ranks.pump import TAIL, Pump, RankLog
+from ftjob_agent.ranks.raised import Raised
 from ftjob_agent.ranks.tree import Tree
-from ftjob_protocol import files
 from ftjob_protocol.failures import Failure
-from ftjob_protocol.files import nofollow
 from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
@@ -32,7 +31,9 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 DRAIN_SECONDS = 0.3
 """How long to wait for the end of a dead rank's output: a child of it may hold it open for ever."""
 HANGING_SECONDS = 5.0
-"""A rank that has an uncaught exception on record and still has not ended, in a framework's atexit say."""
+"""How long a rank may visibly do nothing after an uncaught exception: in a framework's atexit, say."""
+VICTIM_SECONDS = 2.0
+"""The same for one that has lost a peer: its end is not worth much waiting."""
 
 
 class Rank:
@@ -51,7 +52,8 @@ class Rank:
         """Whether its first process has ended, and others that it has left behind have not."""
         self.saw_oom = False
         self.drain_until = 0.0
-        self._recorded_at: Optional[float] = None
+        self.raised = Raised(rank_dir, process.pid)
+        self.told_at: Optional[float] = None
         self._is_drained = False
 
     @property
@@ -68,39 +70,49 @@ class Rank:
             return State.FAILED
         return State.STOPPED if self.stopped_ns else State.SUCCEEDED
 
-    def recorded_at(self) -> Optional[float]:
-        """Return when an uncaught exception was first seen in the rank's folder."""
-        if self._recorded_at is None and nofollow.size(os.path.join(self.dir, files.FAILURE)) is not None:
-            self._recorded_at = time.monotonic()
-        return self._recorded_at
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended badly, or will: its first process has raised what nobody caught."""
+        return self.raised.is_final if self.code is None else self.code != 0
 
-    def has_failed(self, now: float) -> bool:
-        """Whether it has ended badly, or will not end by itself after an uncaught exception."""
-        if self.code is not None:
-            return self.code != 0
-        recorded_at = self.recorded_at()
-        return recorded_at is not None and now - recorded_at > HANGING_SECONDS
+    def goes_on(self, now: float, limit: float) -> bool:
+        """Whether it has raised something, and may do what it does at its end."""
+        if not self.raised.is_raising:
+            return False
+        found = self.failure()
+        patience = VICTIM_SECONDS if found is not None and not found.is_primary else HANGING_SECONDS
+        return self.raised.goes_on(now, limit=limit, patience=patience)
 
     def failure(self) -> Optional[Failure]:
         """Say why the rank failed; None while it runs, when it ended well, and when it was stopped before."""
-        record = diagnosis.read_record(self.dir)
-        if self.stopped_ns:
-            # Whoever raised before the signal was sent failed by itself; what comes after is our doing.
-            own_end = self.code is not None and 0 < self.ended_ns < self.stopped_ns
-            if not own_end and (record is None or not 0 < int(record.get("timeNs") or 0) < self.stopped_ns):
-                return None
-        elif self.code is None and record is None:
-            return None
         if self.code == 0:
+            return None
+        ended_itself = self.code is not None and (not self.stopped_ns or 0 < self.ended_ns < self.stopped_ns)
+        record = self.raised.explanation(
+            self.code if ended_itself else None, ended_ns=self.ended_ns, stopped_ns=self.stopped_ns
+        )
+        if not ended_itself and record is None:
+            return None
+        # Whoever raised before the signal was sent failed by itself; what comes after is our doing.
+        is_late = record is not None and not 0 < record.time_ns < self.stopped_ns
+        if self.stopped_ns and not ended_itself and is_late:
             return None
         ended_ns = self.ended_ns or time.time_ns()
         code = None if self.stopped_ns and record is not None else self.code
         self._drain()
         tail, oom = self.pumps[0].tail, self.saw_oom
+        data = record.data if record is not None else None
         found = diagnosis.of_rank(
-            self.spec.rank, code=code, ended_ns=ended_ns, tail=tail, record=record, oom=oom
+            self.spec.rank, code=code, ended_ns=ended_ns, tail=tail, record=data, oom=oom
         )
         return replace(found, log_tail=self.log_tail(known=found.message))
+
+    def survived(self) -> str:
+        """Return what somebody should know of a rank that has succeeded; nothing, as a rule."""
+        record = self.raised.survived() if self.code == 0 and not self.stopped_ns else None
+        if record is None:
+            return ""
+        return f"rank {self.spec.rank} ended with code 0 after an uncaught exception: {record.in_short}"
 
     def log_tail(self, *, known: str = "") -> str:
         """Return the rank's last lines, without those that are known."""
@@ -214,6 +226,28 @@ class Supervisor:
         for rank in self.running:
             os.kill(rank.process.pid, number)
 
+    def look(self, now: float, limit: float) -> None:
+        """Look at what the ranks have raised; end what hangs after that behind a shell.
+
+        `limit` is how many seconds a rank may go on after an exception.
+        """
+        for rank in self.running:
+            rank.raised.look(now)
+            if not rank.goes_on(now, limit):
+                rank.raised.end(now)
+
+    def end(self, rank: Rank, now: float, grace: float) -> bool:
+        """Take the next step to a rank's end; return whether nothing is left of it.
+
+        `grace` is how many seconds there are between SIGTERM and SIGKILL.
+        """
+        rank.told_at = now if rank.told_at is None else rank.told_at
+        if self.stop(rank):
+            return True
+        if now >= rank.told_at + grace:
+            self.kill(rank)
+        return False
+
     def stop(self, rank: Rank) -> bool:
         """Take the next step to a rank's end; return whether nothing is left of it.
 
@@ -223,6 +257,7 @@ class Supervisor:
         self.reap()  # what has ended by itself must not count as stopped by us
         if rank.code is None:
             if not rank.stopped_ns:
+                rank.raised.look(time.monotonic())
                 rank.stopped_ns = time.time_ns()
                 with suppress(PermissionError):  # it runs as another user; the end of the container ends it
                     os.kill(rank.process.pid, signal.SIGTERM)  # not reaped yet, so the number is its own

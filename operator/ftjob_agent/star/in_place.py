@@ -30,6 +30,7 @@ class InPlaceBook(Book):
         self._ordered = config.attempt
         self._start_at: Optional[float] = None
         self._give_up_at: Optional[float] = None
+        self._longest = 0.0
         self._was_halted = False
         self.is_watched = False
         """Whether the operator has ever asked: one that can't reach this pod is not waited for long."""
@@ -124,14 +125,27 @@ class InPlaceBook(Book):
             return
         if self._give_up_at is None:
             self._give_up_at = now + self._wait.acknowledge
+            self._longest = self._give_up_at + self._config.exception_grace
         if self.is_halted and not self._was_halted:
             self._was_halted = True
             patience = self._wait.patience if self.is_watched else self._wait.acknowledge
             self._give_up_at = now + patience
         if self._start_at is not None and now >= self._start_at and self.is_ready:
             self._begin()
-        elif now >= self._give_up_at:
+        elif now >= self._give_up_at and not self._is_patient(now):
             self.give_up("nobody has said so in time" if self._was_halted else self._who_is_late())
+
+    def _is_patient(self, now: float) -> bool:
+        """Whether one is waited for that does what it does at its end, after an exception."""
+        goes_on = any(
+            member.failure.rank is not None and member.ranks.get(member.failure.rank) == State.RUNNING
+            for member in self.members.values()
+            if member.failure is not None
+        )
+        if self._was_halted or not goes_on or now >= self._longest:
+            return False
+        self._give_up_at = min(now + self._wait.acknowledge, self._longest)
+        return True
 
     def _who_is_late(self) -> str:
         late = sorted(key for key, member in self.members.items() if member.state != State.HALTED)

@@ -37,12 +37,18 @@ class Account:
         self._readers: dict[int, Reader] = {}
         self.progress: dict[int, RankProgress] = {}
         self._notes: dict[str, None] = {}
+        self._warning = ""
         self._life = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
         self._sequence = 0
 
     def note(self, text: str) -> None:
         """Keep what someone should read at the end."""
         self._notes[text[:500]] = None
+
+    def warn(self, text: str) -> None:
+        """Note what the operator should tell of a success."""
+        self._warning = self._warning or text
+        self.note(text)
 
     def begin_anew(self) -> None:
         """Forget how far the ranks were: others are started in their place."""
@@ -101,6 +107,7 @@ class Account:
             progress=progress.as_json() if progress else None,
             captures={capture: to_ranges(ranks) for capture, ranks in self.captures.items()},
             notes=list(self._notes)[:NOTES],
+            warning=self._warning,
         )
 
     def _lowest(self) -> tuple[int, Optional[RankProgress]]:

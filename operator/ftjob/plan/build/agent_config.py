@@ -92,6 +92,7 @@ def agent_command(
         start_timeout=spec.scheduling.timeout_seconds,
         contact_timeout=config.contact_timeout_seconds,
         stop_grace=_stop_grace(template_of(spec, worker.role)),
+        exception_grace=spec.exception_grace_seconds,
         outputs=outputs,
         keep_logs=spec.outputs is not None,
         log_limit=log_limit(spec),

@@ -19,6 +19,7 @@ from ftjob.plan.life.first_failure import (
 from ftjob.plan.life.restart import judge
 from ftjob.plan.observed.why_waiting import MEETING_NOTICE_SECONDS, is_waiting, who_is_absent
 from ftjob.plan.plan import Changes, ForStatus, Plan, Step
+from ftjob_protocol.failures import FailureClass
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def after_failures(attempt: Attempt) -> Plan:
     end = first_failure(attempt.failed)
     assert end is not None
     patience = CULPRIT_SECONDS if end.is_consequence else EVIDENCE_SECONDS
+    if end.failure.reason in {FailureClass.PEER_LOST, FailureClass.STOPPED}:
+        # The rank that has failed may go on for a while after its exception; these did not wait for it.
+        patience += attempt.spec.exception_grace_seconds
     left = min(seen, default=0.0) + patience - attempt.now
     if left > 0 and not all(pod.is_over for pod in attempt.every_pod):
         return Plan(Step.CONTINUE, next_look=left)

@@ -1,6 +1,7 @@
 """`failure.json`: the uncaught exception of a rank, on record before anything at exit can block or be killed.
 
-Only the main thread's exception ends a process, so other threads' are not recorded.
+Only the main thread's exception ends a process, so other threads' are not recorded, nor what a program shows
+by calling `sys.excepthook` itself.
 """
 
 from __future__ import annotations
@@ -24,13 +25,43 @@ _CHILD_FAILED = frozenset(
 )
 
 
+_ONE_FAILURE_SECONDS = 30.0
+"""Children that fail within this time fail for one reason, that of the first."""
+
+
+def begin() -> None:
+    """Become the rank's main process, unless that is above."""
+    if MAIN_PID in os.environ:
+        return
+    os.environ[MAIN_PID] = str(os.getpid())
+    own = os.path.join(os.environ.get("FTJOB_RANK_DIR", ""), "failure.json")
+    if os.path.exists(own):
+        _set_aside(own)
+
+
+def _set_aside(own: str) -> None:
+    """Take an exception for tolerated whose shell has waited for the process, and has started this one."""
+    import json
+
+    from .protocol import files
+
+    try:
+        with open(own, "rb") as file:
+            os.kill(int(json.load(file)["pid"]), 0)  # also when it has ended, and nobody has waited for it
+    except ProcessLookupError:
+        os.replace(own, os.path.join(os.path.dirname(own), files.EARLIER_FAILURE))
+    except Exception as problem:
+        sys.stderr.write(f"ftjob: {own} can't be read: {problem!r}\n")
+
+
 def install() -> None:
     """Put a recorder before the present `sys.excepthook`, and a second chance at exit."""
     recorder = _Recorder()
     previous = sys.excepthook
 
     def excepthook(kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
-        recorder.record(kind, error, trace)
+        if error is getattr(sys, "last_value", None):  # which Python sets before it calls us
+            recorder.record(kind, error, trace)
         previous(kind, error, trace)
 
     sys.excepthook = excepthook
@@ -58,10 +89,10 @@ class _Recorder:
             folder = os.environ[variables.RANK_DIR]
             own, child = os.path.join(folder, files.FAILURE), os.path.join(folder, files.CHILD_FAILURE)
             if os.environ.get(MAIN_PID) != str(os.getpid()):
-                if not os.path.exists(child):
+                if not _is_recent(child):
                     _write(child, kind, error, trace)
             elif kind.__name__ in _CHILD_FAILED and os.path.exists(child):
-                os.replace(child, own)
+                _take_over(child, own)
             else:
                 _write(own, kind, error, trace)
         except Exception as problem:
@@ -71,6 +102,27 @@ class _Recorder:
         error: Any = getattr(sys, "last_value", None)
         if error is not None and os.getpid() == self._pid and not hasattr(sys, "ps1"):
             self.record(type(error), error, error.__traceback__)
+
+
+def _is_recent(path: str) -> bool:
+    import time
+
+    try:
+        return time.time() - os.stat(path).st_mtime < _ONE_FAILURE_SECONDS
+    except OSError:
+        return False
+
+
+def _take_over(child: str, own: str) -> None:
+    """Make the child's record that of this process, which ends for the same reason."""
+    import json
+
+    from . import json_file
+
+    with open(child, "rb") as file:
+        data = json.load(file)
+    json_file.write(own, {**data, "pid": os.getpid()})
+    os.remove(child)
 
 
 def _write(

@@ -17,7 +17,7 @@ def install() -> None:
     """Watch imports and the end of this process; a second call does nothing."""
     if any(isinstance(finder, imports.HookFinder) for finder in sys.meta_path):
         return
-    os.environ.setdefault(failure.MAIN_PID, str(os.getpid()))
+    failure.begin()
     failure.install()
     _prepare_stacks()
     _prepare_horovod_timeline()
