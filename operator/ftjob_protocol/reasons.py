@@ -263,6 +263,12 @@ class Reason(Word):
     )
 
     SUCCEEDED = ("Succeeded", Area.END, "All workers that count have succeeded.")
+    EXCEPTION_SURVIVED = (
+        "ExceptionSurvived",
+        Area.END,
+        "The job has succeeded, and a program of a rank ended by an exception: its shell ended with code 0.",
+        "If that was no success, use `set -o pipefail` or `set -e` in the shell.",
+    )
     FINISHED = ("Finished", Area.END, "The job has ended, in whatever way.")
     FAILED = ("Failed", Area.END, "The job has failed; the condition `Failed` says why.")
     DEADLINE_EXCEEDED = (

@@ -79,7 +79,10 @@ def agent_message(
 
 
 def success_message(
-    *, progress: dict[str, Any] | None = None, captures: dict[str, list[int]] | None = None
+    *,
+    progress: dict[str, Any] | None = None,
+    captures: dict[str, list[int]] | None = None,
+    warning: str = "",
 ) -> str:
     """Return the termination message of an agent whose ranks succeeded."""
     return json.dumps(
@@ -89,6 +92,7 @@ def success_message(
             "state": "Succeeded",
             "progress": progress,
             "captures": {name: format_indexes(ranks) for name, ranks in (captures or {}).items()},
+            "warning": warning,
         }
     )
 
@@ -117,9 +121,11 @@ class PodBuilder:
         *,
         progress: dict[str, Any] | None = None,
         captures: dict[str, list[int]] | None = None,
+        warning: str = "",
         seen: float = NOW,
     ) -> PodBuilder:
-        return self._ended(0, "Completed", success_message(progress=progress, captures=captures), seen)
+        said = success_message(progress=progress, captures=captures, warning=warning)
+        return self._ended(0, "Completed", said, seen)
 
     def failed(
         self,

@@ -128,3 +128,17 @@ async def test_a_refused_event_stops_nothing_and_a_full_backlog_drops() -> None:
     task.cancel()
     assert refused == 1
     assert len(kube.objects) == BACKLOG - 1
+
+
+async def test_a_success_in_spite_of_an_exception_is_told_with_a_warning() -> None:
+    kube = FakeKube()
+    events = Events(kube, "operator-1")
+    succeeded = status(Phase.SUCCEEDED, ConditionType.SUCCEEDED, "Succeeded", "all workers have succeeded")
+    text = "rank 0 ended with code 0 after an uncaught exception: ValueError: x"
+    plan = Plan(Step.SUCCEED, reason="ExceptionSurvived", message=text)
+    events.status_written(job(phase="Running"), succeeded, plan)
+    found = [(event["type"], event["reason"], event["note"]) for event in await posted(events, kube)]
+    assert found == [
+        ("Normal", "Succeeded", "all workers have succeeded"),
+        ("Warning", "ExceptionSurvived", text),
+    ]

@@ -276,6 +276,16 @@ def test_a_rank_that_goes_on_after_its_exception_is_not_ended_for_its_victims_sa
     assert life.job.status.failure.rank == 0
 
 
+def test_a_success_in_spite_of_an_exception_says_so() -> None:
+    text = "rank 1 ended with code 0 after an uncaught exception: ValueError: x"
+    life = Life(TWO.running())
+    decision = life.see(pod(0).succeeded(), pod(1).succeeded(warning=text))
+    assert (decision.step, decision.reason, decision.message) == (Step.SUCCEED, "ExceptionSurvived", text)
+    said = life.condition("Succeeded")
+    assert said is not None
+    assert said.message == f"all workers that count have succeeded; {text}"
+
+
 def test_quota_that_refuses_a_later_attempt_takes_it_back_and_waits() -> None:
     life = Life(retrying(backoffSeconds=0))
     life.see(failed(0), failed(1))

@@ -286,6 +286,9 @@ class Runner:
         for rank, tail in self._logs.items():
             for line in tail.end():
                 self._view.line(rank, line)
+        for agent in self._agents.values():
+            if status.phase is Phase.SUCCEEDED and agent.message is not None and agent.message.warning:
+                self._view.note(agent.message.warning)
         self._outputs.write_job(self._body | {"status": status.to_wire()})
         self._view.update(status, self._rank_states())
         return status

@@ -85,6 +85,8 @@ class Events:
             self._say(job, WARNING, reason, note)
         elif plan.reason and plan.message and _not_yet_in(old, plan):
             self._say(job, WARNING, plan.reason, plan.message)
+        if phase != old.phase and phase is Phase.SUCCEEDED and plan.message:
+            self._say(job, WARNING, plan.reason, plan.message)
         if old.start_time is None and status.start_time is not None and _forgets_checkpoints(job):
             self._say(job, WARNING, Reason.NO_OUTPUTS, NO_OUTPUTS)
 

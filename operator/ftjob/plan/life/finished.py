@@ -74,4 +74,11 @@ def succeed(attempt: Attempt) -> Plan:
         *latecomers(attempt),
         *to_clean(attempt.job, attempt.pods),
     )
-    return Plan(Step.SUCCEED, changes=Changes(delete=tuple(dict.fromkeys(useless))))
+    ends = (pod.terminated.message for pod in attempt.ranked_pods if pod.succeeded and pod.terminated)
+    warning = next((message.warning for message in ends if message is not None and message.warning), "")
+    return Plan(
+        Step.SUCCEED,
+        reason=Reason.EXCEPTION_SURVIVED if warning else "",
+        message=warning,
+        changes=Changes(delete=tuple(dict.fromkeys(useless))),
+    )

@@ -54,10 +54,11 @@ def of_attempt(attempt: Attempt, plan: Plan, phase: Phase) -> list[Said]:
     """Return what the conditions of a started job say."""
     ended = (ConditionType.RUNNING, "False", Reason.FINISHED, "the job has ended")
     if phase is Phase.SUCCEEDED:
+        how = "all workers that count have succeeded" + (f"; {plan.message}" if plan.message else "")
         return [
             ADMITTED,
             ended,
-            (ConditionType.SUCCEEDED, "True", Reason.SUCCEEDED, "all workers that count have succeeded"),
+            (ConditionType.SUCCEEDED, "True", Reason.SUCCEEDED, how),
             (ConditionType.FINISHED, "True", Reason.SUCCEEDED, "the job has succeeded"),
         ]
     if phase is Phase.FAILED:
