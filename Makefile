@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup setup-check run check style types lint test test-unit test-local test-apiserver test-workloads \
-	test-cluster test-alone test-samples test-failures forget prepare generate kind kind-down images images-all agent bench lock clean
+	test-cluster test-alone test-samples test-failures test-profilers forget prepare generate kind kind-down images images-all agent bench lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
@@ -94,6 +94,9 @@ test-failures: setup kind  ## The whole matrix of failing ranks, five times (35 
 	  PATH="$(CACHE)/bin:$$PATH" FTJOB_WHOLE_MATRIX=1 FTJOB_FAILURES_TABLE=dist/failures.csv \
 	  $(PYTEST) -q tests/cluster/test_failing_rank.py || exit 1; done
 	@$(PYTHON) tests/bench/failures.py dist/failures.csv
+
+test-profilers: setup  ## Every order of a program's own profiler and ours, 20 times (RUNS=another number; an hour)
+	@PYTHONPATH=tests OMP_NUM_THREADS=1 $(PYTHON) tests/support/profiler_orders.py $(or $(RUNS),20)
 
 generate: setup agent  ## Write manifests/ and the tables in docs/ anew from the sources and the chart
 	@.venv/bin/ftjob crd >dist/crd.yaml && mv dist/crd.yaml manifests/crd/ftjob.dev_frameworktrainingjobs.yaml

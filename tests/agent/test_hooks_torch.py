@@ -16,14 +16,16 @@ COUNTED = [
     "plain",
     "killed",
     "two_optimizers",
+    "one_for_each_parameter",
     "accumulation",
     "closure",
     "a_step_that_raises",
     "one_after_the_other",
     "helpers",
     "compiled",
-    "profiles_itself",
 ]
+# Their own profiler begins before the capture, within its warm-up, within it, and after it.
+OWN_PROFILER = ["kineto_1_12", "scheduled_3_6", "legacy_4_8", "old_6_6", "thread_5_8", "kineto_7_8"]
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +35,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hooks = hooks_in(folder / "ftjob-agent.pyz")
     profile = profile_of(folder / "@MODE@", skipFirst=2, wait=1, warmup=1, active=2, repeat=2)
     env = rank_env(hooks, folder, FTJOB_PROFILE=profile, CUDA_VISIBLE_DEVICES="")
-    run(env, MODES, "torch", folder, *COUNTED)
+    run(env, MODES, "torch,profilers", folder, *COUNTED, *OWN_PROFILER)
     return folder
 
 
-@pytest.mark.parametrize("mode", COUNTED)
+@pytest.mark.parametrize("mode", [*COUNTED, *OWN_PROFILER])
 def test_the_steps_are_those_of_the_script(ran: Path, mode: str) -> None:
     steps = Steps.read(ran / mode)
     assert steps.magic == b"FTJSTEP1"
@@ -66,10 +68,20 @@ def test_a_training_that_ends_in_a_capture_leaves_what_there_is(ran: Path) -> No
 
 
 def test_a_script_that_profiles_itself_gets_the_profiler(ran: Path) -> None:
-    done = record(ran / "profiles_itself" / "captures" / "s0" / "raw" / "rank-00000", "done.json")
+    """The modes look at that profile themselves; `make test-profilers` runs all orders."""
+    for mode in OWN_PROFILER:
+        (note,) = record(ran / mode, "hooks.json")["notes"]
+        assert "profiler itself" in note
+        done = _raw(ran / mode, "s0") / "done.json"
+        assert done.exists() == (mode in {"old_6_6", "thread_5_8", "kineto_7_8"})
+    done = record(_raw(ran / "old_6_6", "s0"), "done.json")
     assert (done["firstStep"], done["lastStep"], done["partial"]) == (5, 5, True)
-    (note,) = record(ran / "profiles_itself", "hooks.json")["notes"]
-    assert "profiler itself" in note
+    assert "partial" not in record(_raw(ran / "kineto_7_8", "s0"), "done.json")
+
+
+def test_a_capture_never_begins_within_the_backward_pass(ran: Path) -> None:
+    (note,) = record(ran / "one_for_each_parameter", "hooks.json")["notes"]
+    assert "within the backward pass" in note
 
 
 def test_nothing_temporary_is_left(ran: Path) -> None:

@@ -1,7 +1,8 @@
 """Small trainings, each in a forked child with a rank folder of its own.
 
-`hook_modes.py FAMILY FOLDER MODE...` imports a framework once, which takes most of the time, and uses it only
-in the children. A child writes the number of steps that it counted itself to `<folder>/<mode>/steps.txt`.
+`hook_modes.py FAMILY[,FAMILY] FOLDER MODE...` imports a framework once, which takes most of the time, and
+uses it only in the children. A child writes the number of steps that it counted itself to
+`<folder>/<mode>/steps.txt`.
 """
 
 import importlib
@@ -11,9 +12,9 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Import the family's module, then run its modes."""
+    """Import the families' modules, then run its modes."""
     family, folder, *modes = sys.argv[1:]
-    module = importlib.import_module(f"hook_modes_{family}")
+    modules = [importlib.import_module(f"hook_modes_{name}") for name in family.split(",")]
     for mode in modes:
         pid = os.fork()
         if pid == 0:
@@ -22,7 +23,8 @@ def main() -> None:
             os.environ["FTJOB_RANK_DIR"] = str(own)
             if "FTJOB_PROFILE" in os.environ:
                 os.environ["FTJOB_PROFILE"] = os.environ["FTJOB_PROFILE"].replace("@MODE@", mode)
-            (own / "steps.txt").write_text(str(getattr(module, mode)()))
+            training = next(getattr(module, mode) for module in modules if hasattr(module, mode))
+            (own / "steps.txt").write_text(str(training()))
             return
         if os.waitpid(pid, 0)[1]:
             sys.exit(f"mode {mode} failed")

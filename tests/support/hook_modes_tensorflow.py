@@ -293,19 +293,6 @@ def fit_twice_then_loop() -> int:
     return 25
 
 
-def profiles_itself() -> int:
-    """The script uses the profiler while a capture of ours is on."""
-    model, optimizer, x = _parts()
-    step = tf.function(_step(model, optimizer))
-    for number in range(12):
-        if number == 5:
-            with tf.profiler.experimental.Profile(os.environ["FTJOB_RANK_DIR"] + "/own"):
-                step(x)
-        else:
-            step(x)
-    return 12
-
-
 def legacy_optimizer() -> int:
     """An optimizer of the first Keras 2, by tf_keras."""
     model, optimizer, x = _parts(tf.keras.optimizers.legacy.SGD(0.01))

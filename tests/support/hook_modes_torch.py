@@ -53,6 +53,18 @@ def two_optimizers() -> int:
     return 11
 
 
+def one_for_each_parameter() -> int:
+    """Each steps as soon as its gradient is there, in the backward pass."""
+    model, x = _parts()
+    optimizers = {parameter: torch.optim.SGD([parameter], lr=0.01) for parameter in model.parameters()}
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda found: optimizers[found].step())
+    for _ in range(7):
+        model(x).pow(2).mean().backward()
+        model.zero_grad()
+    return 7
+
+
 def accumulation() -> int:
     model, x = _parts()
     optimizer = torch.optim.AdamW(model.parameters())
@@ -151,17 +163,3 @@ def compiled() -> int:
         model(x).pow(2).mean().backward()
         step()
     return 6
-
-
-def profiles_itself() -> int:
-    """The script uses the profiler while a capture of ours is on."""
-    model, x = _parts()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    for step in range(12):
-        if step == 5:
-            with torch.profiler.profile() as profile:
-                _run(model, x, optimizer)
-            assert profile.key_averages()
-        else:
-            _run(model, x, optimizer)
-    return 12

@@ -24,8 +24,11 @@ def install() -> None:
     imports.install(
         {
             "torch.optim.optimizer": _later("steps.on_torch", "hook_optimizer"),
-            "torch.profiler.profiler": _later("steps.on_torch", "hook_profiler"),
-            "tensorflow.python.profiler.profiler_v2": _later("steps.on_tensorflow", "hook_profiler"),
+            "torch.autograd": _later("steps.own_profilers", "hook_torch"),
+            "torch.autograd.profiler": _later("steps.own_profilers", "hook_torch"),
+            "torch.autograd.profiler_legacy": _later("steps.own_profilers", "hook_torch"),
+            "tensorflow.python.profiler.profiler_v2": _later("steps.own_profilers", "hook_tensorflow"),
+            "jax._src.profiler": _later("steps.own_profilers", "hook_jax"),
             "tensorflow.python.eager.polymorphic_function.polymorphic_function": _later(
                 "steps.on_tensorflow", "hook_function"
             ),

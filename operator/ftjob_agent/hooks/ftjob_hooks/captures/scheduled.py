@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
 from .. import json_file, notes
 from ..protocol import Done, Profile, files, nofollow, variables
-from . import horovod_timeline
+from . import horovod_timeline, python_profilers
 from .schedule import ACTIVE, WAIT, WARM, Schedule
 
 if TYPE_CHECKING:
     from .tracer import Tracer
+
+_PATIENCE = 5.0
 
 
 def scheduled() -> Optional[Captures]:
@@ -40,62 +42,101 @@ class Captures:
         self._tracer: Optional[Tracer] = None
         self._timeline: Any = None
         self._broken = False
-        self._at_work = False  # our own calls of the profiler are not the script's
+        self._lock = threading.RLock()
+        self._at_work = 0  # the thread in which calls of the profiler are our own, not the script's
+        self._asked = False  # whether the script wants the profiler
+        self._left = threading.Event()
+        self._done_steps = 0
         self._folder = ""
         self._saving: List[threading.Thread] = []
         self._done: List[str] = []
+        if profile.wanted.options.get("stacks"):
+            python_profilers.before_each(lambda: self.give_way(self._done_steps))
+            if python_profilers.is_on():
+                self.give_way(0)
 
     @notes.guarded
     def advance(self, done: int, framework: str) -> None:
         """Follow the schedule, after `done` steps. Called between two steps, by the thread that steps."""
-        schedule = self._schedule
-        if schedule.over or self._broken:
+        if self._schedule.over or self._broken:
             return
+        with self._lock:
+            self._done_steps = done
+            # Until the end of this proves otherwise: what failed once is not tried at every step.
+            self._broken, self._at_work = True, threading.get_ident()
+            try:
+                hindrance = self._ready(framework).hindrance()
+                if hindrance:
+                    notes.note(f"no capture for now: {hindrance}")
+                elif not self._asked:
+                    self._follow(done, framework)
+                self._broken = False
+            finally:
+                self._at_work = 0
+            if self._asked and not hindrance:
+                self._leave(done)
+
+    def _ready(self, framework: str) -> Tracer:
+        """Return what records the present or next capture."""
+        if self._tracer is None:
+            self._tracer = _tracer(framework, self._profile.wanted.options, self._rank_name)
+        return self._tracer
+
+    def _follow(self, done: int, framework: str) -> None:
+        schedule = self._schedule
         before = schedule.phase
         phase = schedule.advance(done)
-        if before == phase == WAIT:
-            return
-        # Until the end of this proves otherwise: what failed once is not tried at every step.
-        self._broken = self._at_work = True
         if before == ACTIVE and phase == WAIT:
             self._finish(schedule.capture - 1, done, partial=False)
             before, phase = WAIT, schedule.advance(done)
         if phase != WAIT:
-            self._record(before, phase, done, framework)
-        self._broken = self._at_work = False
+            self._record(self._ready(framework), before, phase, done)
 
-    def _record(self, before: str, phase: str, done: int, framework: str) -> None:
-        if self._tracer is None:
-            self._tracer = _tracer(framework, self._profile.wanted.options, self._rank_name)
-            if self._tracer is None:
-                raise RuntimeError(f"no profile of {framework} yet: set tools to [System] or mode to Off")
+    def _record(self, tracer: Tracer, before: str, phase: str, done: int) -> None:
         if before != phase == ACTIVE:
             folder = self._folder = self._temporary(self._schedule.capture)
             if self._rank == 0 and self._schedule.capture == 0:
                 self._timeline = _start_timeline(folder)
-            self._tracer.start(folder)
+            tracer.start(folder)
         elif before != phase:
-            self._tracer.warm()
+            tracer.warm()
         if phase == ACTIVE:
-            self._tracer.step(done + 1)
+            tracer.step(done + 1)
 
     @notes.guarded
     def give_way(self, done: int) -> None:
         """Leave the profiler, of which a process has but one, to the script itself."""
-        if self._at_work or self._broken:
+        if self._at_work == threading.get_ident() or self._left.is_set():
             return
-        notes.note("the script uses the profiler itself, so nothing is captured from there on")
-        self.end(done)
+        self._asked = True
+        tracer = self._tracer
+        if self._schedule.phase == WAIT or tracer is None or not tracer.hindrance():
+            self._leave(done)
+        elif not self._left.wait(_PATIENCE):  # for the thread that steps
+            self._broken = True
+            notes.note("the script's profiler has begun in another thread while a capture was under way")
+
+    def _leave(self, done: int) -> None:
+        with self._lock:
+            if not self._left.is_set():
+                if not self._schedule.over and not self._broken:
+                    notes.note("the script uses the profiler itself, so nothing is captured from there on")
+                self.end(done)
+                self._left.set()
 
     @notes.guarded
     def end(self, done: int) -> None:
         """Leave what there is; nothing is captured any more."""
         phase, broken, self._broken = self._schedule.phase, self._broken, True
-        if phase == ACTIVE and not broken:
-            self._at_work = True
+        if phase != WAIT and not broken and self._tracer is not None and self._tracer.hindrance():
+            notes.note("the capture that was under way is lost: another thread has begun it")
+        elif phase == ACTIVE and not broken:
+            self._at_work = threading.get_ident()
             self._finish(self._schedule.capture, done, partial=True)
-        elif phase == WARM and self._tracer is not None:
+        elif phase == WARM and not broken and self._tracer is not None:
+            self._at_work = threading.get_ident()
             self._tracer.abandon()
+        self._at_work = 0
         for thread in self._saving:
             thread.join()
         if self._folder:
@@ -158,7 +199,7 @@ class Captures:
             return os.path.join(self._profile.capture_dir, path)
 
 
-def _tracer(framework: str, options: Mapping[str, Any], rank_name: str) -> Optional[Tracer]:
+def _tracer(framework: str, options: Mapping[str, Any], rank_name: str) -> Tracer:
     if framework == "torch":
         from . import trace_torch
 
@@ -167,7 +208,7 @@ def _tracer(framework: str, options: Mapping[str, Any], rank_name: str) -> Optio
         from . import trace_tensorflow
 
         return trace_tensorflow.TensorFlowTracer(options, rank_name)
-    return None
+    raise RuntimeError(f"no profile of {framework} yet: set tools to [System] or mode to Off")
 
 
 @notes.guarded

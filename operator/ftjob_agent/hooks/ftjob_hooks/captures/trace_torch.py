@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import threading
 import time
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Iterator
 
 from .tracer import Save, Tracer
 
@@ -16,22 +18,34 @@ class TorchTracer(Tracer):
 
     _profile: Any = None
     _mark: Any = None
+    _thread = 0  # which has begun: torch keeps what it records for each thread
+
+    def hindrance(self) -> str:
+        """Look where we are: in the backward pass torch undoes at its end what was begun."""
+        import torch
+
+        if torch._C._current_graph_task_id() != -1:
+            return "optimizers step within the backward pass, where torch's profiler can't begin or end"
+        if self._thread not in (0, threading.get_ident()):
+            return "steps are made by several threads, of which torch's profiler sees one"
+        return ""
 
     def warm(self) -> None:
         """Let Kineto set up its buffers, and CUPTI on GPUs."""
-        from torch import profiler
+        from torch import autograd, profiler
 
-        options: dict[str, Any] = {
-            "record_shapes": bool(self.options.get("shapes")),
-            "profile_memory": bool(self.options.get("memory")),
-            "with_stack": bool(self.options.get("stacks")),
-        }
-        try:
-            # There is one cycle; without this some releases warn the user that others would be lost.
-            self._profile = profiler.profile(acc_events=True, **options)
-        except TypeError:  # an older release
-            self._profile = profiler.profile(**options)
-        self._profile.prepare_trace()
+        state: Any = autograd
+        if state._profiler_enabled():
+            raise RuntimeError("a profiler of torch's is on that has begun in a way unknown to us")
+        # Without `acc_events`, for which torch would make an object of each event while the training waits.
+        self._profile = profiler.profile(
+            record_shapes=bool(self.options.get("shapes")),
+            profile_memory=bool(self.options.get("memory")),
+            with_stack=bool(self.options.get("stacks")),
+        )
+        self._thread = threading.get_ident()
+        with _no_warnings():
+            self._profile.prepare_trace()
 
     def start(self, folder: str) -> None:
         """Begin to record."""
@@ -75,3 +89,22 @@ class TorchTracer(Tracer):
         mark, self._mark = self._mark, None
         if mark is not None:
             mark.__exit__(None, None, None)
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keep some releases from warning the user that the next cycle would drop the events of this one.
+
+    Not by a filter: after each change of the filters Python shows again what the script was warned of.
+    """
+    from torch.profiler import profiler
+
+    module: Any = profiler
+    replaced = {name: getattr(module, name) for name in ("warn", "_warn_once") if hasattr(module, name)}
+    for name in replaced:
+        setattr(module, name, lambda *_args, **_kwargs: None)
+    try:
+        yield
+    finally:
+        for name, original in replaced.items():
+            setattr(module, name, original)

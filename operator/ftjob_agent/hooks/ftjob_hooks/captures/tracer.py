@@ -14,6 +14,10 @@ class Tracer:
         self.options = options
         self.rank_name = rank_name
 
+    def hindrance(self) -> str:
+        """Say why recording can't begin or end at this place in the program; nothing if it can."""
+        return ""
+
     def warm(self) -> None:
         """Get ready, so that the start does not distort the first captured step."""
 

@@ -29,6 +29,7 @@ class StepCount:
         self._lost = False
         self._followed: Optional[weakref.ref[Any]] = None
         self._captures: Any = None
+        self._gave_way = False  # before there was anything to capture
         self._metrics: Tuple[int, Mapping[str, Any]] = (0, {})
         self._metrics_written = 0
 
@@ -77,6 +78,8 @@ class StepCount:
         """Leave the framework's profiler to the script, which is about to use it."""
         if self._captures is not None:
             self._captures.give_way(self.executed)
+        else:
+            self._gave_way = True
 
     def outlook(self, total: int, epoch: float) -> None:
         """Say how many steps there will be (0: unknown) and how many epochs are done."""
@@ -113,6 +116,8 @@ class StepCount:
         self._lost = False
         notes.write()
         self._captures = scheduled()
+        if self._gave_way:
+            self.give_way()
         atexit.register(self._end, os.getpid())
         return True
 
@@ -155,6 +160,7 @@ def _forget() -> None:
     global current
     _parents.append(current)
     current = StepCount()
+    current._gave_way = _parents[-1]._gave_way
 
 
 _parents: List[StepCount] = []

@@ -59,19 +59,6 @@ def hook_function(module: ModuleType) -> None:
     notes.hooked("tensorflow")
 
 
-def hook_profiler(module: ModuleType) -> None:
-    """Wrap the start of every profiler session, the script's own as well."""
-    framework: Any = module
-    original = framework.start
-
-    @functools.wraps(original)
-    def start(*args: Any, **kwargs: Any) -> Any:
-        count.current.give_way()
-        return original(*args, **kwargs)
-
-    framework.start = start
-
-
 def hook_apply(optimizer_class: Any, method: str) -> None:
     """Wrap the method by which an optimizer changes the variables."""
     original = getattr(optimizer_class, method)

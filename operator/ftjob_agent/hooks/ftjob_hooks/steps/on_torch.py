@@ -37,19 +37,6 @@ def hook_optimizer(module: ModuleType) -> None:
     notes.hooked("torch")
 
 
-def hook_profiler(module: ModuleType) -> None:
-    """Wrap the beginning of every trace, the script's own as well."""
-    profile_class: Any = module._KinetoProfile
-    original = profile_class.prepare_trace
-
-    @functools.wraps(original)
-    def prepare_trace(self: Any, *args: Any, **kwargs: Any) -> Any:
-        count.current.give_way()
-        return original(self, *args, **kwargs)
-
-    profile_class.prepare_trace = prepare_trace
-
-
 def _counted(step: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(step)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
