@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support.local_run import plain_job, run
 
@@ -33,7 +33,7 @@ def test_an_indexed_job_names_its_completion_index(tmp_path: Path) -> None:
 
 
 def test_a_shells_own_words_stay_the_shells(tmp_path: Path) -> None:
-    trainer = {
+    trainer: dict[str, Any] = {
         "command": ["sh", "-c"],
         "args": ['x=$(echo inner); echo "TOLD $(JOB_COMPLETION_INDEX) $x $(basename /a/RANK) ${HOME:+home}"'],
     }

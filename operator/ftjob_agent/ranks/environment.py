@@ -25,7 +25,13 @@ STACKS_SIGNAL = int(signal.SIGRTMAX) - 6
 """Not SIGUSR1 or 2, which programs use and agents pass on; the C libraries' own are at the other end."""
 
 _REFERENCE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
-_FOR_A_RANK = (variables.RANK_DIR, variables.PROGRESS_FILE, variables.NODE_NAME, variables.POD_NAME)
+_FOR_A_RANK = (
+    variables.LOCAL_WORLD_SIZE,
+    variables.RANK_DIR,
+    variables.PROGRESS_FILE,
+    variables.NODE_NAME,
+    variables.POD_NAME,
+)
 
 
 def make_run_dir(config: AgentConfig, environ: Mapping[str, str]) -> None:
@@ -82,6 +88,7 @@ def of_rank(
         TORCHELASTIC_ERROR_FILE=os.path.join(rank_dir, files.TORCHELASTIC_FAILURE),
     )
     env[variables.RANK_DIR] = rank_dir
+    env[variables.LOCAL_WORLD_SIZE] = str(len(config.ranks))
     env[variables.PROGRESS_FILE] = os.path.join(rank_dir, files.PROGRESS)
     for name in (variables.NODE_NAME, variables.POD_NAME):
         env[name] = environ.get(name) or socket.gethostname()

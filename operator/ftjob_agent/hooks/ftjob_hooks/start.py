@@ -40,6 +40,9 @@ def install() -> None:
             ),
             "tf_keras.src.callbacks": _later("steps.on_keras", "hook_callbacks"),
             "jax._src.clusters.cluster": _later("jax_cluster", "hook_clusters"),
+            "torch.distributed.launcher.api": _later("launchers", "hook_torchrun"),
+            "deepspeed.launcher.runner": _later("launchers", "hook_deepspeed"),
+            "horovod.runner.launch": _later("launchers", "hook_horovodrun"),
         }
     )
 
