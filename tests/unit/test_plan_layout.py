@@ -48,6 +48,17 @@ def test_ports_stay_below_those_that_others_choose(uid: object) -> None:
     assert port % 8 == 0
 
 
+def test_workers_on_their_nodes_network_have_ports_of_their_own() -> None:
+    template = {"spec": {"hostNetwork": True, "containers": [{"name": "t", "command": ["a"]}]}}
+    layout = cluster_layout(job().workers(1_000).template(template).build(), 0)
+    leader, *others = layout.workers
+    assert leader.port == agent_port(UID), "where the operator looks for it"
+    taken = [leader.port, leader.server_port, layout.rendezvous_port, layout.slices_port]
+    taken += [port for worker in others for port in (worker.port, worker.server_port)]
+    assert len(set(taken)) == len(taken)
+    assert 20_000 <= min(taken) <= max(taken) < 29_600
+
+
 def test_names_at_the_limit_are_host_names() -> None:
     layout = cluster_layout(job("a" * 40).workers(1000).build(), attempt=12_345)
     assert max(len(w.name) for w in layout.workers) <= 63

@@ -128,6 +128,13 @@ ON_TPU_NODES = {
         ],
     }
 }
+ON_HOST_NETWORK = {
+    "spec": {
+        "hostNetwork": True,
+        "serviceAccountName": "reader",
+        "containers": [{"name": "train", "image": "example/train:1", "command": ["python3"]}],
+    }
+}
 V5E = {"accelerator": "tpu-v5-lite-podslice", "topology": "2x4", "chipsPerWorker": 4}
 
 
@@ -197,6 +204,7 @@ CASES = {
     .template(BESIDE_OTHERS),
     "parameter-server-without-chief": job().strategy("ParameterServer").roles(chief=0),
     "network-policy-2-workers": job().workers(2),
+    "host-network-2-workers": job().strategy("MultiWorkerMirrored").workers(2).template(ON_HOST_NETWORK),
 }
 
 
@@ -273,14 +281,54 @@ def test_the_agent_has_the_same_environment_in_every_case(name: str) -> None:
     assert names[:2] == ["FTJOB_AGENT_CONFIG", "FTJOB_NODE_NAME"]
 
 
-def test_users_shared_memory_is_left_alone() -> None:
-    mount = {"name": "big", "mountPath": "/dev/shm"}
-    wanted = job().limits(gpu=1).with_trainer(volumeMounts=[mount])
-    assert [v["name"] for v in pod_of(wanted)["spec"]["volumes"]] == [
-        "ftjob-agent",
-        "ftjob-run",
-        "ftjob-outputs",
-    ]
+def template_with(**spec: Any) -> Manifest:
+    template = copy.deepcopy(job().spec["template"])
+    template["spec"] |= spec
+    return dict(template)
+
+
+def shared_memory(wanted: JobBuilder) -> list[Manifest]:
+    """Return what the pod has for /dev/shm."""
+    volumes = pod_of(wanted)["spec"]["volumes"]
+    return [volume["emptyDir"] for volume in volumes if volume["name"] == "ftjob-shm"]
+
+
+def test_every_trainer_has_shared_memory_up_to_its_limit() -> None:
+    assert shared_memory(job().limits(memory="2Gi")) == [{"medium": "Memory", "sizeLimit": "2Gi"}]
+    assert shared_memory(job().limits(gpu=1)) == [{"medium": "Memory"}]
+    of_pod = job().template(template_with(resources={"limits": {"memory": "3Gi"}}))
+    assert shared_memory(of_pod) == [{"medium": "Memory", "sizeLimit": "3Gi"}]
+
+
+@pytest.mark.parametrize("path", ["/dev/shm", "/dev/shm/"])
+def test_users_shared_memory_is_left_alone(path: str) -> None:
+    mount = {"name": "big", "mountPath": path}
+    assert shared_memory(job().limits(gpu=1).with_trainer(volumeMounts=[mount])) == []
+    assert shared_memory(job().template(template_with(hostIPC=True))) == []
+
+
+def test_a_service_accounts_token_is_there_where_the_template_names_the_account() -> None:
+    assert pod_of(job())["spec"]["automountServiceAccountToken"] is False
+    for name in ("serviceAccountName", "serviceAccount"):
+        named = pod_of(job().template(template_with(**{name: "reader"})))["spec"]
+        assert "automountServiceAccountToken" not in named
+    refused = template_with(serviceAccountName="reader", automountServiceAccountToken=False)
+    assert pod_of(job().template(refused))["spec"]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (None, "ClusterFirstWithHostNet"),
+        ("ClusterFirst", "ClusterFirstWithHostNet"),
+        ("Default", "Default"),
+        ("None", "None"),
+    ],
+)
+def test_a_pod_on_its_nodes_network_asks_the_clusters_resolver(said: str | None, found: str) -> None:
+    chosen = {} if said is None else {"dnsPolicy": said}
+    assert pod_of(job().template(template_with(hostNetwork=True, **chosen)))["spec"]["dnsPolicy"] == found
+    assert pod_of(job().template(template_with(**chosen)))["spec"].get("dnsPolicy") == said
 
 
 @pytest.mark.parametrize("more", [{}, {"effect": "NoSchedule"}], ids=["all", "all that keep pods away"])

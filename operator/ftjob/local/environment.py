@@ -16,7 +16,7 @@ from ftjob.api.identity import is_identity
 from ftjob.local.errors import CannotRun
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX
 from ftjob.models.resources import MILLI, milli
-from ftjob.models.template import AGENT_VOLUME, OUTPUTS_VOLUME, RUN_VOLUME
+from ftjob.models.template import AGENT_VOLUME, OUTPUTS_VOLUME, RUN_VOLUME, SHM_VOLUME
 from ftjob.plan.build.agent_config import OUTPUTS_DIR
 from ftjob_protocol import files, variables
 
@@ -225,7 +225,7 @@ def _working_dir(builder: _Builder) -> Path:
 def _note_differences(builder: _Builder, outputs: str, argv: tuple[str, ...]) -> None:
     """Say what a pod would have and a process has not."""
     spec = builder.pod["spec"]
-    own = {AGENT_VOLUME, RUN_VOLUME, OUTPUTS_VOLUME, "ftjob-shm"}
+    own = {AGENT_VOLUME, RUN_VOLUME, OUTPUTS_VOLUME, SHM_VOLUME}
     for mount in builder.container.get("volumeMounts") or ():
         name, path = mount.get("name", ""), mount.get("mountPath", "")
         if name not in own and not Path(path).exists():

@@ -23,6 +23,9 @@ RUN_VOLUME = "ftjob-run"
 OUTPUTS_VOLUME = "ftjob-outputs"
 """The volume behind ``/ftjob/outputs``."""
 
+SHM_VOLUME = "ftjob-shm"
+"""The volume behind ``/dev/shm``."""
+
 MOUNT_ROOT = "/ftjob"
 """All that we mount is below this path."""
 

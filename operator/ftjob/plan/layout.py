@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from ftjob.api.defaults import processes_per_worker, roles_of
 from ftjob.models.layout import Layout, WorkerPlace
+from ftjob.models.manifest import mapping
+from ftjob.models.spec import template_of
 
 if TYPE_CHECKING:
     from ftjob.api.job import Job
@@ -17,6 +19,9 @@ PORT_STEP = 8
 PORT_BLOCKS = 1_200
 """Blocks of eight ports in 20000-29599: below Linux' ephemeral ports (32768) and Kubernetes' node ports
 (30000), so that jobs with hostNetwork rarely meet each other and never a kernel-chosen port."""
+
+SERVER_PORT = 2
+"""Of what a worker's first rank serves, counted from its agent's."""
 
 LOCAL_ADDRESS = "127.0.0.1"
 
@@ -43,7 +48,7 @@ def cluster_layout(job: Job, attempt: int) -> Layout:
 
     Hosts are ``<pod>.<service>.<namespace>.svc``; the cluster's domain is left to the resolver's search list.
     """
-    port = agent_port(job.uid)
+    block = agent_port(job.uid)
     processes = processes_per_worker(job.spec)
     places = [(role, index) for role, count in roles_of(job.spec).items() for index in range(count)]
     replaced = (job.status.replaced or {}) if attempt == job.status.pod_attempt else {}
@@ -60,14 +65,30 @@ def cluster_layout(job: Job, attempt: int) -> Layout:
                 name=name,
                 host=f"{name}.{job.name}.{job.namespace}.svc",
                 port=port,
-                server_port=port + 2,
+                server_port=port + SERVER_PORT,
                 processes=processes,
             )
             for number, ((role, index), name) in enumerate(zip(places, names, strict=True))
+            for port in (_port(block, number) if _is_on_host_network(job, role) else block,)
         ),
-        rendezvous_port=port + 1,
-        slices_port=port + 3,
+        rendezvous_port=block + 1,
+        slices_port=block + 3,
     )
+
+
+def _is_on_host_network(job: Job, role: str) -> bool:
+    return bool(mapping(template_of(job.spec, role), "spec").get("hostNetwork"))
+
+
+def _port(block: int, number: int) -> int:
+    """Return the port of an agent on its node's network, where other workers of its job may be, too.
+
+    The pod declares it, so that what takes the same port, after thousands of workers or by another job, is
+    placed on another node.
+    """
+    if number == 0:
+        return block
+    return PORT_BASE + (block - PORT_BASE + PORT_STEP * number) % (PORT_STEP * PORT_BLOCKS)
 
 
 def local_port_count(job: Job) -> int:

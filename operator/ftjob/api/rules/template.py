@@ -11,10 +11,10 @@ from ftjob.api.rules.rule import Rule
 from ftjob.models.manifest import containers_of, items, mapping, trainer_in
 from ftjob.models.names import GROUP, ROLES, WORKER
 from ftjob.models.spec import JobSpec
-from ftjob.models.template import AGENT_VOLUME, MOUNT_ROOT, OUTPUTS_VOLUME, RUN_VOLUME, TRAINER
+from ftjob.models.template import AGENT_VOLUME, MOUNT_ROOT, OUTPUTS_VOLUME, RUN_VOLUME, SHM_VOLUME, TRAINER
 from ftjob.strategies.base import Family
 
-OUR_VOLUMES = (AGENT_VOLUME, RUN_VOLUME, OUTPUTS_VOLUME)
+OUR_VOLUMES = (AGENT_VOLUME, RUN_VOLUME, OUTPUTS_VOLUME, SHM_VOLUME)
 
 # CEL. The API server estimates what a rule costs at worst, and refuses what it can't bound: lists have to be
 # walked where they stand, since the bound is lost behind filter() and orValue().
@@ -44,6 +44,15 @@ def _identity_names(family: Family, template: Template) -> list[str]:
     names = (variable.get("name") for variable in items(trainer_in(template), "env"))
     known = (name for name in names if isinstance(name, str))
     return [name for name in known if name in family.names or name.startswith(family.prefixes)]
+
+
+def _what_is_started(template: Template) -> str:
+    """Say what lacks a command, and what the image would make of the rest."""
+    trainer = trainer_in(template)
+    args, image = trainer.get("args"), trainer.get("image")
+    has = "has args but no command" if args else "has no command"
+    named = f"image {image}" if isinstance(image, str) and image else "image"
+    return f"the trainer {has}; ftjob starts it once for each rank and can't see what the {named} would run"
 
 
 def _is_below_our_root(path: str) -> bool:
@@ -117,10 +126,13 @@ _CHECKS = (
         field="spec.containers",
         message="the trainer has no command; ftjob starts it once for each rank and can't see what the "
         "image would run",
-        remedy="write the program into the trainer's command, such as command: [python, train.py]",
+        remedy="write the program into the trainer's command, such as command: [python, train.py]; where the "
+        "image has an ENTRYPOINT, write that into command, and into args what follows it, or else the "
+        "image's CMD (`docker inspect` and `crane config` show both)",
         cel=f"self.spec.containers.all(c, !{_IS_TRAINER} || (has(c.command) && c.command.size() > 0))",
         broken=lambda t: bool(trainer_in(t)) and not trainer_in(t).get("command"),
         required=True,
+        precisely=_what_is_started,
     ),
     *(_identity(family) for family in FAMILIES),
     _Check(

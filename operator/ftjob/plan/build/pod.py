@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from ftjob.models.manifest import gpus_of, trainer_in
+from ftjob.models.manifest import mapping, trainer_in
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE, LABEL_STRATEGY
 from ftjob.models.spec import template_of
-from ftjob.models.template import OUTPUTS_VOLUME
+from ftjob.models.template import OUTPUTS_VOLUME, SHM_VOLUME
 from ftjob.plan.build.agent_config import OUTPUTS_DIR, agent_command
 from ftjob.plan.build.bring_agent import agent_mounts, agent_volumes, start_agent
 from ftjob.plan.build.objects import child_meta, claim_name, service_name
@@ -33,6 +33,8 @@ KEEP_IN_PLACE = {
 """Annotations that keep autoscalers from moving a worker, which would end the attempt for all."""
 
 HOST_LABEL = "kubernetes.io/hostname"
+
+DEV_SHM = "/dev/shm"  # noqa: S108  where it is, whoever may write there
 
 LOST_NODE_SECONDS = 5
 
@@ -62,7 +64,9 @@ def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> 
     spec |= {"restartPolicy": "Never", "hostname": worker.name, "subdomain": service_name(job)}
     # Ranks reach each other by the agent's variables; the Service variables of a big namespace only cost.
     spec.setdefault("enableServiceLinks", False)
-    spec.setdefault("automountServiceAccountToken", False)
+    if not spec.get("serviceAccountName") and not spec.get("serviceAccount"):
+        # Who names an account wants its token; the namespace's default one is of no use to a training.
+        spec.setdefault("automountServiceAccountToken", False)
     if job.spec.scheduling.priority_class_name:
         spec.setdefault("priorityClassName", job.spec.scheduling.priority_class_name)
     _tolerate_lost_nodes(spec)
@@ -72,6 +76,8 @@ def build_pod(job: Job, layout: Layout, worker: WorkerPlace, config: Config) -> 
     require(spec, "podAffinity", one_domain(layout))
     _add_volumes(job, spec, trainer, config)
     _wrap_trainer(trainer, job, layout, worker, config)
+    if spec.get("hostNetwork"):
+        _use_host_network(spec, trainer, layout, worker)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
 
@@ -126,11 +132,39 @@ def _add_volumes(job: Job, spec: dict[str, Any], trainer: dict[str, Any], config
     else:
         claim = outputs.claim_name or claim_name(job)
         volumes.append({"name": OUTPUTS_VOLUME, "persistentVolumeClaim": {"claimName": claim}})
-    mounts_shm = any(m.get("mountPath") == "/dev/shm" for m in trainer.get("volumeMounts") or ())  # noqa: S108
-    if gpus_of(trainer) and not mounts_shm:
-        # NCCL and data loaders share memory there; a container's default is 64 MiB.
-        volumes.append({"name": "ftjob-shm", "emptyDir": {"medium": "Memory"}})
-        trainer.setdefault("volumeMounts", []).append({"name": "ftjob-shm", "mountPath": "/dev/shm"})  # noqa: S108
+    mounts = trainer["volumeMounts"] = [*(trainer.get("volumeMounts") or ())]
+    has_own = spec.get("hostIPC") or any(str(m.get("mountPath")).rstrip("/") == DEV_SHM for m in mounts)
+    if not has_own:
+        # Data loaders and NCCL share memory there; a container's default is 64 MiB. What lies there counts as
+        # the trainer's memory.
+        limit = memory_limit(spec, trainer)
+        size = {} if limit is None else {"sizeLimit": limit}
+        volumes.append({"name": SHM_VOLUME, "emptyDir": {"medium": "Memory", **size}})
+        mounts.append({"name": SHM_VOLUME, "mountPath": DEV_SHM})
+
+
+def memory_limit(spec: dict[str, Any], trainer: dict[str, Any]) -> Any:
+    """Return how much memory the trainer may have, or its whole pod; None if neither says."""
+    limits = (mapping(holder, "resources", "limits") for holder in (trainer, spec))
+    return next((found["memory"] for found in limits if found.get("memory") is not None), None)
+
+
+def _use_host_network(
+    spec: dict[str, Any], trainer: dict[str, Any], layout: Layout, worker: WorkerPlace
+) -> None:
+    """Let a pod on its node's network find the others, and keep off it those that take the same ports.
+
+    By ``ClusterFirst`` such a pod asks the node's resolver, which knows no Services
+    (kubernetes.io/docs/concepts/services-networking/dns-pod-service, "Pod's DNS Policy").
+    """
+    if spec.get("dnsPolicy") in {None, "ClusterFirst"}:
+        spec["dnsPolicy"] = "ClusterFirstWithHostNet"
+    own = (worker.port, worker.server_port)
+    ports = (*own, layout.rendezvous_port, layout.slices_port) if worker is layout.leader else own
+    trainer["ports"] = [
+        *(trainer.get("ports") or ()),
+        *({"containerPort": port, "hostPort": port} for port in ports),
+    ]
 
 
 def outputs_path(job: Job) -> str:
