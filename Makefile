@@ -121,7 +121,8 @@ agent:  ## Build the agent's zipapp into dist/
 bench: setup agent  ## Measure sizes, start times, restarts, bursts of jobs on fake nodes, and the operator with 2,000 jobs
 	@$(PYTHON) tests/bench/sizes.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/inplace.py
-	@ulimit -n $$(ulimit -Hn) && PYTHONPATH=tests $(PYTHON) tests/bench/star.py
+	@ulimit -n $$(ulimit -Hn) && PYTHONPATH=tests $(PYTHON) tests/bench/star.py && \
+	  PYTHONPATH=tests $(PYTHON) tests/bench/signing.py
 	@tests/setup/tools.sh etcd kube-apiserver kube-scheduler kube-controller-manager kwok kubectl >/dev/null && \
 	  PYTHONPATH=tests $(PYTHON) tests/bench/burst.py && PYTHONPATH=tests $(PYTHON) tests/bench/restart.py && \
 	  PYTHONPATH=tests $(PYTHON) tests/bench/scale.py

@@ -258,6 +258,7 @@ def test_a_victim_is_believed_once_every_agent_has_shown_that_it_is_there() -> N
 def test_an_agent_that_owes_a_word_when_ranks_have_lost_a_peer_is_out_of_contact() -> None:
     book = victims(2, agents=4)
     assert book.command == "Start"
+    assert book.lost(11) is None
     assert book.next_look(11) == 20
     assert book.lost(19) is None
     found = book.lost(20)

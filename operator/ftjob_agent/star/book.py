@@ -107,6 +107,8 @@ class Book:
         """The ranks' lost peers, and since when all agents are asked whether they are still there."""
         self.lost_after = config.contact_timeout
         """Seconds of silence after which an agent counts as lost."""
+        self._safe_until = now
+        """No agent can be lost before: each message has all looked at, and there may be a thousand."""
 
     def hear(self, key: Key, data: dict[str, Any], now: float) -> bool:
         """Take in a message; return whether the agent's state is news."""
@@ -214,9 +216,7 @@ class Book:
 
     def lost(self, now: float) -> Optional[Failure]:
         """Return why the attempt can't go on, if an agent has been silent for too long or never came."""
-        silent = [
-            key for key, member in self.members.items() if not member.has_ended and self.is_lost(member, now)
-        ]
+        silent = self._silent(now)
         if silent and self.command in {Command.START, Command.HALT}:
             names = ", ".join(self._described(key) for key in sorted(silent))
             return stopped(
@@ -232,6 +232,15 @@ class Book:
             return stopped(self._who_is_absent(now), FailureType.PEERS_ABSENT)
         return None
 
+    def _silent(self, now: float) -> list[Key]:
+        """Return the agents that have become lost since all were looked at."""
+        if now < self._safe_until:
+            return []
+        living = [(key, member) for key, member in self.members.items() if not member.has_ended]
+        heard = (member.heard for _, member in living if not self.is_lost(member, now))
+        self._safe_until = min(heard, default=now) + self.lost_after
+        return [key for key, member in living if self.is_lost(member, now)]
+
     @property
     def _start_deadline(self) -> float:
         """Until when all agents have to be there."""
@@ -240,7 +249,7 @@ class Book:
 
     def next_look(self, now: float) -> float:
         """Return when `lost` may change without a message."""
-        limits = [member.heard + self.lost_after for member in self.members.values() if not member.has_ended]
+        limits = [max(self._safe_until, now + 0.1)]
         if self.command == Command.WAIT:
             limits.append(min(self._start_deadline, now + 60))
         if self._victim is not None:
@@ -313,7 +322,7 @@ class Book:
         return State.RUNNING if self.command == Command.START else State.WAITING
 
     def _start_if_ready(self, now: float) -> None:
-        if self.command != Command.WAIT or not self.is_ready:
+        if self.command != Command.WAIT or not self.is_ready or len(self.members) < self._config.agents:
             return
         # Whoever runs ranks has to miss somebody when it is cut off, so all meet before any starts.
         present = [member for member in self.members.values() if not self.is_lost(member, now)]
@@ -352,6 +361,7 @@ class Book:
         return f"{who}; {waited}; {remedy}"
 
     def _bump(self) -> None:
+        self._safe_until = 0.0
         self.answer_version += 1
         self.version += 1
 

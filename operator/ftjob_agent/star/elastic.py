@@ -94,6 +94,7 @@ class ElasticBook(Book):
     def lost(self, now: float) -> Optional[Failure]:
         """Return why the attempt can't go on."""
         self._start_if_ready(now)
+        self._silent(now)
         return self._too_few(now) if self.command == Command.START else super().lost(now)
 
     def next_look(self, now: float) -> float:
