@@ -1,7 +1,7 @@
 """Measures what signing and checking cost the leader's port: requests of many agents, with and without.
 
-All is in one process, so that only the handling of requests is measured, and what else the machine does matters
-little: processor time, in turns, and the median of many turns.
+All is in one process, so that only the handling of requests is measured, and what else the machine does
+matters little: processor time, in turns, and the median of many turns.
 """
 
 from __future__ import annotations
