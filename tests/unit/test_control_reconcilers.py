@@ -50,3 +50,19 @@ async def test_a_running_job_is_not_failed_by_our_mistake(monkeypatch: pytest.Mo
     assert kube.calls == []
     event = ctx.events._backlog.get_nowait()
     assert (event["type"], event["reason"]) == ("Warning", "InternalError")
+
+
+@pytest.mark.parametrize("installed", [True, False])
+async def test_a_job_is_refused_for_want_of_a_kind_only_when_the_cluster_does_not_serve_it_by_now(
+    installed: bool,
+) -> None:
+    """Volcano was installed a moment ago, and what is served is asked for once a minute."""
+    body = job_body()
+    body["spec"]["scheduling"] = {"gang": "Volcano"}
+    ctx, kube, _ = context(body)
+    if installed:
+        kube.kinds.add(("scheduling.volcano.sh/v1beta1", "PodGroup"))
+    await look_at(KEY, ctx)
+    written = [call[0] for call in kube.calls if call[0] == "patch_status"]
+    assert written == ([] if installed else ["patch_status"])
+    assert ctx.discovery._wanted.is_set() == installed

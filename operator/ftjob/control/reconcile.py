@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LARGE = 500
 """Pods of a job whose plan may take more than some milliseconds: other jobs don't wait for it."""
 
+KIND_SECONDS = 5.0
+"""How soon to look again where kinds are served that are not watched yet."""
 NEWER_VERSION = (
     "in this version of ftjob. A newer one has probably written it, so this one leaves the job and its pods "
     "as they are; upgrade the operator, and the job goes on"
@@ -65,6 +67,8 @@ async def _bring_nearer(submitted: AnyJob, ctx: Context) -> float | None:
     observed = ctx.cache.observe(submitted)
     job = as_admitted(submitted, observed)
     plan, status = await _think(job, observed, ctx)
+    if plan.is_for_want_of_a_kind and await ctx.discovery.has_news():
+        return KIND_SECONDS  # it was installed just now; a refusal would be final
     pending = await write_status(job, status, plan, ctx)  # intent first; nothing if nothing differs
     await apply(job, plan, ctx)  # then the effects, matched by UID; errors come back here
     await inform(job, plan, ctx)  # and last Kueue, and what the next decision has to know

@@ -59,7 +59,12 @@ def _next_step(job: AnyJob, observed: Observed, *, now: float, config: Config) -
         return rest(job, observed, now=now)
     problems = _problems(job, observed)
     if problems or isinstance(job, UnreadableJob):
-        return Plan(Step.REFUSE, reason=Reason.INVALID_SPEC, message=summary(problems))
+        return Plan(
+            Step.REFUSE,
+            reason=Reason.INVALID_SPEC,
+            message=summary(problems),
+            is_for_want_of_a_kind=not validate(job),
+        )
     if job.spec.suspend:
         return Plan(Step.SUSPEND, changes=Changes(delete=to_replace(observed.pods)))
     attempt = Attempt(job, observed, now)

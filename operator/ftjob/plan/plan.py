@@ -196,6 +196,8 @@ class Plan:
     status: ForStatus = field(default_factory=ForStatus)
     next_look: float | None = None
     """Seconds until the plan may differ without any event."""
+    is_for_want_of_a_kind: bool = False
+    """Whether a job is refused for nothing but a kind that the cluster was not known to serve."""
 
 
 def soonest(*looks: float | None) -> float | None:

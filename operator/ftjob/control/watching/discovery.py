@@ -44,6 +44,18 @@ class Discovery:
         """Have it ask again soon: a kind was not there."""
         self._wanted.set()
 
+    async def has_news(self) -> bool:
+        """Ask now; if other kinds are served than were known, `run` says so soon.
+
+        Raises
+        ------
+        ApiError
+        """
+        is_new = await self._ask() != self.served
+        if is_new:
+            self.soon()
+        return is_new
+
     async def start(self) -> None:
         """Ask for the first time; wait for an answer."""
         while True:
