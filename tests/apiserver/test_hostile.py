@@ -16,7 +16,7 @@ from support.control_cluster import (
     running_kubelet,
     running_operator,
 )
-from support.crds import OURS, install
+from support.crds import OURS, install, of_others
 from support.fault_proxy import FaultProxy, fault_proxy
 
 from ftjob.models.names import PLURAL
@@ -27,12 +27,15 @@ KINDS = {PLURAL, "pods"}
 """One that kopf watches, and one that we watch."""
 REFUSED_SECONDS = 20
 """Longer than kopf itself would try again."""
+LONG_REFUSED_SECONDS = 90
+"""As long as it takes to notice that a role was deleted, and to put it back."""
+VOLCANO = "podgroups.scheduling.volcano.sh"
 
 
-def lives(operator: Operator, space: Namespace, name: str) -> None:
+def lives(operator: Operator, space: Namespace, name: str, **spec: Any) -> None:
     """See that a good job is served from its start to its end, and that the operator says it is well."""
     began = time.monotonic()
-    space.submit(name)
+    space.submit(name, **spec)
     space.await_phase("Running", name)
     print(f"{name}: its pods run {time.monotonic() - began:.1f} s after it was made")
     assert operator.process.poll() is None
@@ -67,7 +70,6 @@ def hang(proxy: FaultProxy) -> None:
 
 
 FAULTS = {
-    "403": refuse(403),
     "404": refuse(404),
     "500": refuse(500),
     "an error in the stream": spoil(b'{"type":"ERROR","object":{"kind":"Status","code":500}}\n'),
@@ -104,6 +106,33 @@ def test_a_crd_may_go_and_come_back(server: ApiServer, space: Namespace, tmp_pat
         time.sleep(REFUSED_SECONDS)
         install(server)
         lives(operator, space, "after")
+
+
+def test_ninety_seconds_of_403_and_a_gang_scheduler_s_crd_that_goes_and_comes_back(
+    server: ApiServer, space: Namespace, tmp_path: Path
+) -> None:
+    def delete() -> None:
+        assert server.kubectl("delete", "-f", str(of_others("volcano"))).returncode == 0
+
+    install(server, "volcano")
+    with (
+        fault_proxy(server, tmp_path) as proxy,
+        running_operator(server, tmp_path, namespace=space.name, kubeconfig=proxy.kubeconfig) as operator,
+        running_kubelet(server, space.name),
+    ):
+        lives(operator, space, "before", scheduling={"gang": "Volcano"})
+        delete()
+        lives(operator, space, "without-volcano")
+        proxy.refused |= dict.fromkeys(KINDS, 403)
+        proxy.end_watches()
+        time.sleep(LONG_REFUSED_SECONDS)
+        install(server, "volcano")
+        proxy.refused.clear()
+        assert proxy.hits.keys() == KINDS, "the fault was met"
+        lives(operator, space, "after")
+        lives(operator, space, "with-volcano", scheduling={"gang": "Volcano"})
+        assert {group["metadata"]["name"] for group in space.list(VOLCANO)} == {"with-volcano-0"}
+    delete()
 
 
 def deep_job(space: Namespace, levels: int) -> bytes:

@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import re
+import select
 import shutil
 import ssl
 import subprocess
@@ -80,6 +81,9 @@ class Client:
         """Send a request; ``body`` is data, or bytes that are sent as they are."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
+        sock = self.connection.sock
+        if sock is not None and select.select([sock], [], [], 0)[0]:
+            self.connection.close()  # it was idle for longer than the server keeps one open
         self.connection.request(method, f"{path}?{urlencode(query)}", data, headers)
         response = self.connection.getresponse()
         text = response.read()
