@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,7 +176,7 @@ def _run(program: Program, command: list[str], work: Path, *, end_the_rest: bool
     process = subprocess.Popen(
         ["nohup", *command] if program.nohup else command,
         cwd=work,
-        env={**os.environ, "PATH": path, **program.env},
+        env={**os.environ, "PYTHONUNBUFFERED": "", "PATH": path, **program.env},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -198,6 +199,8 @@ def _run(program: Program, command: list[str], work: Path, *, end_the_rest: bool
                 and console.count(program.send.at) == program.send.times
             ):
                 process.send_signal(program.send.number)
+    while _is_there(process.pid):  # what has closed its output and goes on
+        time.sleep(0.05)
     late.cancel()
     return (128 - process.returncode if process.returncode < 0 else process.returncode), console
 
@@ -212,10 +215,18 @@ def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> Non
         os.killpg(process.pid, number)
 
 
+def _is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def _own(program: Program, text: str) -> list[str]:
-    lines = [
-        line for line in text.splitlines() if re.search(program.own, line) and not line.startswith("ftjob: ")
-    ]
+    text = re.sub(r"^\[\d+\]<std(?:out|err)>:", "", text, flags=re.MULTILINE)  # horovodrun's
+    lines = [line for line in text.splitlines() if not line.startswith("ftjob: ")]
+    lines = [line for line in lines if re.search(program.own, line)]
     return lines if program.ranks == 1 else sorted(lines)
 
 
