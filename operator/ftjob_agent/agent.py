@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ftjob_agent.star.leader import Leader
     from ftjob_agent.watching.hang_watch import Watch
     from ftjob_agent.watching.sampler import Sampler
-    from ftjob_protocol.agent_config import AgentConfig, RankSpec
+    from ftjob_protocol.agent_config import AgentConfig
+    from ftjob_protocol.rank_spec import RankSpec
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FORWARDED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -107,7 +108,7 @@ class Agent:
     def start(self, spec: RankSpec) -> Rank:
         """Start one rank."""
         config = self.config
-        env = environment.of_rank(config, spec, self.environ, self.contact.place())
+        env = environment.of_rank(config, spec, self.environ, self.contact.place(), self.contact.servers())
         file = outputs.log_file(config, spec.rank) if config.keep_logs else None
         log = RankLog(file, f"ftjob: attempt {config.attempt}")
         command = environment.filled_in(self._command, spec, env)

@@ -8,7 +8,7 @@ from typing import Any, Callable, Mapping, Optional, TypeVar
 
 from ftjob_protocol import VERSION, Word
 from ftjob_protocol.captures import Wanted
-from ftjob_protocol.files import rank_name
+from ftjob_protocol.rank_spec import RankSpec, told_once
 from ftjob_protocol.variables import AGENT_CONFIG, ATTEMPT
 
 ACKNOWLEDGE_SECONDS = 5
@@ -30,24 +30,6 @@ Part = TypeVar("Part")
 
 class DocumentError(ValueError):
     """The document is not what an agent is told; the text names what is wrong, and the remedy."""
-
-
-@dataclass(frozen=True)
-class RankSpec:
-    """One rank of this agent."""
-
-    rank: int
-    local_rank: int
-    env: Mapping[str, str]
-
-    @property
-    def label(self) -> str:
-        """Name of the rank's folders and files."""
-        return rank_name(self.rank)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return its part of the document."""
-        return {"rank": self.rank, "localRank": self.local_rank, "env": dict(self.env)}
 
 
 @dataclass(frozen=True)
@@ -77,11 +59,12 @@ class Rendezvous:
 
     kind: str
     port: int
-    hosts: str
+    host_prefix: str = ""
+    """Of Horovod's store: what it calls each worker, but for the index at the end."""
 
     def as_json(self) -> dict[str, Any]:
         """Return its part of the document."""
-        return {"kind": self.kind, "port": self.port, "hosts": self.hosts}
+        return {"kind": self.kind, "port": self.port, "hostPrefix": self.host_prefix}
 
 
 @dataclass(frozen=True)
@@ -162,6 +145,8 @@ class AgentConfig:
     agents: int
     roles: Mapping[str, int]
     port: int
+    server_port: Optional[int]
+    """Of what the agent's first rank serves; None where nobody has to be told."""
     leader: Address
     ranks: tuple[RankSpec, ...]
     identity: tuple[str, ...]
@@ -217,7 +202,8 @@ class AgentConfig:
             "roles": dict(self.roles),
             "port": self.port,
             "leader": self.leader.as_json(),
-            "ranks": [spec.as_json() for spec in self.ranks],
+            **({"serverPort": self.server_port} if self.server_port is not None else {}),
+            **told_once(self.ranks),
             "identity": list(self.identity),
             "unlessSet": list(self.unless_set),
             "rendezvous": self.rendezvous.as_json() if self.rendezvous else None,
@@ -333,7 +319,11 @@ def parse(text: str) -> AgentConfig:
         roles={role: int(count) for role, count in fields.mapping("roles").items()},
         port=fields.integer("port"),
         leader=Address(leader.text("host"), leader.integer("port")),
-        ranks=tuple(_rank(_Fields(item, f"ranks[{i}].")) for i, item in enumerate(fields.items("ranks"))),
+        server_port=None if fields.limit("serverPort") is None else fields.integer("serverPort"),
+        ranks=tuple(
+            _rank(_Fields(item, f"ranks[{i}]."), fields.mapping("env"))
+            for i, item in enumerate(fields.items("ranks"))
+        ),
         identity=tuple(str(name) for name in fields.items("identity")),
         unless_set=tuple(str(name) for name in fields.items("unlessSet")),
         rendezvous=fields.optional("rendezvous", _rendezvous),
@@ -356,9 +346,8 @@ def parse(text: str) -> AgentConfig:
     return config
 
 
-def _rank(fields: _Fields) -> RankSpec:
-    env = {str(key): str(value) for key, value in fields.mapping("env").items()}
-    return RankSpec(fields.integer("rank"), fields.integer("localRank"), env)
+def _rank(fields: _Fields, common: Mapping[str, Any]) -> RankSpec:
+    return RankSpec.told(fields.integer("rank"), fields.integer("localRank"), common, fields.mapping("env"))
 
 
 def _profiling(fields: _Fields) -> Profiling:
@@ -372,7 +361,7 @@ def _profiling(fields: _Fields) -> Profiling:
 
 
 def _rendezvous(fields: _Fields) -> Rendezvous:
-    return Rendezvous(fields.text("kind"), fields.integer("port"), fields.text("hosts"))
+    return Rendezvous(fields.text("kind"), fields.integer("port"), fields.text("hostPrefix", ""))
 
 
 def _elastic(fields: _Fields) -> Elastic:

@@ -11,6 +11,8 @@ HEALTH = "/healthz"
 PROGRESS = "/v1/progress"
 START = "/v1/start"
 END = "/v1/end"
+SERVERS = "/v1/servers"
+"""For agents: where each agent's first rank serves, in rank order."""
 LONGEST_WAIT_SECONDS = 86_400
 
 

@@ -42,6 +42,11 @@ ATTEMPT_NOW = "@ATTEMPT@"
 """Filled in by the agent: the number of the attempt, which may follow others in the same pods."""
 
 
+OWN_RANK = "@OWN_RANK@"
+OWN_LOCAL_RANK = "@OWN_LOCAL_RANK@"
+"""What is told once for all ranks of an agent has these for each rank's own numbers."""
+
+
 class Number(Word):
     """What the order by which a rank of an elastic job is started says of its place in the group of now."""
 

@@ -40,7 +40,7 @@ def horovod_plan(index: int, ports: tuple[int, int], outputs: Path) -> dict[str,
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(ports[1]),
         "HOROVOD_GLOO_IFACE": "@IFACE@",
     }
-    rendezvous = {"kind": "HorovodElastic", "port": ports[1], "hosts": ""} if index == 0 else None
+    rendezvous = {"kind": "HorovodElastic", "port": ports[1]} if index == 0 else None
     return elastic_plan(
         index, ports[0], env=env, strategy="Horovod", rendezvous=rendezvous, contactTimeoutSeconds=6
     )

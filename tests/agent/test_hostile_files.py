@@ -79,7 +79,7 @@ def test_the_child_that_serves_the_rendezvous_has_no_token(agents: Agents, tmp_p
     python.parent.mkdir()
     python.write_text(f"#!/bin/sh\nenv >{tmp_path}/env\nexit 1\n")
     python.chmod(0o755)
-    rendezvous = {"kind": "Horovod", "port": free_port(), "hosts": "127.0.0.1:1"}
+    rendezvous = {"kind": "Horovod", "port": free_port(), "hostPrefix": "a"}
     env = {"PATH": f"{python.parent}:{os.environ['PATH']}"}
     run = agents.start(plan(rendezvous=rendezvous), ["./train"], env=env)
     assert run.wait() == 2

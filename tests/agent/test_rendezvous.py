@@ -47,8 +47,7 @@ def test_horovod_ranks_of_two_workers_find_each_other_and_add_up(agents: Agents)
     configs = star_plans(2, 1, strategy="Horovod")
     for rank, config in enumerate(configs):
         config["ranks"][0]["env"] = horovod_env(rank, 2, port)
-    hosts = "digits-worker-0-0:1,digits-worker-0-1:1"
-    configs[0]["rendezvous"] = {"kind": "Horovod", "port": port, "hosts": hosts}
+    configs[0]["rendezvous"] = {"kind": "Horovod", "port": port, "hostPrefix": "digits-worker-0-"}
     source = """
 import torch, horovod.torch as hvd
 
@@ -64,7 +63,7 @@ def test_a_python_without_horovod_is_named(agents: Agents, tmp_path: Path) -> No
     python = tmp_path / "python3"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # -S: without site packages
     python.chmod(0o755)
-    config = plan(strategy="Horovod", rendezvous={"kind": "Horovod", "port": free_port(), "hosts": "a:1"})
+    config = plan(strategy="Horovod", rendezvous={"kind": "Horovod", "port": free_port(), "hostPrefix": "a"})
     run = agents.start(config, [str(python), "-c", ""])
     assert run.wait() == 2
     assert run.failure["class"] == "Config"
@@ -74,7 +73,7 @@ def test_a_python_without_horovod_is_named(agents: Agents, tmp_path: Path) -> No
 def test_a_rendezvous_port_in_use_is_named(agents: Agents) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        config = plan(strategy="Horovod", rendezvous={"kind": "Horovod", "port": port, "hosts": "a:1"})
+        config = plan(strategy="Horovod", rendezvous={"kind": "Horovod", "port": port, "hostPrefix": "a"})
         run = agents.script(config, "mark('up')")
         assert run.wait() == 2
     assert run.failure["class"] == "Config"
@@ -100,7 +99,7 @@ def ask(port: int, source: str, method: str, path: str, body: bytes | None = Non
 def serve(agents: Agents, kind: str) -> tuple[AgentRun, int]:
     """Start a leader that waits for a second agent once its rendezvous is up; return the port of that."""
     port = free_port()
-    rendezvous = {"kind": kind, "port": port, "hosts": "a:1,b:1"}
+    rendezvous = {"kind": kind, "port": port, "hostPrefix": "a"}
     changes: dict[str, Any] = {"strategy": "Horovod", "rendezvous": rendezvous}
     if kind == "HorovodElastic":
         config = elastic_plan(0, free_port(), env={}, **changes)

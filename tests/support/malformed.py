@@ -241,6 +241,11 @@ def _combinations() -> Iterator[Malformed]:
             "three GPUs for two processes of JAX",
             {"strategy": "JAX", "template": _running("a", gpus=3)},
         ),
+        (
+            "workers",
+            "6,000 tasks in TF_CONFIG",
+            {"strategy": "MultiWorkerMirrored", "workers": 6000, "processesPerWorker": 1},
+        ),
         ("processesPerWorker", "1,280,000 ranks", {"workers": 5000, "processesPerWorker": 256}),
         *(
             (field, f"TPU: {name}", {"strategy": "TPU", "processesPerWorker": 1, "workers": None, **fields})

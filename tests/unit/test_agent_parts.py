@@ -30,8 +30,9 @@ from ftjob_agent.star import client as client_module
 from ftjob_agent.star.book import Book, RefusedError
 from ftjob_agent.star.client import Client
 from ftjob_agent.watching.rank_folder import Reader
-from ftjob_protocol.agent_config import RankSpec, parse
+from ftjob_protocol.agent_config import parse
 from ftjob_protocol.failures import Failure, first
+from ftjob_protocol.rank_spec import RankSpec
 
 if TYPE_CHECKING:
     import http.client

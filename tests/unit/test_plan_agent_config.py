@@ -21,8 +21,7 @@ def told(wanted: JobBuilder, index: int = 0, **where: str) -> AgentCommand:
 
 
 def env(wanted: JobBuilder, index: int = 0, local_rank: int = 0) -> dict[str, str]:
-    found: dict[str, str] = told(wanted, index).config.as_json()["ranks"][local_rank]["env"]
-    return found
+    return dict(parse(told(wanted, index).config_json).ranks[local_rank].env)
 
 
 def test_ranks_know_who_they_are() -> None:
@@ -35,7 +34,7 @@ def test_ranks_know_who_they_are() -> None:
 
 
 def test_only_the_leader_serves_the_rendezvous() -> None:
-    assert told(FOUR, 0).config.as_json()["rendezvous"]["hosts"] == "digits-worker-0-0:2,digits-worker-0-1:2"
+    assert told(FOUR, 0).config.as_json()["rendezvous"]["hostPrefix"] == "digits-worker-0-"
     assert told(FOUR, 1).config.as_json()["rendezvous"] is None
 
 
@@ -69,7 +68,7 @@ def test_ranks_share_the_cpu_limit(cpu: Any, processes: int, threads: str | None
 def test_outputs_are_where_the_worker_sees_them() -> None:
     found = told(FOUR, outputs="/tmp/elsewhere").config.as_json()
     assert found["outputs"] == "/tmp/elsewhere"
-    assert found["ranks"][0]["env"]["FTJOB_CHECKPOINT_DIR"] == "/tmp/elsewhere/checkpoints"
+    assert found["env"]["FTJOB_CHECKPOINT_DIR"] == "/tmp/elsewhere/checkpoints"
 
 
 @pytest.mark.parametrize(("outputs", "keeps"), [({"size": "1Gi"}, True), (None, False)])
@@ -98,10 +97,10 @@ def test_checkpoints_lie_where_every_attempt_finds_them() -> None:
     wanted = FOUR.outputs(size="1Gi").build()
     layouts = [cluster_layout(wanted, attempt) for attempt in range(3)]
     found = {
-        rank["env"]["FTJOB_CHECKPOINT_DIR"]
+        rank.env["FTJOB_CHECKPOINT_DIR"]
         for layout in layouts
         for worker in layout.workers
-        for rank in agent_command(wanted, layout, worker, CONFIG).config.as_json()["ranks"]
+        for rank in agent_command(wanted, layout, worker, CONFIG).config.ranks
     }
     assert found == {"/ftjob/outputs/checkpoints"}
 

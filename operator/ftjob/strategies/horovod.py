@@ -93,8 +93,8 @@ class Horovod(Strategy):
         }
 
     def rendezvous(self, layout: Layout) -> Rendezvous:
-        """Return the hosts and slots that the store is filled with."""
+        """Return what the leader serves: a store for these hosts, or the elastic driver."""
         if layout.spec.elastic is not None:
-            return Rendezvous(RendezvousKind.HOROVOD_ELASTIC, layout.rendezvous_port, hosts="")
-        hosts = ",".join(f"{w.name}:{w.processes}" for w in layout.workers)
-        return Rendezvous(RendezvousKind.HOROVOD, layout.rendezvous_port, hosts)
+            return Rendezvous(RendezvousKind.HOROVOD_ELASTIC, layout.rendezvous_port)
+        prefix = layout.leader.name.removesuffix(str(layout.leader.index))
+        return Rendezvous(RendezvousKind.HOROVOD, layout.rendezvous_port, prefix)

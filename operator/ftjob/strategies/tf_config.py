@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from ftjob.strategies.base import Family
+from ftjob_protocol.values.peers import VALUE_MAX, servers
 
 if TYPE_CHECKING:
     from ftjob.models.layout import Layout, WorkerPlace
@@ -17,10 +18,14 @@ OUTSIDE = frozenset({"evaluator"})
 (tensorflow/python/distribute/multi_worker_util.py)."""
 
 
+TASKS_MAX = (VALUE_MAX - 200) // len('"255.255.255.255:29599",')
+"""So many tasks, with IPv4 addresses, fit into ``TF_CONFIG`` as Linux takes it."""
+
+
 def tf_config(layout: Layout, worker: WorkerPlace) -> str:
     """Return ``TF_CONFIG`` for a worker: every task's host and port, and which of them it is itself."""
     cluster = {
-        role: [place.server for place in places]
+        role: servers(places[0].number, len(places))
         for role, places in layout.by_role.items()
         if role not in OUTSIDE
     }

@@ -15,6 +15,7 @@ from ftjob.models.names import LABEL_SLICE, LABEL_UID
 from ftjob.models.spec import JobSpec, TpuLibrary
 from ftjob.strategies.base import Family, PodNeeds, Processes, Strategy
 from ftjob.strategies.jax import JAX_DISTRIBUTED, coordinator
+from ftjob_protocol.values import peers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,8 +98,7 @@ def _hosts_of_slice(layout: Layout) -> int:
 def _of_slice(layout: Layout, worker: WorkerPlace) -> dict[str, str]:
     slices, hosts = _tpu(layout).slices, _hosts_of_slice(layout)
     number, place = divmod(worker.index, hosts)
-    mine = layout.workers[number * hosts : (number + 1) * hosts]
-    env = {"TPU_WORKER_ID": str(place), "TPU_WORKER_HOSTNAMES": ",".join(peer.host for peer in mine)}
+    env = {"TPU_WORKER_ID": str(place), "TPU_WORKER_HOSTNAMES": peers.hosts(number * hosts, hosts)}
     if slices > 1:
         env |= {
             "MEGASCALE_COORDINATOR_ADDRESS": f"{layout.leader.host}:{layout.slices_port}",

@@ -14,10 +14,12 @@ from ftjob_agent.config import ConfigError, run_dir
 from ftjob_protocol import files, variables
 from ftjob_protocol.captures import profile
 from ftjob_protocol.files.nofollow import Folder
+from ftjob_protocol.values import peers
 from ftjob_protocol.variables import ATTEMPT_NOW, IFACE, LEADER_IP, PRIVATE
 
 if TYPE_CHECKING:
-    from ftjob_protocol.agent_config import AgentConfig, RankSpec
+    from ftjob_protocol.agent_config import AgentConfig
+    from ftjob_protocol.rank_spec import RankSpec
 
 HOOKS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "hooks")
 """Put on the ranks' PYTHONPATH; a folder within the zipapp is as good as one on disk."""
@@ -61,7 +63,11 @@ def of_container(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_rank(
-    config: AgentConfig, spec: RankSpec, environ: Mapping[str, str], place: tuple[str, str]
+    config: AgentConfig,
+    spec: RankSpec,
+    environ: Mapping[str, str],
+    place: tuple[str, str],
+    servers: Sequence[str] = (),
 ) -> dict[str, str]:
     """Return the environment of one rank.
 
@@ -69,6 +75,8 @@ def of_rank(
     ----------
     place
         The leader's address and the interface of the route to it, for the plan's placeholders.
+    servers
+        Host and port of what each worker serves, in rank order, for those of lists.
     """
     address, interface = place
     env = of_container(environ)
@@ -80,8 +88,10 @@ def of_rank(
     before_port = f"[{address}]:" if ":" in address else f"{address}:"
     for key, planned in spec.env.items():
         if key not in left_alone:
-            found = planned.replace(f"{LEADER_IP}:", before_port).replace(LEADER_IP, address)
+            listed = peers.filled(planned, servers)
+            found = listed.replace(f"{LEADER_IP}:", before_port).replace(LEADER_IP, address)
             env[key] = found.replace(IFACE, interface).replace(ATTEMPT_NOW, str(config.attempt))
+            _check_size(key, env[key], config)
     rank_dir = os.path.join(run_dir(environ), spec.label)
     env.update(
         PYTHONPATH=os.pathsep.join(filter(None, [HOOKS, env.get("PYTHONPATH")])),
@@ -121,6 +131,17 @@ def filled_in(command: Sequence[str], spec: RankSpec, env: Mapping[str, str]) ->
         return env[name] if name in known and name in env else match[0]
 
     return [_REFERENCE.sub(fill, word) for word in command]
+
+
+def _check_size(key: str, value: str, config: AgentConfig) -> None:
+    """Say what Linux would not: how many workers are too many."""
+    size = len(key) + 1 + len(value.encode())
+    if size > peers.VALUE_MAX:
+        fit = config.agents * peers.VALUE_MAX // size
+        raise ConfigError(
+            f"{key} has {size} bytes with {config.agents} workers, and Linux takes {peers.VALUE_MAX}: "
+            f"{fit} workers fit"
+        )
 
 
 def host(environ: Mapping[str, str]) -> str:

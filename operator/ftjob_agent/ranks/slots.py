@@ -12,7 +12,8 @@ from ftjob_protocol.variables import Number
 
 if TYPE_CHECKING:
     from ftjob_agent.ranks.supervise import Rank, Supervisor
-    from ftjob_protocol.agent_config import AgentConfig, RankSpec
+    from ftjob_protocol.agent_config import AgentConfig
+    from ftjob_protocol.rank_spec import RankSpec
 
 Start = Callable[["RankSpec"], "Rank"]
 

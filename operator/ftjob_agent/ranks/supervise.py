@@ -24,8 +24,8 @@ from ftjob_protocol.failures import Failure
 from ftjob_protocol.states import State
 
 if TYPE_CHECKING:
-    from ftjob_protocol.agent_config import RankSpec
     from ftjob_protocol.failures import Failure
+    from ftjob_protocol.rank_spec import RankSpec
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 DRAIN_SECONDS = 0.3

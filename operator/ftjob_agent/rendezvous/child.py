@@ -119,7 +119,8 @@ def _program(config: AgentConfig) -> list[str]:
             str(SLOTS_SECONDS),
         ]
     if rendezvous.kind == RendezvousKind.HOROVOD:
-        return ["ftjob_agent.rendezvous.horovod_store", rendezvous.hosts, str(config.world_size), host, port]
+        sizes = (str(config.agents), str(len(config.ranks)))
+        return ["ftjob_agent.rendezvous.horovod_store", rendezvous.host_prefix, *sizes, host, port]
     raise ConfigError(f"rendezvous {rendezvous.kind!r} is not known to this agent; update its image")
 
 

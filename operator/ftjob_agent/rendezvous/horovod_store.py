@@ -12,7 +12,7 @@ import sys
 from ftjob_agent.rendezvous.guard import Guard
 
 
-def serve(hosts: str, ranks: int, host: str, port: int) -> None:
+def serve(prefix: str, workers: int, slots: int, host: str, port: int) -> None:
     """Serve until stdin ends."""
     import threading
 
@@ -31,7 +31,8 @@ def serve(hosts: str, ranks: int, host: str, port: int) -> None:
             "node may have it: give the jobs different nodes, or leave hostNetwork out"
         )
         return
-    server.init(get_host_assignments(parse_hosts(hosts), ranks))
+    hosts = ",".join(f"{prefix}{index}:{slots}" for index in range(workers))
+    server.init(get_host_assignments(parse_hosts(hosts), workers * slots))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     _say(ready=True)
     for line in sys.stdin:
@@ -45,4 +46,5 @@ def _say(**words: object) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    prefix, workers, slots, host, port = sys.argv[1:]
+    serve(prefix, int(workers), int(slots), host, int(port))

@@ -66,6 +66,8 @@ class Member:
     """The version of the answer that the agent has carried out."""
     idle: Optional[dict[str, Any]] = None
     """For how long its ranks have made no step; None where that does not count."""
+    server: str = ""
+    """Host and port of what its first rank serves, if others have to be told."""
     stacks: Optional[dict[str, Any]] = None
     """Where its ranks are, if that was asked for."""
 
@@ -369,6 +371,7 @@ class Book:
 def _take(member: Member, data: dict[str, Any], sequence: int) -> None:
     member.sequence = sequence
     member.host = str(data.get("host") or "")[:HOST_LIMIT]
+    member.server = str(data.get("server") or "")[:HOST_LIMIT]
     member.state = str(data.get("state", State.WAITING))
     member.ranks = {int(item["rank"]): str(item["state"]) for item in data.get("ranks", [])}
     member.failure = Failure.from_json(data.get("failure"))

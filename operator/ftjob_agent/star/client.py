@@ -9,16 +9,17 @@ import os
 import select
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from ftjob_agent import linux
 from ftjob_agent.exit import stopped
 from ftjob_agent.star.book import HOST_LIMIT, doubt_seconds, hold_seconds
 from ftjob_protocol import orders
 from ftjob_protocol.failures import Failure, FailureType
-from ftjob_protocol.signing.exchange import greet, receive, send
+from ftjob_protocol.signing.exchange import exchange, greet, receive, send
 from ftjob_protocol.signing.signature import Sender
 from ftjob_protocol.states import Command
+from ftjob_protocol.values.peers import address
 
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
@@ -41,6 +42,7 @@ class Client:
         os.set_blocking(self._wake, False)
         self._message: dict[str, Any] = {}
         self._addresses = ("", "")
+        self._servers: Sequence[str] = ()
         self._leader_host = ""
         self._answered: Optional[float] = None
         self._delivered = -1
@@ -125,6 +127,10 @@ class Client:
         local, remote = self._addresses
         return remote, linux.interface_of(local, remote)
 
+    def servers(self) -> Sequence[str]:
+        """Return host and port of what each worker serves, in rank order, once ranks may start."""
+        return self._servers
+
     def _run(self) -> None:
         connection: Optional[http.client.HTTPConnection] = None
         pause = 0.0
@@ -169,6 +175,8 @@ class Client:
         """Report once and take the answer; False when there is news to be sent before the answer came."""
         greet(connection, self._sender)
         message = {**self._message, "seen": 0 if self._is_in_doubt else self._seen}
+        if self._config.server_port is not None:
+            message["server"] = address(self._addresses[0], self._config.server_port)
         request = send(connection, self._sender, "POST", self._path, json.dumps(message).encode())
         deadline = time.monotonic() + self._timeout
         while True:
@@ -185,8 +193,18 @@ class Client:
             connection.sock.settimeout(self._timeout)
         if status != 200:
             raise ValueError(f"it answered {status}: {data[:200].decode('utf-8', 'replace')}")
-        self._take(json.loads(data), int(message["sequence"]))
+        answer = json.loads(data)
+        if answer["command"] == Command.START and self._config.server_port is not None and not self._servers:
+            self._servers = self._ask_for_servers(connection)
+        self._take(answer, int(message["sequence"]))
         return True
+
+    def _ask_for_servers(self, connection: http.client.HTTPConnection) -> Sequence[str]:
+        """Ask once, before any rank starts: who is where stays as it is for as long as ranks run."""
+        status, data = exchange(connection, self._sender, "GET", orders.SERVERS)
+        if status != 200:
+            raise ValueError(f"it answered {status} to {orders.SERVERS}")
+        return [str(server) for server in json.loads(data)["servers"]]
 
     def _take(self, answer: dict[str, Any], sequence: int) -> None:
         self._answered = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Optional, Protocol, Sequence
 
 if TYPE_CHECKING:
     from ftjob_protocol.failures import Failure
@@ -45,6 +45,9 @@ class Contact(Protocol):
 
     def is_done(self) -> bool:
         """Whether nobody needs this agent any more."""
+
+    def servers(self) -> Sequence[str]:
+        """Return host and port of what each worker serves, in rank order, once ranks may start."""
 
     def place(self) -> tuple[str, str]:
         """Return the leader's address and the interface of the route to it."""

@@ -6,7 +6,7 @@ import math
 import resource
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from ftjob_agent import linux
 from ftjob_agent.config import ConfigError
@@ -19,6 +19,7 @@ from ftjob_protocol import captures, orders
 from ftjob_protocol.orders import Order, OrderKind
 from ftjob_protocol.signing.signature import Receiver
 from ftjob_protocol.states import Command
+from ftjob_protocol.variables import LEADER_IP
 
 if TYPE_CHECKING:
     from ftjob_agent.star.elastic import Conductor, ElasticBook
@@ -184,6 +185,14 @@ class Leader:
         address = address or "127.0.0.1"
         return address, linux.interface_of(address, address)
 
+    def servers(self) -> Sequence[str]:
+        """Return host and port of what each worker serves, in rank order; agents fill in the leader's."""
+        if self._config.server_port is None:
+            return ()
+        found = sorted(self.book.members.items(), key=lambda item: min(item[1].ranks, default=0))
+        own = f"{LEADER_IP}:{self._config.server_port}"
+        return [own if key == self._key else member.server for key, member in found]
+
     def _hear_self(self, now: float) -> None:
         own = self.book.members.get(self._key)
         if own is not None:
@@ -202,6 +211,11 @@ class Leader:
         elif path in {orders.START, orders.END}:
             _expect(request, "POST")
             self._order(request, path)
+        elif path == orders.SERVERS:
+            _expect(request, "GET")
+            if self.book.command == Command.WAIT:
+                raise HttpError(409, "not all agents are there")
+            request.reply({"servers": list(self.servers())})
         elif agent is not None:
             _expect(request, "POST")
             self._agent(request, agent)

@@ -16,7 +16,8 @@ from ftjob_protocol import files
 
 if TYPE_CHECKING:
     from ftjob_agent.bounded_file import BoundedFile
-    from ftjob_protocol.agent_config import AgentConfig, RankSpec
+    from ftjob_protocol.agent_config import AgentConfig
+    from ftjob_protocol.rank_spec import RankSpec
 
 SECONDS = 1.0
 TREE_EVERY = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from ftjob.api.defaults import processes_per_worker, world_size_of
+from ftjob.api.defaults import processes_per_worker, roles_of, world_size_of
 from ftjob.api.rules.rule import Rule
 from ftjob.models.manifest import gpus_of
 from ftjob.models.spec import JobSpec, ProfilingMode, Roles, SuccessPolicy, WhenDeleted, trainer_of
@@ -13,6 +13,9 @@ from ftjob.strategies import STRATEGIES
 from ftjob.strategies.base import Processes
 from ftjob.strategies.jax import Jax
 from ftjob.strategies.mirrored import Mirrored
+from ftjob.strategies.multi_worker_mirrored import MultiWorkerMirrored
+from ftjob.strategies.parameter_server import ParameterServer
+from ftjob.strategies.tf_config import OUTSIDE, TASKS_MAX
 from ftjob_protocol.values.ranges import parse_ranges
 
 PROCESSES_MAX = 256
@@ -22,6 +25,7 @@ ALWAYS_ONE = [s.name for s in STRATEGIES.values() if s.processes is Processes.AL
 ELASTIC = [s.name for s in STRATEGIES.values() if s.elastic]
 WITH_ROLES = [s.name for s in STRATEGIES.values() if s.roles]
 WITH_ROLE = {role: [s.name for s in STRATEGIES.values() if role in s.roles] for role in Roles.model_fields}
+WITH_TF_CONFIG = [MultiWorkerMirrored.name, ParameterServer.name]
 WITH_CHIEF = WITH_ROLE["chief"]
 
 
@@ -109,6 +113,16 @@ COMBINATIONS: tuple[Rule, ...] = (
         remedy="ask for fewer workers, or for fewer processes in each",
         cel=f"self.?workers.orValue(1) * self.?processesPerWorker.orValue(1) <= {RANKS_MAX}",
         broken=lambda spec: world_size_of(spec) > RANKS_MAX,  # CEL does not see ranks that GPUs make
+    ),
+    Rule(
+        field="spec.workers",
+        message=f"TF_CONFIG lists all tasks, and Linux takes variables of 128 KiB: {TASKS_MAX} tasks fit",
+        remedy=f"ask for at most {TASKS_MAX} pods of {_listed(WITH_TF_CONFIG)} in all",
+        cel=f"!(self.strategy in {_cel(WITH_TF_CONFIG)}) || self.?workers.orValue(1) <= {TASKS_MAX}",
+        broken=lambda spec: (
+            spec.strategy in WITH_TF_CONFIG
+            and sum(count for role, count in roles_of(spec).items() if role not in OUTSIDE) > TASKS_MAX
+        ),
     ),
     Rule(
         field="spec.processesPerWorker",

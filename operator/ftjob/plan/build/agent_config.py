@@ -21,9 +21,10 @@ from ftjob_protocol.agent_config import (
     Elastic,
     InPlace,
     Profiling,
-    RankSpec,
     Watchdog,
 )
+from ftjob_protocol.rank_spec import RankSpec
+from ftjob_protocol.values import peers
 from ftjob_protocol.values.ranges import parse_ranges
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def agent_command(
         agents=len(layout.workers),
         roles={role: len(places) for role, places in layout.by_role.items()},
         port=worker.port,
+        server_port=worker.server_port if asks_for_peers(ranks) else None,
         leader=Address(layout.leader.host, layout.leader.port),
         ranks=ranks,
         identity=tuple(
@@ -132,6 +134,11 @@ def _ranks(
         env = {**same, **own, **strategy.env(layout, worker, rank, local_rank)}
         ranks.append(RankSpec(rank, local_rank, env))
     return tuple(ranks)
+
+
+def asks_for_peers(ranks: tuple[RankSpec, ...]) -> bool:
+    """Whether ranks are told where the others are."""
+    return any(peers.asks_for_peers(value) for value in ranks[0].env.values())
 
 
 def profiled_ranks(spec: JobSpec, layout: Layout) -> frozenset[int]:
