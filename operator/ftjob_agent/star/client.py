@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional, Sequence
 from ftjob_agent import linux
 from ftjob_agent.exit import stopped
 from ftjob_agent.star.book import HOST_LIMIT, doubt_seconds, hold_seconds
+from ftjob_agent.star.lookup import FIRST_PAUSE, LONGEST_PAUSE, Lookup
 from ftjob_protocol import orders
 from ftjob_protocol.failures import Failure, FailureType
 from ftjob_protocol.signing.exchange import exchange, greet, receive, send
@@ -24,9 +25,6 @@ from ftjob_protocol.values.peers import address
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
     from ftjob_protocol.agent_config import AgentConfig
-
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 1.0
 
 
 class Client:
@@ -42,6 +40,7 @@ class Client:
         os.set_blocking(self._wake, False)
         self._message: dict[str, Any] = {}
         self._addresses = ("", "")
+        self._lookup = Lookup(config.leader.host, config.namespace, config.agents)
         self._servers: Sequence[str] = ()
         self._leader_host = ""
         self._answered: Optional[float] = None
@@ -144,9 +143,11 @@ class Client:
                     connection.close()
                     connection = None
                 pause = 0.0
+                self._lookup.answered()
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self._error = str(error) or type(error).__name__
                 self._is_in_doubt = True
+                self._lookup.failed(time.monotonic())
                 if (
                     isinstance(error, ConnectionRefusedError)
                     and self._answered is not None
@@ -161,14 +162,27 @@ class Client:
                 pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE) * (1 + self._config.index % 16 / 32)
 
     def _connect(self) -> http.client.HTTPConnection:
-        leader = self._config.leader
-        connection = http.client.HTTPConnection(leader.host, leader.port, timeout=min(3.0, self._timeout))
-        connection.connect()
+        connection = self._connect_to(self._lookup.addresses(time.monotonic()))
         connection.sock.settimeout(self._timeout)
         local, remote = (
             str(name[0]) for name in (connection.sock.getsockname(), connection.sock.getpeername())
         )
         self._addresses = (local, remote)
+        return connection
+
+    def _connect_to(self, hosts: Sequence[str]) -> http.client.HTTPConnection:
+        """Connect to the first that answers."""
+        for left, host in enumerate(hosts, 1 - len(hosts)):
+            connection = http.client.HTTPConnection(
+                host, self._config.leader.port, timeout=min(3.0, self._timeout)
+            )
+            try:
+                connection.connect()
+            except OSError:
+                if left == 0:
+                    raise
+            else:
+                break
         return connection
 
     def _exchange(self, connection: http.client.HTTPConnection) -> bool:
