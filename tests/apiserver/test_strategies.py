@@ -3,19 +3,23 @@
 The other tests of malformed jobs are content with our own checks, which catch what CEL has missed.
 """
 
+import json
 from typing import Any
 
 import pytest
 from support.apiserver import Client
-from support.builders import JobBuilder
+from support.builders import CONFIG, JobBuilder
 from support.builders import job as built
 from support.jobs import JOBS
+from support.large import large
 from support.malformed import cases
 
 from ftjob.api.job import Job, parse_job
 from ftjob.api.rules.rule import Rule
 from ftjob.api.validate import RULES, validate
 from ftjob.models.names import API_VERSION, KIND
+from ftjob.plan.build.pod import build_pod
+from ftjob.plan.layout import cluster_layout
 from ftjob.strategies import STRATEGIES
 
 V5E = {"accelerator": "tpu-v5-lite-podslice", "topology": "2x4", "chipsPerWorker": 4}
@@ -55,6 +59,23 @@ def test_good_job_is_let_in(client: Client, name: str) -> None:
     answer = client.send("POST", JOBS, body(GOOD[name]), dryRun="All", fieldValidation="Strict")
     assert answer.code == 201, answer.message
     assert validate(parse_job(answer.body)) == ()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_ten_thousand_workers_are_let_in_and_the_first_and_the_last_of_their_pods(
+    client: Client, strategy: str
+) -> None:
+    answer = client.send("POST", JOBS, body(large(strategy)), dryRun="All", fieldValidation="Strict")
+    assert answer.code == 201, answer.message
+    wanted = parse_job(answer.body)
+    assert isinstance(wanted, Job)
+    layout = cluster_layout(wanted, 0)
+    for worker in (layout.workers[0], layout.workers[-1]):
+        pod = build_pod(wanted, layout, worker, CONFIG)
+        path = f"/api/v1/namespaces/{wanted.namespace}/pods"
+        created = client.send("POST", path, pod, dryRun="All", fieldValidation="Strict")
+        assert created.code == 201, created.message
+        assert len(json.dumps(created.body)) < 12 * 1024  # with what the API server adds
 
 
 def body(wanted: JobBuilder) -> dict[str, Any]:

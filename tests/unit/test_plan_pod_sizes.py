@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from support.builders import CONFIG, JobBuilder, job
+from support.builders import CONFIG, JobBuilder
+from support.large import large
 
 from ftjob.api.validate import validate
 from ftjob.plan.build.pod import build_pod
@@ -16,23 +17,6 @@ from ftjob.strategies.tf_config import TASKS_MAX
 
 POD_MAX = 8 * 1024
 VARIABLE_MAX = 64 * 1024
-MANY = 10_000
-SLICE = {"library": "JAX", "accelerator": "tpu-v5p-slice", "topology": "16x20x28", "chipsPerWorker": 4}
-
-
-def large(strategy: str) -> JobBuilder:
-    wanted = job("a-name-of-some-length").strategy(strategy)
-    if strategy == "TPU":
-        return wanted.with_spec(tpu=SLICE, workers=16 * 20 * 28 // 4)
-    if strategy == "Mirrored":
-        return wanted  # it has one pod
-    if strategy == "MultiWorkerMirrored":
-        return wanted.workers(TASKS_MAX)
-    if strategy == "ParameterServer":
-        return wanted.workers(TASKS_MAX - 101).roles(chief=1, ps=100, evaluator=1)
-    if strategy in {"Horovod", "Torchrun", "Plain"}:
-        wanted = wanted.processes(8)
-    return wanted.workers(MANY)
 
 
 def pods(wanted: JobBuilder) -> list[dict[str, Any]]:
