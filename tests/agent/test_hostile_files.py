@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,3 +99,28 @@ def test_a_link_in_place_of_the_ranks_folder_is_not_cleared(agents: Agents, tmp_
     assert run.wait() == 2
     assert "a link or no folder" in run.failure["message"]
     assert (tmp_path / "home" / "thesis").exists()
+
+
+def test_a_record_that_names_another_process_ends_nobody(agents: Agents) -> None:
+    source = """
+import json
+path = os.path.join(os.environ["FTJOB_RANK_DIR"], "failure.json")
+mark('up')
+while not os.path.exists('pid'): time.sleep(0.01)
+for pid in (int(open('pid').read()), os.getppid(), 0, -1, 2 ** 70, 'x', None):
+    with open(path + '.tmp', 'w') as file:
+        json.dump({"pid": pid, "timeNs": time.time_ns(), "type": "ValueError"}, file)
+    os.rename(path + '.tmp', path)
+    time.sleep(1.2)
+sys.exit(7)
+"""
+    bystander = subprocess.Popen([sys.executable, "-S", "-c", "import signal; signal.pause()"])
+    try:
+        run = agents.script(plan(exceptionGraceSeconds=0), source)
+        wait_for((run.folder / "up-0").exists, "the rank's start")
+        (run.folder / "pid").write_text(str(bystander.pid))
+        assert run.wait() == 7
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()

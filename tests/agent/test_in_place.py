@@ -253,3 +253,22 @@ def test_words_that_make_no_sense_change_nothing(
         run.request("POST", f"/v1/{word}", body, token="wrong")
     assert run.request("GET", f"/v1/{word}")[0] == 405
     assert run.progress()["state"] == "Running"
+
+
+def test_the_next_life_waits_for_a_rank_that_goes_on_after_its_exception(agents: Agents) -> None:
+    goes_on = """
+if attempt == "0" and rank == 1:
+    record(ValueError('only once'))
+    for part in range(25):
+        time.sleep(0.1)
+        with open('parts', 'a') as file: file.write('part\\n')
+    sys.exit(1)
+if attempt == "0":
+    signal.pause()
+"""
+    runs = [agents.script(told, NEXT_LIFE + goes_on) for told in plans(2, 1, acknowledge=0.5)]
+    told = halted(runs[0])
+    assert told["failure"]["type"] == "ValueError"
+    assert len(runs[1].text("parts").splitlines()) == 25
+    assert say(runs[0], "start", attempt=1, waitSeconds=0)[0] == 200
+    assert [run.wait() for run in runs] == [0, 0]
