@@ -68,8 +68,13 @@ thread = threading.Thread(target=serve)
 thread.start()
 for index, address in enumerate(servers):
     host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port))) as peer:
-        assert int(peer.recv(9)) == index
+    while True:
+        try:
+            with socket.create_connection((host, int(port))) as peer:
+                assert int(peer.recv(9)) == index
+            break
+        except ConnectionRefusedError:  # its rank begins to serve in this moment
+            time.sleep(0.05)
 thread.join()
 """
 """Each rank serves at its place in TF_CONFIG, and finds all others at theirs by name."""
