@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     import argparse
 
     from ftjob.models.status import JobStatus
+
+OLDEST_PYTHON = (3, 9)
+"""The oldest that the agent runs under."""
 
 
 def main(args: argparse.Namespace) -> int:
@@ -79,7 +83,22 @@ def _interpreter(chosen: str | None) -> str:
     if path is None:
         thing, message = "--python", f"{chosen} is not a program that can be run"
         raise CannotRun(thing, message, "give the path of an interpreter")
+    _check_version(path)
     return str(Path(path).absolute())
+
+
+def _check_version(python: str) -> None:
+    """Refuse what can't run the agent before anything is started."""
+    try:
+        asked = [python, "-c", "import sys; print('.'.join(map(str, sys.version_info[:3])))"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
+        version = tuple(map(int, done.stdout.split(".")))
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        raise CannotRun("--python", f"{python} is no Python", "give the path of an interpreter") from None
+    if version < OLDEST_PYTHON:
+        found, oldest = (".".join(map(str, numbers)) for numbers in (version, OLDEST_PYTHON))
+        message = f"{python} is Python {found}, and ftjob needs {oldest} or newer"
+        raise CannotRun("--python", message, "give the path of a newer interpreter")
 
 
 def _summary(stream: TextIO, found: Found, status: JobStatus, outputs: OutputsFolder, seconds: float) -> None:

@@ -69,7 +69,8 @@ class Agent:
         }
         # A script beside this module, not `-m`: that interpreter need not have ftjob.
         script = Path(ftjob.local.start_agent.__file__)
-        argv = [python, str(script), str(os.getpid()), str(script.parents[2]), "--", *trainer.command]
+        # Isolated, as in a pod: what the ranks' PYTHONPATH or this folder hides, it hides from them alone.
+        argv = [python, "-IS", str(script), str(os.getpid()), str(script.parents[2]), "--", *trainer.command]
         with (self._folder / "agent.log").open("wb") as log:
             self._process = subprocess.Popen(
                 argv,

@@ -3,7 +3,7 @@
 Run as a script by the trainer's interpreter, which need not have ftjob installed: standard library and
 Python 3.9 only.
 
-    python start_agent.py <pid of ftjob run> <folder that holds ftjob_agent> -- <command of the ranks>
+    python -IS start_agent.py <pid of ftjob run> <folder that holds ftjob_agent> -- <command of the ranks>
 """
 
 import ctypes
@@ -22,9 +22,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it died before that
         sys.exit(128 + signal.SIGTERM)
-    # Not this script's folder, whose modules would hide others; and the agent's last, so that it hides none.
-    sys.path[0:1] = []
-    sys.path.append(folder)
+    sys.path.append(folder)  # the last, so that what lies beside the agent hides nothing
     sys.argv = ["ftjob_agent", *sys.argv[3:]]
     runpy.run_module("ftjob_agent", run_name="__main__", alter_sys=True)
 

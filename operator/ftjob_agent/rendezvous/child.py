@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 """The zipapp, or the folder that this package is in."""
+_START = """\
+import os, runpy, sys
+sys.path = [place for place in sys.path if place]
+sys.path += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+source, module = sys.argv[1:3]
+del sys.argv[1:3]
+sys.path.append(source)
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+"""Finds Horovod wherever the ranks do, but Python's own modules first: a file in their folder or on their
+PYTHONPATH may have the name of one that they don't need, and the rendezvous does."""
 SLOTS_SECONDS = 600
 """How long Horovod's elastic driver waits for slots; before that the leader ends an attempt with too few."""
 
@@ -45,8 +56,8 @@ class Rendezvous:
         self._is_ready = False
         self.error = ""
         self._process = supervisor.spawn(
-            [interpreter(command, env), "-m", *_program(config)],
-            {**env, "PYTHONPATH": os.pathsep.join(filter(None, [SOURCE, env.get("PYTHONPATH")]))},
+            [interpreter(command, env), "-E", "-c", _START, SOURCE, *_program(config)],
+            env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
