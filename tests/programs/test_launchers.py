@@ -14,7 +14,7 @@ import os, torch, torch.distributed as dist
 dist.init_process_group("gloo")
 total = torch.tensor([float(dist.get_rank() + 1)])
 dist.all_reduce(total)
-print("rank", dist.get_rank(), "local", os.environ["LOCAL_RANK"], "sum", total.item())
+print(f"rank {dist.get_rank()} local {os.environ['LOCAL_RANK']} sum {total.item()}\\n", end="")
 dist.destroy_process_group()
 """
 
