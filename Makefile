@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup setup-check run check style types lint test test-unit test-local test-apiserver test-workloads \
-	test-cluster test-alone test-samples test-failures test-profilers forget prepare generate kind kind-down images images-all agent bench lock clean
+	test-cluster test-alone test-samples test-failures test-profilers test-programs \
+	forget prepare generate kind kind-down images images-all agent bench lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
@@ -88,6 +89,9 @@ test-alone: $(if $(PREPARED),,prepare)  ## Tests that need the kind cluster for 
 
 test-samples: setup kind  ## Every sample in the cluster, also those of one pod in full size
 	@tests/kind/test-env.sh tpu && PATH="$(CACHE)/bin:$$PATH" FTJOB_ALL_SAMPLES=1 $(PYTEST) tests/cluster/test_samples.py
+
+test-programs: setup agent  ## People's programs and all libraries, under their own launchers and under ftjob
+	@FTJOB_WHOLE_MATRIX=1 $(PYTEST) --timeout=1200 $(SHARED) tests/programs
 
 test-failures: setup kind  ## The whole matrix of failing ranks, five times (35 minutes), and its table
 	@tests/kind/test-env.sh && mkdir -p dist && rm -f dist/failures.csv && for run in 1 2 3 4 5; do \
