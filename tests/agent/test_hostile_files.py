@@ -118,7 +118,8 @@ sys.exit(7)
     try:
         run = agents.script(plan(exceptionGraceSeconds=0), source)
         wait_for((run.folder / "up-0").exists, "the rank's start")
-        (run.folder / "pid").write_text(str(bystander.pid))
+        (run.folder / "pid.tmp").write_text(str(bystander.pid))
+        (run.folder / "pid.tmp").rename(run.folder / "pid")
         assert run.wait() == 7
         assert bystander.poll() is None
     finally:

@@ -162,3 +162,11 @@ def test_the_configuration_is_json_in_a_fixed_order() -> None:
     first, second = told(FOUR).config_json, told(FOUR).config_json
     assert first == second
     assert json.loads(first) == told(FOUR).config.as_json()
+
+
+def test_how_long_a_rank_may_go_on_after_an_exception_is_the_jobs_to_say() -> None:
+    assert parse(told(job()).config_json).exception_grace == 60
+    for seconds in (0, 3600):
+        assert (
+            parse(told(job().with_spec(exceptionGraceSeconds=seconds)).config_json).exception_grace == seconds
+        )
