@@ -13,8 +13,8 @@ from ftjob_protocol.files import nofollow
 
 LAYOUT = struct.Struct("<8sQQQQdQQ")
 MAGIC = b"FTJSTEP1"
-STEP, TOTAL, LAST_NS, FIRST_NS, EPOCH, FLAGS = range(1, 7)
-"""Places, in words of eight bytes."""
+STEP, TOTAL, LAST_NS, FIRST_NS, EPOCH, FLAGS, SEEN_NS = range(1, 8)
+"""Places, in words of eight bytes. All are written by the process that trains, but for the last one."""
 EXACT = 1
 """Flag: the count is that of the optimizer's own counter."""
 
@@ -33,6 +33,8 @@ class Steps(NamedTuple):
     epoch: Optional[float]
     """Epochs done; None: not known."""
     is_exact: bool
+    seen_ns: int = 0
+    """When any optimizer stepped in any process of the rank, counted or not; 0: never."""
 
 
 def read(path: str) -> Optional[Steps]:
@@ -43,8 +45,8 @@ def read(path: str) -> Optional[Steps]:
         return None
     if len(data) < LAYOUT.size:
         return None
-    magic, step, total, last_ns, first_ns, epoch, flags, _ = LAYOUT.unpack(data)
+    magic, step, total, last_ns, first_ns, epoch, flags, seen_ns = LAYOUT.unpack(data)
     if magic != MAGIC:
         return None
     known = epoch if math.isfinite(epoch) else None
-    return Steps(step, total or None, last_ns, first_ns, known, bool(flags & EXACT))
+    return Steps(step, total or None, last_ns, first_ns, known, bool(flags & EXACT), seen_ns)

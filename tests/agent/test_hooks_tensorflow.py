@@ -22,6 +22,7 @@ LOOPS = [
     "mirrored_eager",
     "two_optimizers",
     "two_functions",
+    "the_first_is_used_up",
     "accumulation",
     "accumulation_of_keras",
     "resumed",

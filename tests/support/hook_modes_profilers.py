@@ -19,6 +19,7 @@ torch.optim.SGD([torch.zeros(1)])
 
 STEPS = 12
 autograd: Any = torch.autograd.profiler
+of_old: Any = profiler_legacy
 
 
 class Own:
@@ -125,7 +126,7 @@ MAKERS: dict[str, Callable[[], Own]] = {
     "kineto": Kineto,
     "scheduled": Scheduled,
     "legacy": lambda: Context(autograd.profile()),
-    "old": lambda: Context(profiler_legacy.profile()),
+    "old": lambda: Context(of_old.profile()),
     "itt": lambda: Bare(autograd.emit_itt()),
     "thread": InThread,
     "python": Python,

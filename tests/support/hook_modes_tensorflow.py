@@ -174,6 +174,17 @@ def two_functions() -> int:
     return 11
 
 
+def the_first_is_used_up() -> int:
+    """A warm-up with one optimizer, then another one that was there before, each in a function of its own."""
+    model, first, x = _parts()
+    second = tf.keras.optimizers.Adam()
+    one, two = tf.function(_step(model, first)), tf.function(_step(model, second))
+    for function, steps in ((one, 8), (two, 10)):
+        for _ in range(steps):
+            function(x)
+    return 18
+
+
 def accumulation() -> int:
     model, optimizer, x = _parts()
     sums = [tf.Variable(tf.zeros_like(v)) for v in model.trainable_variables]

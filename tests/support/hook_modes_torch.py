@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
 # The first optimizer imports half of torch; once is enough.
 torch.optim.SGD([torch.zeros(1)])
@@ -53,6 +54,29 @@ def two_optimizers() -> int:
     return 11
 
 
+def the_first_is_used_up() -> int:
+    """A warm-up of the head, then all of it with an optimizer that was there before, and the first again."""
+    model, x = _parts()
+    first, second = torch.optim.SGD(model.parameters(), lr=0.01), torch.optim.AdamW(model.parameters())
+    for optimizer, steps in ((first, 8), (second, 10), (first, 6)):
+        for _ in range(steps):
+            _run(model, x, optimizer)
+    return 24
+
+
+def two_more_after_the_first() -> int:
+    """The optimizers that follow alternate, and one of them skips some steps."""
+    model, x = _parts()
+    first, second, third = (torch.optim.SGD(model.parameters(), lr=0.01) for _ in range(3))
+    for _ in range(4):
+        _run(model, x, first)
+    for step in range(9):
+        _run(model, x, second)
+        if step % 4 != 3:
+            _run(model, x, third)
+    return 13
+
+
 def one_for_each_parameter() -> int:
     """Each steps as soon as its gradient is there, in the backward pass."""
     model, x = _parts()
@@ -63,6 +87,29 @@ def one_for_each_parameter() -> int:
         model(x).pow(2).mean().backward()
         model.zero_grad()
     return 7
+
+
+def gradients_that_overflow() -> int:
+    """Gradient scaling does not call the optimizer for two of ten batches."""
+    model, x = _parts()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scaler = torch.amp.GradScaler("cpu")
+    for batch in range(10):
+        optimizer.zero_grad()
+        scaler.scale(model(x * (float("inf") if batch in (0, 5) else 1)).mean()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    return 8
+
+
+def a_state_that_is_filled() -> int:
+    """A step without a gradient makes the state that a checkpoint is loaded into."""
+    model, x = _parts()
+    optimizer = torch.optim.AdamW(model.parameters())
+    get_optimizer_state_dict(model, optimizer)
+    for _ in range(5):
+        _run(model, x, optimizer)
+    return 5
 
 
 def accumulation() -> int:

@@ -204,6 +204,16 @@ def test_a_clock_counts_from_the_start_and_from_each_word_of_progress() -> None:
     assert look(11, rank(0), r0=RankProgress(step=2, epoch=0.5, time_ns=5)) == told(0, stepped=True)
 
 
+def test_optimizers_that_do_not_count_keep_a_clock_young() -> None:
+    look = Look()
+    look(0, rank(0))
+    assert look(5, rank(0), r0=RankProgress(seen_ns=1)) == told(0, stepped=True)
+    # The script says its steps itself, and says no more.
+    assert look(9, rank(0), r0=RankProgress(step=3, time_ns=7, seen_ns=2)) == told(0, stepped=True)
+    assert look(15, rank(0), r0=RankProgress(step=3, time_ns=7, seen_ns=3)) == told(0, stepped=True)
+    assert look(18, rank(0), r0=RankProgress(step=3, time_ns=7, seen_ns=3)) == told(3, stepped=True)
+
+
 def test_any_rank_that_moves_keeps_a_clock_young_and_ended_ones_do_not_count() -> None:
     look, one, two = Look(), RankProgress(step=1), RankProgress(step=2)
     look(0, rank(0), rank(1), r0=one, r1=one)

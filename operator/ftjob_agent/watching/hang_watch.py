@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence
 
 from ftjob_agent import outputs
 from ftjob_agent.watching import stacks
-from ftjob_agent.watching.rank_folder import is_hooked
+from ftjob_agent.watching.rank_folder import has_optimizer
 from ftjob_protocol import files
 
 if TYPE_CHECKING:
@@ -33,8 +33,13 @@ class Clock:
         running = [rank for rank in ranks if rank.code is None]
         for rank in running:
             pid, made = rank.process.pid, progress.get(rank.spec.rank)
-            # Any word of progress counts; its time alone would not do, since wall clocks can jump back.
-            mark = (made.step, made.epoch, made.time_ns) if made is not None and made.is_known else None
+            # Any word of progress counts, and any optimizer's step, whatever a script says of its own.
+            # Times alone would not do, since wall clocks can jump back.
+            mark = (
+                (made.step, made.epoch, made.time_ns, made.seen_ns)
+                if made is not None and (made.is_known or made.seen_ns)
+                else None
+            )
             if pid not in self._marks or self._marks[pid] != mark:
                 self._marks[pid], self._since = mark, now
             if mark is not None:
@@ -51,7 +56,7 @@ class Clock:
         Parameters
         ----------
         hooked
-            Whether the hooks count the steps of a framework that the program uses.
+            Whether the program has an optimizer whose steps the hooks see.
         """
         if self._since is None:
             return None
@@ -87,7 +92,7 @@ class Watch:
         pids = {rank.process.pid for rank in running}
         self._hooked &= pids
         for rank in running:
-            if rank.process.pid not in self._hooked and is_hooked(rank.dir):
+            if rank.process.pid not in self._hooked and has_optimizer(rank.dir):
                 self._hooked.add(rank.process.pid)
 
     def follow(self, asked: int) -> None:

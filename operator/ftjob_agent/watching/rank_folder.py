@@ -39,6 +39,8 @@ class RankProgress:
     step_seconds: Optional[float] = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     time_ns: int = 0
+    seen_ns: int = 0
+    """When any optimizer of the rank stepped, whatever counts as its steps."""
 
     @property
     def is_known(self) -> bool:
@@ -86,6 +88,7 @@ class Reader:
             step_seconds=pace,
             metrics={**self._read_metrics(), **self._said_metrics},
             time_ns=max(when, self._said_ns),
+            seen_ns=hooked.seen_ns,
         )
 
     def _pace(self, step: Optional[int], when: int) -> Optional[float]:
@@ -104,7 +107,7 @@ class Reader:
     def _read_steps(self) -> RankProgress:
         found = steps.read(os.path.join(self._dir, files.STEPS))
         if found is None or found.step == 0:
-            return RankProgress()
+            return RankProgress(seen_ns=found.seen_ns if found is not None else 0)
         has_pace = found.step > 1 and found.last_ns > found.first_ns
         return RankProgress(
             step=found.step,
@@ -112,6 +115,7 @@ class Reader:
             epoch=found.epoch,
             step_seconds=(found.last_ns - found.first_ns) / 1e9 / (found.step - 1) if has_pace else None,
             time_ns=found.last_ns,
+            seen_ns=found.seen_ns,
         )
 
     def _read_metrics(self) -> dict[str, float]:
@@ -162,9 +166,9 @@ def hook_notes(rank_dir: str) -> list[str]:
     return _hooks(rank_dir, "notes")
 
 
-def is_hooked(rank_dir: str) -> bool:
-    """Whether the rank uses a framework whose steps the hooks count."""
-    return bool(_hooks(rank_dir, "frameworks"))
+def has_optimizer(rank_dir: str) -> bool:
+    """Whether the program has an optimizer whose steps the hooks see."""
+    return nofollow.size(os.path.join(rank_dir, files.OPTIMIZER)) is not None
 
 
 def _hooks(rank_dir: str, key: str) -> list[str]:

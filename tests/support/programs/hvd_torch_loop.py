@@ -26,6 +26,9 @@ x, y = torch.tensor(images / 16.0, dtype=torch.float32), torch.tensor(labels)
 hidden = nn.Linear(64, 32)
 model = nn.Sequential(hidden, nn.ReLU(), nn.Linear(32, 10))
 hvd.broadcast_parameters(model.state_dict(), root_rank=0)
+hvd.broadcast_optimizer_state(
+    torch.optim.Adam(model.parameters()), root_rank=0
+)  # which steps, to fill the state
 optimizer = hvd.DistributedOptimizer(
     torch.optim.Adam(model.parameters(), lr=1e-3), named_parameters=model.named_parameters()
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from typing import Any, List, Optional
+from typing import Any, List, Tuple
 
 from . import failure
 
@@ -17,20 +17,20 @@ _trains = False
 _kept: List[Any] = []  # never closed: closing any descriptor of the file would give the lock back
 
 
-def claim(path: str, size: int) -> Optional[mmap.mmap]:
-    """Become the process that trains, and map the file that says so; None if another process is it."""
+def claim(path: str, size: int) -> Tuple[mmap.mmap, bool]:
+    """Map the file of the process that trains, and say whether this process has become it."""
     global _trains
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     _kept.append(file)
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return None
     os.ftruncate(file, size)
     mapped = mmap.mmap(file, size)
     _kept.append(mapped)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return mapped, False
     _trains = True
-    return mapped
+    return mapped, True
 
 
 def speaks() -> bool:

@@ -24,6 +24,10 @@ def install() -> None:
     imports.install(
         {
             "torch.optim.optimizer": _later("steps.on_torch", "hook_optimizer"),
+            "torch.amp.grad_scaler": _later("steps.on_torch", "hook_scaler"),
+            "torch.distributed.checkpoint.state_dict": _later("steps.on_torch", "hook_checkpoint"),
+            "horovod.torch.functions": _later("steps.on_torch", "hook_horovod"),
+            "deepspeed.runtime.engine": _later("steps.on_torch", "hook_deepspeed"),
             "torch.autograd": _later("steps.own_profilers", "hook_torch"),
             "torch.autograd.profiler": _later("steps.own_profilers", "hook_torch"),
             "torch.autograd.profiler_legacy": _later("steps.own_profilers", "hook_torch"),

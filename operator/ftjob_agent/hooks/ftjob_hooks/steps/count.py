@@ -6,13 +6,13 @@ import atexit
 import math
 import os
 import time
-import weakref
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from .. import json_file, notes, process
 from ..captures.scheduled import scheduled
 from ..protocol import files, variables
 from ..protocol import steps as layout
+from .lead import Lead
 
 _SECOND = 1_000_000_000
 
@@ -26,28 +26,36 @@ class StepCount:
         self.fitting = False  # a Keras `fit` is running and reports its batches
         self._words: Optional[memoryview] = None
         self._epochs: Any = None  # the same memory, as floating point numbers
-        self._lost = False
-        self._followed: Optional[weakref.ref[Any]] = None
+        self._others: Optional[memoryview] = None  # that of the process that trains, if it is another one
+        self._lead = Lead()
         self._captures: Any = None
         self._gave_way = False  # before there was anything to capture
         self._metrics: Tuple[int, Mapping[str, Any]] = (0, {})
         self._metrics_written = 0
 
-    def follows(self, optimizer: object) -> bool:
-        """Whether this optimizer's steps are the script's: the first one that steps is followed."""
-        followed = self.followed()
-        if followed is None:
-            self._followed = weakref.ref(optimizer)
-            return True
-        return followed is optimizer
-
-    def followed(self) -> Any:
-        """Give the optimizer that is followed; None if there is none yet, or none any more."""
-        return self._followed() if self._followed is not None else None
-
     def mine(self) -> bool:
         """Whether this process is the one that counts; the first to ask in the rank is."""
-        return self._words is not None or (not self._lost and self._claim())
+        if self._words is None and self._others is None:
+            self._claim()
+        return self._words is not None
+
+    def seen(self) -> None:
+        """Say that an optimizer has stepped, even if that is no step of its own: the rank does not hang."""
+        words = self._words if self.mine() else self._others
+        if words:
+            words[layout.SEEN_NS] = time.time_ns()
+
+    def stepped(self, optimizer: object, framework: str, *, steps: int = 1, exact: bool = False) -> None:
+        """Count what an optimizer has done in one call, unless others have counted it already.
+
+        To be called between two steps, by the thread that steps.
+        """
+        if steps:
+            self.seen()
+        if not self.fitting and self.mine():
+            gained = self._lead.count(optimizer, steps)
+            if gained or self._lead.leads(optimizer):
+                self.record(self.step + gained, framework, exact=exact)
 
     def record(self, step: int, framework: str, *, exact: bool) -> None:
         """Say that `step` steps are done. To be called between two steps, by the thread that steps."""
@@ -61,7 +69,7 @@ class StepCount:
             now = time.time_ns()
             if not self.executed:
                 words[layout.FIRST_NS] = now
-            words[layout.LAST_NS] = now
+            words[layout.LAST_NS] = words[layout.SEEN_NS] = now
             words[layout.STEP] = self.step = step
         words[layout.FLAGS] = layout.EXACT if exact else 0
         if moved > 0:
@@ -105,21 +113,21 @@ class StepCount:
         if finite:
             json_file.write(os.path.join(os.environ[variables.RANK_DIR], files.METRICS), finite)
 
-    def _claim(self) -> bool:
-        self._lost = True  # until the end of this proves otherwise
-        mapped = process.claim(os.path.join(os.environ[variables.RANK_DIR], files.STEPS), len(layout.BLANK))
-        if mapped is None:
-            return False
+    def _claim(self) -> None:
+        path = os.path.join(os.environ[variables.RANK_DIR], files.STEPS)
+        self._others = memoryview(b"")  # until the end of this proves otherwise
+        mapped, is_mine = process.claim(path, len(layout.BLANK))
+        if not is_mine:
+            self._others = memoryview(mapped).cast("Q")
+            return
         mapped[:] = layout.BLANK
         self._words = memoryview(mapped).cast("Q")
         self._epochs = memoryview(mapped).cast("d")
-        self._lost = False
         notes.write()
         self._captures = scheduled()
         if self._gave_way:
             self.give_way()
         atexit.register(self._end, os.getpid())
-        return True
 
     @notes.guarded
     def _end(self, pid: int) -> None:

@@ -7,16 +7,19 @@ import sys
 from typing import TYPE_CHECKING, Any, Callable
 
 from .. import notes
-from . import count, on_tensorflow
+from . import count, on_tensorflow, on_torch
+from .expected import expect_steps
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 
 def hook_optimizer(module: ModuleType) -> None:
-    """Watch Keras 3's optimizers, if their loops run on TensorFlow."""
+    """Watch Keras 3's optimizers, if their loops run on TensorFlow or torch."""
     if _backend() == "tensorflow":
         on_tensorflow.hook_apply(module.BaseOptimizer, "apply")
+    elif _backend() == "torch":
+        on_torch.hook_step(module.BaseOptimizer, "apply")
 
 
 def hook_tf_keras_optimizer(module: ModuleType) -> None:
@@ -101,6 +104,7 @@ _fit = _Fit(None)
 @notes.guarded
 def _train_begin(callbacks: Any, *_args: Any, **_kwargs: Any) -> None:
     global _fit
+    expect_steps()
     if count.current.mine():
         _fit = _Fit(getattr(callbacks, "params", None))
         count.current.fitting = True

@@ -1,4 +1,4 @@
-"""Count the steps of TensorFlow loops by their optimizer's own counter, and tell when each one is done.
+"""Count the steps of TensorFlow loops by their optimizers' own counters, and tell when each one is done.
 
 An optimizer's `apply` runs in Python once a step in eager mode, but otherwise only while a `tf.function` is
 traced, and in each replica's thread. So `apply` only says which outermost function contains the step; the
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, List, Optional
 
 from .. import notes
 from . import count
+from .expected import expect_steps
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -51,8 +52,8 @@ def hook_function(module: ModuleType) -> None:
         finally:
             thread.outer = None
             _running.remove(self)
-        if _MARK in self.__dict__:
-            _ticked(self.__dict__[_MARK]())
+        for counter in tuple(self.__dict__.get(_MARK, ())):
+            _ticked(counter)
         return result
 
     function_class.__call__ = call
@@ -70,36 +71,30 @@ def hook_apply(optimizer_class: Any, method: str) -> None:
             return original(self, *args, **kwargs)
         thread.applying = True
         try:
-            before = _begin(self)
+            counter = _begin(self)
             result = original(self, *args, **kwargs)
         finally:
             thread.applying = False
-        if before is not None:
-            _applied(self)
+        if counter is not None:
+            _applied(counter)
         return result
 
     setattr(optimizer_class, method, apply)
 
 
 class _Counter:
-    """The iterations of the optimizer that is followed."""
+    """The iterations of one optimizer."""
 
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = weakref.ref(optimizer)
         self._variable: Any = None
-        self._value = self._read_while_tracing() or 0
+        self._value = self._told = self._read_while_tracing() or 0
         self._ticks = 0
         self._per_tick = 1
         self._reads = 0
         self._next_read = 0
-        # What to add to the iterations to get the script's steps: none, even if a checkpoint was loaded,
-        # unless others have counted before.
-        self._base = 0
-        now = count.current
-        if now.step:
-            self._base = now.step - self._value
-        elif not now.fitting:
-            now.resume(self._value)
+        if not count.current.fitting and not count.current.step:
+            count.current.resume(self._value)
 
     def read(self) -> Optional[int]:
         """Read the counter itself; None if it can't be read here."""
@@ -124,8 +119,7 @@ class _Counter:
         """Go on from the present number of steps, which others have counted."""
         value = self.read()
         if value is not None:
-            self._value, self._ticks = value, 0
-            self._base = count.current.step - value
+            self._value, self._ticks, self._told = value, 0, value
 
     def tick(self) -> None:
         """One more call of what steps has returned."""
@@ -136,8 +130,7 @@ class _Counter:
             self._next_read = now + _SECOND
             if self.calibrate():
                 return
-        value = self._value + self._ticks * self._per_tick
-        count.current.record(self._base + value, "tensorflow", exact=False)
+        self._tell(self._value + self._ticks * self._per_tick, exact=False)
 
     def calibrate(self) -> bool:
         """Take over the counter's own value, if it can be read."""
@@ -149,29 +142,40 @@ class _Counter:
         if self._ticks and gained >= 0 and gained % self._ticks == 0:
             self._per_tick = gained // self._ticks
         self._value, self._ticks = value, 0
-        count.current.record(self._base + value, "tensorflow", exact=True)
+        self._tell(value, exact=True)
         return True
 
+    def _tell(self, value: int, *, exact: bool) -> None:
+        gained, self._told = value - self._told, value
+        count.current.stepped(self, "tensorflow", steps=gained, exact=exact)
 
-_counter: Optional[_Counter] = None
+
+_counters: List[_Counter] = []
 _watcher: Optional[threading.Thread] = None
 _watch_ends = threading.Event()
 
 
 @notes.guarded
 def _begin(optimizer: Any) -> Optional[_Counter]:
-    """Before an `apply`: the counter, if this is the optimizer that counts."""
-    global _counter
+    """Before an `apply`: give the optimizer's counter."""
+    expect_steps()
     now = count.current
-    if not now.follows(optimizer) or not now.mine():
+    if not now.mine():
+        now.seen()
         return None
-    if _counter is None or _counter.optimizer() is not optimizer:
-        _counter = _Counter(optimizer)
-    return _counter
+    for counter in _counters:
+        if counter.optimizer() is optimizer:
+            return counter
+    for gone in [counter for counter in _counters if counter.optimizer() is None]:
+        if not now.fitting:
+            gone.calibrate()
+        _counters.remove(gone)
+    _counters.append(_Counter(optimizer))
+    return _counters[-1]
 
 
 @notes.guarded
-def _applied(optimizer: Any) -> None:
+def _applied(counter: _Counter) -> None:
     from tensorflow.python.eager import context
 
     replica = getattr(threading.current_thread(), "replica_id", None)  # set in Mirrored's threads
@@ -179,19 +183,21 @@ def _applied(optimizer: Any) -> None:
     if outer is None and replica is not None and _running:
         outer = _running[-1]
     if outer is not None:
-        setattr(outer, _MARK, weakref.ref(optimizer))
+        outer.__dict__.setdefault(_MARK, weakref.WeakSet()).add(counter)
     elif context.executing_eagerly():
         if not replica:
-            _ticked(optimizer)
+            _ticked(counter)
     else:
         _watch()
 
 
 @notes.guarded
-def _ticked(optimizer: Any) -> None:
+def _ticked(counter: _Counter) -> None:
     now = count.current
-    if _counter is not None and _counter.optimizer() is optimizer and not now.fitting and now.mine():
-        _counter.tick()
+    if now.fitting:
+        now.seen()
+    elif now.mine():
+        counter.tick()
 
 
 def _watch() -> None:
@@ -210,8 +216,8 @@ def _keep_watching() -> None:
 @notes.guarded
 def fit_ended() -> None:
     """After a Keras `fit`, which counts by itself: let a loop of the script's own go on from there."""
-    if _counter is not None:
-        _counter.rebase()
+    for counter in _counters:
+        counter.rebase()
 
 
 def read_at_exit() -> None:
@@ -224,9 +230,9 @@ def read_at_exit() -> None:
 
 @notes.guarded
 def _look() -> None:
-    now = count.current
-    if _counter is not None and not now.fitting and now.followed() in (None, _counter.optimizer()):
-        _counter.calibrate()
+    if not count.current.fitting:
+        for counter in tuple(_counters):
+            counter.calibrate()
 
 
 count.at_end(read_at_exit)
