@@ -230,12 +230,13 @@ class AgentConfig:
         ranks = tuple(replace(spec, env={**spec.env, **number}) for spec in self.ranks)
         return replace(self, attempt=attempt, ranks=ranks)
 
+    def is_profiled(self, spec: RankSpec) -> bool:
+        """Whether a rank is profiled, by its place: an elastic job numbers them anew."""
+        return self.profiling is not None and spec.local_rank in self.profiling.ranks
+
     def profiled(self) -> tuple[RankSpec, ...]:
-        """Return the ranks of this agent that are profiled."""
-        if self.profiling is None:
-            return ()
-        chosen = self.profiling.ranks
-        return tuple(spec for spec in self.ranks if spec.local_rank in chosen)
+        """Return the ranks of this agent's plan that are profiled."""
+        return tuple(spec for spec in self.ranks if self.is_profiled(spec))
 
 
 class _Fields:

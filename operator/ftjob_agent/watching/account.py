@@ -75,9 +75,8 @@ class Account:
         started = {rank.spec.rank: rank.state for rank in ranks}
         unstarted = State.WAITING if state in {State.WAITING, State.RUNNING} else State.STOPPED
         # The ranks of an elastic job are those that were ordered last.
-        numbers = [spec.rank for spec in config.ranks] if config.elastic is None else list(started)
+        specs = config.ranks if config.elastic is None else [rank.spec for rank in ranks]
         lowest, progress = self._lowest()
-        is_scheduled = config.is_scheduled
         return {
             "version": VERSION,
             "attempt": config.attempt,
@@ -85,10 +84,10 @@ class Account:
             "host": self._host,
             "sequence": self._sequence,
             "state": state,
-            "ranks": [self._rank(number, started.get(number, unstarted)) for number in numbers],
+            "ranks": [self._rank(spec.rank, started.get(spec.rank, unstarted)) for spec in specs],
             "failure": failure.as_json() if failure else None,
             "captures": {capture: list(ranks) for capture, ranks in self.captures.items()},
-            "profiled": [spec.rank for spec in config.profiled()] if is_scheduled else [],
+            "profiled": [spec.rank for spec in specs if config.is_scheduled and config.is_profiled(spec)],
             "progress": {"rank": lowest, **progress.as_json()} if progress else None,
             "notes": list(self._notes)[:NOTES],
         }
