@@ -18,6 +18,8 @@ LIMIT = 4096
 """Bytes that the kubelet keeps."""
 NAME_BYTES = 63
 WARNING_BYTES = 512
+NOTES_MAX = 8
+NOTE_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,7 @@ class TerminationMessage:
 
 
 def parse_termination_message(text: str) -> Optional[TerminationMessage]:
-    """Read a termination message; None when it is not the agent's (the user's image may write its own).
-
-    Notes are for who reads the message itself.
-    """
+    """Read a termination message; None when it is not the agent's (the user's image may write its own)."""
     if len(text) > LIMIT:
         return None
     try:
@@ -76,6 +75,7 @@ def _read(data: Any) -> TerminationMessage:
         progress=read_progress(fields.inner("progress")),
         captures=read_done(fields.inner("captures") or {}),
         warning=fields.text("warning", WARNING_BYTES),
+        notes=fields.texts("notes", NOTE_BYTES, most=NOTES_MAX),
         role=fields.text("role", NAME_BYTES),
         index=fields.whole("index") or 0,
     )

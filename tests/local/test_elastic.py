@@ -13,6 +13,7 @@ SCRIPT = """
 import os, pathlib, time
 e = os.environ
 print("RANK", e["RANK"], "of", e["WORLD_SIZE"], "in life", e["TORCHELASTIC_RESTART_COUNT"], flush=True)
+assert "FTJOB_PROFILE" in e
 while not pathlib.Path("done").exists():
     time.sleep(0.1)
 """
@@ -21,6 +22,7 @@ while not pathlib.Path("done").exists():
 def test_an_agent_that_is_killed_ends_no_job_that_has_enough_workers(tmp_path: Path) -> None:
     job = plain_job(SCRIPT, workers=3)
     job["spec"] |= {"strategy": "Torchrun", "elastic": {"minWorkers": 2, "maxWorkers": 4}}
+    job["spec"] |= {"profiling": {"mode": "Scheduled"}, "outputs": {"size": "1Gi"}}
     process = start(job, tmp_path)
     read_until(process, "of 3", times=3)
     killed = agent_of(process.pid, "job-worker-0-2")
@@ -30,6 +32,7 @@ def test_an_agent_that_is_killed_ends_no_job_that_has_enough_workers(tmp_path: P
     (tmp_path / "done").touch()
     rest, errors = process.communicate(timeout=120)
     assert process.returncode == 0, rest + errors
+    assert "s0 NotReached: no step was seen, the first capture begins at step 18\n" in rest
     status = (tmp_path / "out" / "job.yaml").read_text()
     assert re.search(r"disruptions: 0\s+failures: 0|failures: 0\s+disruptions: 0", status)
     assert not re.search(r"attempt: [1-9]", status)

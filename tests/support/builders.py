@@ -83,6 +83,7 @@ def success_message(
     progress: dict[str, Any] | None = None,
     captures: dict[str, list[int]] | None = None,
     warning: str = "",
+    notes: tuple[str, ...] = (),
 ) -> str:
     """Return the termination message of an agent whose ranks succeeded."""
     return json.dumps(
@@ -93,6 +94,7 @@ def success_message(
             "progress": progress,
             "captures": {name: format_indexes(ranks) for name, ranks in (captures or {}).items()},
             "warning": warning,
+            "notes": list(notes),
         }
     )
 
@@ -122,10 +124,11 @@ class PodBuilder:
         progress: dict[str, Any] | None = None,
         captures: dict[str, list[int]] | None = None,
         warning: str = "",
+        notes: tuple[str, ...] = (),
         seen: float = NOW,
     ) -> PodBuilder:
-        said = success_message(progress=progress, captures=captures, warning=warning)
-        return self._ended(0, "Completed", said, seen)
+        text = success_message(progress=progress, captures=captures, warning=warning, notes=notes)
+        return self._ended(0, "Completed", text, seen)
 
     def failed(
         self,

@@ -342,6 +342,42 @@ def test_captures_say_which_ranks_are_missing() -> None:
     assert (ready.profile.last_capture_id, ready.profile.captures[0].phase) == ("s0", "Ready")
 
 
+@pytest.mark.parametrize(
+    ("said", "captures", "shown"),
+    [
+        ({}, {}, ("s0", "NotReached", "no step was seen, the first capture begins at step 18")),
+        ({"progress": {"step": 1}}, {}, ("s0", "NotReached", "1 step, the first capture begins at step 18")),
+        (
+            {"progress": {"step": 40}, "notes": ("rank 0: no profiler",)},
+            {},
+            ("s0", "Failed", "40 steps, the first capture begins at step 18; rank 0: no profiler"),
+        ),
+        (
+            {"progress": {"step": 20}},
+            {"s0": [0, 1, 2, 3]},
+            ("s1", "NotReached", "20 steps, capture s1 begins at step 28"),
+        ),
+    ],
+)  # fmt: skip
+def test_a_capture_that_the_job_never_came_to_is_told_at_its_end(
+    said: dict[str, Any], captures: dict[str, list[int]], shown: tuple[str, str, str]
+) -> None:
+    wanted = SCHEDULED.with_spec(profiling={"mode": "Scheduled", "schedule": {"repeat": 3}}).running()
+    running = status(wanted, observed(pod(0).running(), pod(1).running()))
+    assert running.profile is None
+    ended = status(wanted, observed(pod(0).succeeded(captures=captures, **said), pod(1).succeeded()))
+    assert ended.profile is not None
+    last = ended.profile.captures[-1]
+    assert (last.id, last.phase, last.reason) == shown
+    assert len(ended.profile.captures) == 1 + len(captures)
+
+
+@pytest.mark.parametrize("profiling", [{"mode": "Off"}, {"mode": "Scheduled", "tools": ["System"]}])
+def test_a_job_that_wants_no_capture_of_its_framework_misses_none(profiling: dict[str, Any]) -> None:
+    wanted = SCHEDULED.with_spec(profiling=profiling).running()
+    assert status(wanted, observed(pod(0).succeeded(), pod(1).succeeded())).profile is None
+
+
 def test_the_status_goes_over_the_wire_and_back() -> None:
     seen = observed(pod(0).failed(progress={"step": 3, "metrics": {"loss": 1.5}}), pod(1).failed())
     found = status(TWO.running(), seen)

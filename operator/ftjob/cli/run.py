@@ -14,7 +14,7 @@ from ftjob.cli.exit_codes import FAILED, INTERRUPTED, INVALID, SUCCEEDED
 from ftjob.cli.source import Found, SourceError, read
 from ftjob.cli.terminal import one_line, say
 from ftjob.cli.view import choose_view
-from ftjob.cli.words import duration, failure_text, profiles, reason, shorten
+from ftjob.cli.words import duration, failure_text, missing_profiles, profiles, reason, shorten
 from ftjob.local.errors import CannotRun
 from ftjob.local.outputs import OutputsFolder
 from ftjob.local.runner import Runner, Settings
@@ -110,6 +110,7 @@ def _summary(stream: TextIO, found: Found, status: JobStatus, outputs: OutputsFo
         lines.append(reason(status))
     lines.append(f"outputs:  {shorten(outputs.path, here)} ({files.JOB}, {files.LOGS}/)")
     lines += [f"profile:  {shorten(path, here)}" for path in profiles(outputs.path)]
+    lines += [f"profile:  {text}" for text in missing_profiles(status)]
     if any((outputs.path / files.XPLANES).glob("*/*.xplane.pb")):
         lines.append(f"          tensorboard --logdir {shorten(outputs.path, here)}")
     say(*lines, stream=stream)

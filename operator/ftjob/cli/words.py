@@ -70,6 +70,12 @@ def profiles(outputs: Path) -> list[Path]:
     )
 
 
+def missing_profiles(status: JobStatus) -> list[str]:
+    """Return which captures are not there, or not whole, and why."""
+    captures = status.profile.captures if status.profile is not None else []
+    return [f"{found.id} {found.phase}: {found.reason}" for found in captures if found.reason]
+
+
 def shorten(path: Path, folder: Path) -> str:
     """Return a path below a folder as relative to it."""
     return f"./{path.relative_to(folder)}" if path.is_relative_to(folder) else str(path)

@@ -164,10 +164,12 @@ class Capture(StatusModel):
     """One profile of some ranks over some steps."""
 
     id: Annotated[str, Field(description="Its folder under captures/.")]
-    phase: Annotated[str, Field(description="Requested, Capturing, Ready, Partial, Failed or Refused.")]
+    phase: Annotated[str, Field(description="Capturing, Ready, Partial, NotReached, Failed or Refused.")]
     ranks: Annotated[str, Field(description="Ranks that are done, e.g. 4/4.")] = ""
     path: Annotated[str | None, Field(description="Folder in outputs.")] = None
-    reason: Annotated[str | None, Field(description="Why it is partial, failed or refused.")] = None
+    reason: Annotated[str | None, Field(description="Why it is partial, not reached, failed or refused.")] = (
+        None
+    )
 
 
 class Straggler(StatusModel):

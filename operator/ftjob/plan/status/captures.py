@@ -7,7 +7,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from ftjob.models.names import ANNOTATION_CAPTURE
-from ftjob.models.spec import ProfilingMode
+from ftjob.models.spec import ProfilingMode, Tool
 from ftjob.models.status import Capture, ProfileStatus
 from ftjob.plan.build.agent_config import profiled_ranks
 from ftjob_protocol import files
@@ -16,17 +16,24 @@ from ftjob_protocol.values.ranges import format_indexes, merge
 from ftjob_protocol.values.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ftjob.api.job import Job
+    from ftjob.models.spec import Schedule
+    from ftjob.models.status import Progress
     from ftjob.plan.life.attempt import Attempt
+    from ftjob.plan.observed.pod import PodState
 
 CAPTURE_ID = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 """A capture's id becomes a folder."""
 REASON_BYTES = 1024
 
 
-def profile_status(attempt: Attempt, *, final: bool) -> ProfileStatus | None:
-    """Return which captures there are, which ranks are missing in them, and which were refused."""
+def profile_status(attempt: Attempt, progress: Progress | None, *, final: bool) -> ProfileStatus | None:
+    """Return which captures there are, which ranks are missing in them, and which there will never be."""
     captures = _scheduled(attempt, final=final)
+    if final:
+        captures += _missing(attempt, progress, {capture.id for capture in captures})
     refused = _refused_capture(attempt.job)
     if refused is not None and all(capture.id != refused.id for capture in captures):
         captures.append(refused)
@@ -72,6 +79,38 @@ def _scheduled(attempt: Attempt, *, final: bool) -> list[Capture]:
             )
         )
     return captures
+
+
+def _missing(attempt: Attempt, progress: Progress | None, known: set[str]) -> list[Capture]:
+    """Return the first scheduled capture of which the job has left nothing, with the reason."""
+    profiling = attempt.spec.profiling
+    is_wanted = profiling.mode is ProfilingMode.SCHEDULED and Tool.FRAMEWORK in profiling.tools
+    if not is_wanted or not profiled_ranks(attempt.spec, attempt.layout):
+        return []
+    names = (f"{SCHEDULED_PREFIX}{number}" for number in range(profiling.schedule.repeat))
+    missing = [(number, name) for number, name in enumerate(names) if name not in known]
+    if not missing:
+        return []
+    number, name = missing[0]
+    begin, steps = _first_step(profiling.schedule, number), progress.step if progress is not None else None
+    which = f"capture {name}" if number else "the first capture"
+    made = "no step was seen" if steps is None else "1 step" if steps == 1 else f"{steps} steps"
+    reason = f"{made}, {which} begins at step {begin}"
+    notes = [note for pod in attempt.pods for note in _notes(pod)]
+    if notes:
+        reason = f"{reason}; {notes[0]}"
+    reached = steps is not None and steps >= begin
+    return [Capture(id=name, phase="Failed" if reached else "NotReached", reason=clean(reason, REASON_BYTES))]
+
+
+def _first_step(schedule: Schedule, capture: int) -> int:
+    cycle = schedule.wait + schedule.warmup + schedule.active
+    return schedule.skip_first + capture * cycle + schedule.wait + schedule.warmup + 1
+
+
+def _notes(pod: PodState) -> Sequence[str]:
+    end = pod.terminated
+    return end.message.notes if end is not None and end.message is not None else ()
 
 
 def _done(attempt: Attempt) -> dict[str, tuple[range, ...]]:

@@ -63,7 +63,7 @@ def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) ->
             "selector": _selector(job),
             "gang": plan.status.gang,
             "progress": progress,
-            "profile": profile_status(attempt, final=final),
+            "profile": profile_status(attempt, progress, final=final),
             "display": display(after.roles, progress, after, final=final),
         }
     )
