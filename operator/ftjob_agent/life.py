@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 TICK = 1.0
 EVIDENCE_SECONDS = 1.0
+NOTICE_SECONDS = 10.0
+"""An agent that has waited for so long for others says why, and then more and more rarely."""
+LONGEST_NOTICE_SECONDS = 3600.0
 
 Stage = Callable[[Agent], "Optional[Stage]"]
 
@@ -73,6 +76,7 @@ def preparing(agent: Agent) -> Optional[Stage]:
 
 def gathering(agent: Agent) -> Optional[Stage]:
     """Wait until all agents that the ranks need are there."""
+    pause, notice = NOTICE_SECONDS, time.monotonic() + NOTICE_SECONDS
     while True:
         now = time.monotonic()
         if agent.is_told_to_stop(now):
@@ -81,7 +85,12 @@ def gathering(agent: Agent) -> Optional[Stage]:
             raise ConfigError(agent.rendezvous.error)
         if agent.contact.command == Command.START:
             return starting if agent.config.elastic is None else attending
-        agent.loop.wait(agent.contact.next_look(now))
+        if now >= notice:
+            sys.stderr.write(f"ftjob: {agent.config.name} {agent.contact.why_waiting()}\n")
+            agent.contact.tell_why()
+            pause = min(6 * pause, LONGEST_NOTICE_SECONDS)
+            notice = now + pause
+        agent.loop.wait(min(notice, agent.contact.next_look(now)))
 
 
 def starting(agent: Agent) -> Optional[Stage]:

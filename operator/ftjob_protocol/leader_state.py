@@ -23,6 +23,7 @@ CAPTURES_BYTES = 1 << 14
 NOTES_MAX = 16
 NOTE_BYTES = 200
 WATCHDOG_BYTES = 300
+WAITS_BYTES = 300
 
 ABSENT_NAMED = 10
 NAME_LIMIT = 64
@@ -41,6 +42,8 @@ class LeaderState:
     """Why the watchdog can't tell a hang, or not yet."""
     absent: Sequence[str] = ()
     """While the agents wait for each other: the first of those that have not come, as ``worker-1``."""
+    waits: str = ""
+    """Why an agent waits, in its own words: one that can't reach its leader is asked for them itself."""
     failure: Optional[Failure] = None
     """The first failing rank."""
     ordered: int = 0
@@ -63,6 +66,7 @@ class LeaderState:
             "failure": self.failure.as_json() if self.failure else None,
             "watchdog": clean(self.watchdog, WATCHDOG_BYTES),
             "absent": [clean(name, NAME_LIMIT) for name in self.absent[:ABSENT_NAMED]],
+            "waits": clean(self.waits, WAITS_BYTES),
             "captures": _told(self.captures),
             "notes": [clean(note, NOTE_BYTES) for note in self.notes[:NOTES_MAX]],
         }
@@ -87,6 +91,7 @@ class LeaderState:
             captures=read_done(fields.inner("captures") or {}),
             watchdog=fields.text("watchdog", WATCHDOG_BYTES),
             absent=fields.texts("absent", NAME_LIMIT, most=ABSENT_NAMED),
+            waits=fields.text("waits", WAITS_BYTES),
             failure=Failure.from_json(fields.inner("failure")),
             ordered=fields.whole("ordered") or 0,
             version=fields.whole("version") or 0,

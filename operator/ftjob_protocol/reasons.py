@@ -103,6 +103,12 @@ class Reason(Word):
         ),
     )
     STARTING = ("Starting", Area.WAITING, "The workers are starting.")
+    LEADER_UNREACHED = (
+        "LeaderUnreached",
+        Area.WAITING,
+        "All pods run, and the operator can't ask the pod of index 0 whether their ranks do.",
+        "See which NetworkPolicy or firewall keeps the operator from the agents' port; the job may run.",
+    )
     WAITING = ("Waiting", Area.WAITING, "Pods wait, and nobody has said for what.")
     GATED_BY_KUEUE = (
         "GatedByKueue",

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -385,3 +386,31 @@ def test_a_name_that_is_not_known_yet_is_asked_for_again(agents: Agents) -> None
     run = agents.script(config, "")
     assert run.wait() == 143
     assert "no-such-host.invalid" in run.failure["message"]
+
+
+def test_agents_that_wait_say_for_whom_and_why_in_their_logs_and_to_the_operator(agents: Agents) -> None:
+    """The leader can't tell the operator what keeps others from it, so they are asked themselves."""
+    port, own = free_port(), free_port()
+    leader, other, lost = star_plans(3, 1)[0] | {"port": port}, *star_plans(3, 1)[1:]
+    there = {"leader": {"host": "127.0.0.1", "port": port}}
+    first = agents.script(leader | there, "")
+    second = agents.script(other | there | {"port": own}, "")
+    nowhere = {"host": "no-such-host.invalid", "port": port}
+    third = agents.script(lost | {"leader": nowhere, "port": free_port()}, "")
+    wait_for(lambda: third.progress().get("state") == "Waiting", "the answer of one that waits")
+    assert third.progress()["waits"] == "can't resolve no-such-host.invalid"
+    assert third.request("POST", "/v1/start", b"{}")[0] == 404
+    assert first.progress()["absent"] == ["worker-2"]
+    said = (
+        (first, "ftjob: worker-0 waits for worker-2: 2 of 3 agents are there"),
+        (second, "ftjob: worker-1 waits for the leader at 127.0.0.1 to have heard of all agents"),
+        (third, "ftjob: worker-2 can't resolve no-such-host.invalid"),
+    )
+    for run, line in said:
+        wait_for(partial(run.text, "stderr"), "a line in its log")
+        assert run.text("stderr").splitlines() == [line]
+    third.terminate()
+    third.wait()
+    found = agents.script(lost | there | {"port": free_port()}, "")
+    assert [run.wait() for run in (first, second, found)] == [0, 0, 0]
+    assert not second.progress(), "nobody listens there any more"

@@ -22,7 +22,7 @@ def test_a_job_becomes_objects_of_its_own_and_succeeds(
 ) -> None:
     with running_operator(server, tmp_path, namespace=space.name) as operator:
         uid = space.submit(workers=3)["metadata"]["uid"]
-        running = space.await_phase("Running")
+        running = space.await_pods()
         objects = [space.get("services", "digits"), *space.pods().values()]
         objects += [s for s in space.list("secrets") if s["metadata"]["name"] != "ftjob-agent-key"]
         assert len(objects) == 5
@@ -58,13 +58,13 @@ def test_nothing_is_written_while_nothing_happens(
 
     with running_operator(server, tmp_path, namespace=space.name):
         space.submit()
-        before = space.await_phase("Running")
+        before = space.await_pods()
         # A job that comes and goes shows that the operator has seen everything before it.
         space.submit("second")
-        space.await_phase("Running", "second")
+        space.await_pods("second")
         written = about_the_first()
         space.submit("third")
-        space.await_phase("Running", "third")
+        space.await_pods("third")
         assert about_the_first() == written
         assert dict(written).keys() >= {"frameworktrainingjobs", "pods", "services", "events"}
         assert space.job()["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
@@ -76,7 +76,7 @@ def test_a_restarted_operator_writes_nothing_about_running_jobs(
 ) -> None:
     with running_operator(server, tmp_path, namespace=space.name):
         space.submit()
-        space.await_phase("Running")
+        space.await_pods()
     before = space.job()
     with running_operator(server, tmp_path, namespace=space.name) as operator:
         kubelet.finish()
@@ -113,7 +113,7 @@ def test_a_job_applied_again_waits_for_the_pods_of_the_earlier_one(
 ) -> None:
     with running_operator(server, tmp_path, namespace=space.name):
         space.submit()
-        space.await_phase("Running")
+        space.await_pods()
         space.delete("frameworktrainingjobs", "digits")
         uid = space.submit()["metadata"]["uid"]
         waiting = space.await_job(lambda job: "earlier job" in str(job.get("status")))
@@ -122,7 +122,7 @@ def test_a_job_applied_again_waits_for_the_pods_of_the_earlier_one(
         for name in space.pods():
             space.delete("pods", name)
         space.delete("services", "digits")
-        space.await_phase("Running")
+        space.await_pods()
     assert {pod["metadata"]["labels"]["ftjob.dev/uid"] for pod in space.pods().values()} == {uid}
 
 
@@ -155,7 +155,7 @@ def test_half_a_job_is_taken_back_when_the_quota_refuses_the_rest(
         assert len(gone) <= 2
         space.patch("resourcequotas", "few", {"spec": {"hard": {"pods": "10"}}})
         _set_quota(space, hard=10)
-        space.await_phase("Running")
+        space.await_pods()
     assert len(space.pods()) == 3
 
 
@@ -173,5 +173,5 @@ def test_a_mistake_with_one_job_does_not_stop_the_others(
         # Only a foreign hand writes this: no RFC 3339 time.
         space.patch("frameworktrainingjobs", "odd", {"status": {"startTime": "yesterday"}}, "status")
         space.submit("even")
-        space.await_phase("Running", "even")
+        space.await_pods("even")
         assert operator.process.poll() is None

@@ -22,13 +22,13 @@ def test_the_second_operator_stands_by_and_takes_over(
         running_operator(server, tmp_path, namespace=space.name, leading=False) as second,
     ):
         space.submit()
-        space.await_phase("Running")
+        space.await_pods()
         assert first.writes() > 0
         assert second.writes() == 0
         first.process.terminate()
         assert first.process.wait(timeout=30) == 0
         space.submit("next")
-        space.await_phase("Running", "next")
+        space.await_pods("next")
         assert second.writes() > 0
 
 

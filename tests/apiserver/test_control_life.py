@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.apiserver import NEWEST, ApiServer
-from support.control_cluster import Namespace, mortal_operator, running_kubelet, running_operator
+from support.control_cluster import Namespace, mortal_operator, pods_run, running_kubelet, running_operator
 
 pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True)
 
@@ -21,13 +21,11 @@ def test_no_restart_is_free_though_the_operator_dies_after_any_of_its_writes(
     with running_kubelet(server, space.name) as kubelet:
         with running_operator(server, tmp_path, namespace=space.name):
             space.submit(workers=3, restart=RESTART)
-            space.await_phase("Running")
+            space.await_pods()
         space.let_have_run()
         with mortal_operator(server, tmp_path, space.name, write=write):
             kubelet.finish("digits-worker-0-1", 137)
-            again = space.await_job(
-                lambda job: job["status"].get("podAttempt") == 1 and job["status"]["phase"] == "Running"
-            )
+            again = space.await_job(lambda job: job["status"].get("podAttempt") == 1 and pods_run(job))
             assert again["status"]["restarts"]["failures"] == 1
             kubelet.finish()
             job = space.await_phase("Succeeded")
@@ -45,11 +43,9 @@ def test_a_pod_deleted_under_its_ranks_is_a_disruption(
 ) -> None:
     with running_kubelet(server, space.name), running_operator(server, tmp_path, namespace=space.name):
         space.submit(workers=2)
-        space.await_phase("Running")
+        space.await_pods()
         space.delete("pods", "digits-worker-0-1")
-        job = space.await_job(
-            lambda job: job["status"]["attempt"] == 1 and job["status"]["phase"] == "Running"
-        )
+        job = space.await_job(lambda job: job["status"]["attempt"] == 1 and pods_run(job))
         assert job["status"]["restarts"]["disruptions"] == 1
         assert job["status"]["restarts"]["failures"] == 0
 
@@ -60,11 +56,11 @@ def test_suspending_and_resuming(server: ApiServer, space: Namespace, tmp_path: 
         space.await_phase("Suspended")
         assert space.pods() == {}
         space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": False}})
-        space.await_phase("Running")
+        space.await_pods()
         space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": True}})
         space.await_phase("Suspended")
         space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": False}})
-        job = space.await_phase("Running")
+        job = space.await_pods()
         assert job["status"]["attempt"] == 1
         assert job["status"]["restarts"] == {"failures": 0, "disruptions": 0}
         assert sorted(space.pods()) == [f"digits-worker-1-{index}" for index in range(2)]
@@ -78,7 +74,7 @@ def test_a_finished_job_is_deleted_when_its_time_to_live_is_over(
         running_operator(server, tmp_path, namespace=space.name),
     ):
         space.submit(ttlSecondsAfterFinished=1)
-        space.await_phase("Running")
+        space.await_pods()
         kubelet.finish()
         space.await_phase("Succeeded")
         for _ in range(200):

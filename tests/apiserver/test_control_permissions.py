@@ -69,7 +69,7 @@ def test_nothing_that_the_operator_asks_for_is_forbidden(
         ) as operator,
     ):
         space.submit(name, outputs={"size": "1Gi"})
-        space.await_phase("Running", name)
+        space.await_pods(name)
         kubelet.finish()
         space.await_phase("Succeeded", name)
         asked = operator.requests()
@@ -104,7 +104,7 @@ def test_with_roles_in_two_namespaces_it_serves_these_and_never_touches_a_third(
         for space in served:
             space.submit()
         for space, kubelet in zip(served, kubelets, strict=True):
-            space.await_phase("Running")
+            space.await_pods()
             kubelet.finish()
             space.await_phase("Succeeded")
         asked, log = operator.requests(), operator.log.read_text()
@@ -139,11 +139,11 @@ def test_a_namespace_whose_role_was_deleted_waits_alone_and_is_served_when_it_is
     ):
         second.submit()
         first.submit()
-        first.await_phase("Running")
+        first.await_pods()
         assert "status" not in second.job()
         back = server.kubectl("apply", "-f", "-", stdin=json.dumps(deleted))
         assert back.returncode == 0, back.stderr
-        second.await_phase("Running")
+        second.await_pods()
 
 
 def test_a_job_s_network_policy_comes_first_and_comes_back(
@@ -164,7 +164,7 @@ def test_a_job_s_network_policy_comes_first_and_comes_back(
         ) as operator,
     ):
         uid = served.submit()["metadata"]["uid"]
-        served.await_phase("Running")
+        served.await_pods()
         (policy,) = served.list(POLICIES)
         assert policy["metadata"]["ownerReferences"][0]["uid"] == uid
         assert policy["spec"]["podSelector"]["matchLabels"] == {"ftjob.dev/uid": uid}

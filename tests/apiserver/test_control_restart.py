@@ -21,7 +21,7 @@ def test_an_operator_killed_after_a_write_is_continued_by_the_next(
         mortal_operator(server, tmp_path, space.name, write=write),
         running_kubelet(server, space.name) as kubelet,
     ):
-        space.await_phase("Running")
+        space.await_pods()
         kubelet.finish()
         job = space.await_phase("Succeeded")
     assert {pod: len(uids) for pod, uids in kubelet.born.items()} == {

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 from support.apiserver import GANGS, NEWEST, OLDEST, ApiServer, running_api_server
-from support.control_cluster import Namespace, new_namespace, running_kubelet, running_operator, watch
+from support.control_cluster import (
+    Namespace,
+    new_namespace,
+    pods_run,
+    running_kubelet,
+    running_operator,
+    watch,
+)
 from support.crds import install
 
 PODGROUPS = "podgroups.scheduling.k8s.io"
@@ -41,7 +48,7 @@ def test_the_group_comes_before_its_pods_and_goes_with_them(
         running_operator(gangs, tmp_path, namespace=space.name),
     ):
         space.submit(workers=3)
-        job = space.await_phase("Running")
+        job = space.await_pods()
         assert job["status"]["gang"] == "Native"
         (group,) = space.list(PODGROUPS)
         assert group["metadata"]["name"] == "digits-0"
@@ -59,9 +66,9 @@ def test_the_group_comes_before_its_pods_and_goes_with_them(
 def test_each_attempt_has_a_group_of_its_own(gangs: ApiServer, space: Namespace, tmp_path: Path) -> None:
     with running_kubelet(gangs, space.name), running_operator(gangs, tmp_path, namespace=space.name):
         space.submit(workers=2)
-        space.await_phase("Running")
+        space.await_pods()
         space.delete("pods", "digits-worker-0-1")
-        space.await_job(lambda job: job["status"]["attempt"] == 1 and job["status"]["phase"] == "Running")
+        space.await_job(lambda job: job["status"]["attempt"] == 1 and pods_run(job))
         assert present(space) == ["digits-1"]
         space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": True}})
         space.await_phase("Suspended")
@@ -110,7 +117,7 @@ def test_a_start_goes_on_though_the_operator_dies_after_any_of_its_writes(
                 threading.Event().wait(0.1)
             assert operator.process.poll() == 137
         with running_operator(gangs, tmp_path, "--no-leader-election", namespace=space.name):
-            job = space.await_phase("Running")
+            job = space.await_pods()
             assert job["status"]["podAttempt"] == 0
             assert job["status"]["gang"] == "Native"
     assert present(space) == ["digits-0"]
@@ -125,13 +132,13 @@ def test_where_it_is_not_served_auto_goes_without_and_native_says_what_to_do(
         space = new_namespace(client)
         with running_kubelet(server, space.name), running_operator(server, tmp_path, namespace=space.name):
             space.submit("auto")
-            assert "gang" not in space.await_phase("Running", "auto")["status"]
+            assert "gang" not in space.await_pods("auto")["status"]
             space.submit("native", scheduling={"gang": "Native"})
             job = space.await_phase("Failed", "native")
             assert failed(job)["reason"] == "InvalidSpec"
             assert "set scheduling.gang to Auto or Off" in failed(job)["message"]
             space.patch("frameworktrainingjobs", "native", {"spec": {"scheduling": {"gang": "Auto"}}})
-            space.await_phase("Running", "native")
+            space.await_pods("native")
 
 
 def present(space: Namespace) -> list[str]:

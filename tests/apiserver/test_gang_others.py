@@ -39,7 +39,7 @@ def test_a_gang_of_another_scheduler(
         running_operator(server, tmp_path, namespace=space.name),
     ):
         space.submit(workers=2, scheduling=scheduling)
-        assert space.await_phase("Running")["status"]["gang"] == mode
+        assert space.await_pods()["status"]["gang"] == mode
         (group,) = space.list(plural)
         assert group["metadata"]["name"] == "digits-0"
         assert spec.items() <= group["spec"].items()

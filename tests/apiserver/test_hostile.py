@@ -36,7 +36,7 @@ def lives(operator: Operator, space: Namespace, name: str, **spec: Any) -> None:
     """See that a good job is served from its start to its end, and that the operator says it is well."""
     began = time.monotonic()
     space.submit(name, **spec)
-    space.await_phase("Running", name)
+    space.await_pods(name)
     print(f"{name}: its pods run {time.monotonic() - began:.1f} s after it was made")
     assert operator.process.poll() is None
     assert operator.get("/healthz") == (200, "ok\n")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.apiserver import NEWEST, ApiServer
-from support.control_cluster import Namespace, running_kubelet, running_operator
+from support.control_cluster import Namespace, pods_run, running_kubelet, running_operator
 from support.hostile_leaders import RUNNING, Leaders, running_leaders
 
 from ftjob_protocol.failures import Failure, FailureClass
@@ -23,7 +23,7 @@ PROFILED = {"outputs": {}, "profiling": {"mode": "Scheduled"}}
 
 
 def is_running(space: Namespace, name: str) -> bool:
-    return bool(space.job(name).get("status", {}).get("phase") == "Running")
+    return pods_run(space.job(name))
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_a_hostile_answer_is_refused_and_its_job_and_others_go_on(
             running_operator(server, tmp_path, namespace=space.name) as operator,
         ):
             leaders.await_tokens(1, space.list)
-            space.await_phase("Running", "hostile")
+            space.await_pods("hostile")
             leaders.await_answers(3)
             space.submit("good")
-            space.await_phase("Running", "good")
+            space.await_pods("good")
             kubelet.finish("hostile-worker-0-0")
             ended = space.await_phase("Succeeded", "hostile")
             assert is_running(space, "good")
@@ -84,7 +84,7 @@ def test_answers_that_alternate_are_written_once_a_second_at_most(
             running_operator(server, tmp_path, namespace=space.name),
         ):
             leaders.await_tokens(1, space.list)
-            space.await_phase("Running", "hostile")
+            space.await_pods("hostile")
             leaders.await_answers(2)
             before, began = writes(), time.monotonic()
             leaders.await_answers(40)
@@ -110,7 +110,7 @@ def test_orders_that_are_never_answered_hold_up_nobody_else(
             leaders.await_tokens(len(names), space.list)
             leaders.await_open_orders(2 * RECONCILERS)
             space.submit("good")
-            space.await_phase("Running", "good")
+            space.await_pods("good")
             assert leaders.open_orders > 0
             kubelet.finish("*", 137)
             for name in names:

@@ -58,7 +58,7 @@ def test_a_job_waits_runs_where_it_is_let_in_and_reports_its_end(
         (owner,) = workload["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["name"]) == ("FrameworkTrainingJob", "digits")
         kueue.admit(2)
-        space.await_phase("Running")
+        space.await_pods()
         for pod in space.pods().values():
             assert pod["spec"]["nodeSelector"] == {"pool": "spot"}
             assert TOLERATION in pod["spec"]["tolerations"]
@@ -76,7 +76,7 @@ def test_an_evicted_job_stops_gives_its_admission_back_and_goes_on_when_let_in_a
     with running_kubelet(server, space.name), running_operator(server, tmp_path, namespace=space.name):
         submit(space, workers=2)
         kueue.admit(2)
-        space.await_phase("Running")
+        space.await_pods()
         kueue.until("PodsReady", "True")
         kueue.evict()
         queued = space.await_phase("Queued")
@@ -87,7 +87,7 @@ def test_an_evicted_job_stops_gives_its_admission_back_and_goes_on_when_let_in_a
         assert kueue.conditions(released)["Requeued"]["status"] == "True"
         assert space.pods() == {}
         kueue.admit(2)
-        job = space.await_phase("Running")
+        job = space.await_pods()
         assert job["status"]["podAttempt"] == 1
         assert job["status"]["restarts"] == {"failures": 0, "disruptions": 0}
         assert sorted(space.pods()) == ["digits-worker-1-0", "digits-worker-1-1"]
@@ -100,7 +100,7 @@ def test_an_elastic_job_runs_with_the_workers_that_are_let_in(
     with running_kubelet(server, space.name), running_operator(server, tmp_path, namespace=space.name):
         submit(space, strategy="Torchrun", workers=3, elastic={"minWorkers": 1, "maxWorkers": 4})
         kueue.admit(2)
-        job = space.await_phase("Running")
+        job = space.await_pods()
         assert [role["desired"] for role in job["status"]["roles"]] == [2]
         assert sorted(space.pods()) == ["digits-worker-0-0", "digits-worker-0-1"]
         assert kueue.workload()["spec"]["podSets"][0]["minCount"] == 1
@@ -111,7 +111,7 @@ def test_a_suspended_job_leaves_the_queue(server: ApiServer, kueue: Kueue, tmp_p
     with running_kubelet(server, space.name), running_operator(server, tmp_path, namespace=space.name):
         submit(space, workers=2)
         kueue.admit(2)
-        space.await_phase("Running")
+        space.await_pods()
         space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": True}})
         space.await_phase("Suspended")
         kueue.until_gone()
@@ -119,7 +119,7 @@ def test_a_suspended_job_leaves_the_queue(server: ApiServer, kueue: Kueue, tmp_p
         space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": False}})
         space.await_phase("Queued")
         kueue.admit(2)
-        space.await_phase("Running")
+        space.await_pods()
 
 
 def test_every_right_in_kueue_is_used(server: ApiServer, kueue: Kueue, tmp_path: Path) -> None:
@@ -130,14 +130,14 @@ def test_every_right_in_kueue_is_used(server: ApiServer, kueue: Kueue, tmp_path:
     ):
         submit(space, scheduling={"priorityClassName": "high"})
         kueue.admit(1)
-        space.await_phase("Running")
+        space.await_pods()
         space.patch("frameworktrainingjobs", "digits", {"spec": {"suspend": True}})
         space.await_phase("Suspended")
         kueue.until_gone()
         submit(space, name="soon", labels=QUEUE | URGENT, scheduling={"priorityClassName": "high"})
         kueue.admit(1)
         assert kueue.workload()["spec"]["priority"] == 2000, "of its own class, whatever its pods have"
-        space.await_phase("Running", "soon")
+        space.await_pods("soon")
         used = {(resource, verb) for verb, resource, code in operator.requests() if code.startswith("2")}
     assert used >= RIGHTS
 
@@ -152,7 +152,7 @@ def test_queueing_goes_on_though_the_operator_dies_after_any_of_its_writes(
         submit(space, workers=2)
         with mortal_operator(server, tmp_path, space.name, write=write):
             kueue.admit(2)
-            job = space.await_phase("Running")
+            job = space.await_pods()
             kueue.until("PodsReady", "True")
     assert job["status"]["podAttempt"] == 0
     assert {pod: len(uids) for pod, uids in kubelet.born.items()} == {

@@ -119,7 +119,7 @@ def test_a_job_lives_in_the_worker_cluster_and_its_status_comes_back(
         there.admit(2)
         job = clusters.send_job()
         here.admit(2)
-        space.await_phase("Running")
+        space.await_pods()
         ready = there.until("PodsReady", "True")
         meta = ready["metadata"]
         (owner,) = meta["ownerReferences"]
@@ -150,7 +150,7 @@ def test_in_the_worker_cluster_an_evicted_job_stops_and_gives_its_admission_back
     with running_kubelet(server, space.name), worker_cluster(server, clusters, tmp_path):
         there.admit(2)
         clusters.send_job()
-        space.await_phase("Running")
+        space.await_pods()
         there.until("PodsReady", "True")
         there.evict()
         space.await_phase("Queued")
@@ -158,7 +158,7 @@ def test_in_the_worker_cluster_an_evicted_job_stops_and_gives_its_admission_back
         assert "admission" not in released["status"]
         assert space.pods() == {}
         there.admit(2)
-        job = space.await_phase("Running")
+        job = space.await_pods()
         assert job["status"]["restarts"] == {"failures": 0, "disruptions": 0}
 
 
@@ -181,7 +181,7 @@ def test_a_workload_that_comes_after_its_job_is_waited_for(
         kind = {"apiVersion": f"kueue.x-k8s.io/{there.version}", "kind": "Workload"}
         space.create(there.plural, {**kind, "metadata": {**metadata, "labels": labels}, "spec": copy["spec"]})
         there.admit(2)
-        space.await_phase("Running")
+        space.await_pods()
 
 
 def test_a_workload_for_other_pods_is_not_run_and_kueue_is_told(
@@ -216,7 +216,7 @@ def test_the_worker_cluster_goes_on_though_its_operator_dies_after_any_of_its_wr
         there.admit(2)
         clusters.send_job()
         with mortal_operator(server, tmp_path, space.name, write=write):
-            job = space.await_phase("Running")
+            job = space.await_pods()
             there.until("PodsReady", "True")
     assert job["status"]["podAttempt"] == 0
     assert {pod: len(uids) for pod, uids in kubelet.born.items()} == {

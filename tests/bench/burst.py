@@ -77,7 +77,7 @@ def training_job(number: int) -> list[tuple[str, Manifest]]:
 
 
 PLAIN = Arm("plain Jobs", "jobs", indexed_job, lambda job: job.get("status", {}).get("ready") == WORKERS)
-OURS = Arm("ftjob", PLURAL, training_job, lambda job: job.get("status", {}).get("phase") == "Running")
+OURS = Arm("ftjob", PLURAL, training_job, lambda job: "runningTime" in job.get("status", {}))
 
 
 async def burst(api: Api, namespace: str, arm: Arm, jobs: int) -> tuple[float, float]:

@@ -126,9 +126,19 @@ class Namespace:
         since = (datetime.now(UTC) - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.patch(PLURAL, name, {"status": {"runningTime": since}}, "status")
 
+    def await_pods(self, name: str = "digits") -> Manifest:
+        """Watch a job until all of its pods run, as far as its status says."""
+        return self.await_job(pods_run, name)
+
     def await_phase(self, phase: str, name: str = "digits") -> Manifest:
         """Watch a job until it is in a phase."""
         return self.await_job(lambda job: job.get("status", {}).get("phase") == phase, name)
+
+
+def pods_run(job: Manifest) -> bool:
+    """Whether all pods of a job run; where no agents are in them it stays Starting."""
+    status = job.get("status", {})
+    return "runningTime" in status and status["phase"] in {"Starting", "Running"}
 
 
 def new_namespace(client: Client) -> Namespace:

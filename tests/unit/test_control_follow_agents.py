@@ -34,6 +34,7 @@ ANSWER = {
 }
 LEADER = LeaderState(0, "Running", {"step": 3}, watchdog="w")
 SECRET = b"k" * 32
+RUNS = {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "runningTime": "2026-01-01T00:00:01Z"}
 
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -62,7 +63,7 @@ async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -
     port = runner.addresses[0][1]
     monkeypatch.setattr(module, "agent_port", lambda _uid: port)
     kube, cache = FakeKube(), Cache()
-    cache.update(JOB, job_body(status={"phase": "Running"}))
+    cache.update(JOB, job_body(status=RUNS))
     cache.update(POD, pod_body(0, state={"running": {}}, podIP="127.0.0.1"))
     cache.update(POD, pod_body(1, state={"running": {}}, podIP="127.0.0.2"))
     ctx = context_of(kube, cache, key=SECRET)
@@ -282,7 +283,7 @@ async def test_leaders_that_hang_hold_up_no_reconciler_and_are_told_once_at_a_ti
         jobs = []
         for number in range(100):
             name, uid = f"hangs-{number}", f"hangs-{number}"
-            ctx.cache.update(JOB, job_body(name, uid=uid, status={"phase": "Running"}))
+            ctx.cache.update(JOB, job_body(name, uid=uid, status=RUNS))
             leader = pod_body(0, uid=f"pod-{number}", job_uid=uid, state={"running": {}}, podIP="127.0.0.1")
             leader["metadata"]["labels"]["ftjob.dev/job"] = name
             ctx.cache.update(POD, leader)
@@ -323,3 +324,35 @@ async def test_a_job_that_was_deleted_while_its_leader_was_asked_leaves_nothing(
         await asking
         assert not ctx.cache.leader_states._states
         assert ctx.queue.depth == 0
+
+
+async def test_an_agent_that_its_leader_has_not_heard_of_is_asked_itself_why_it_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        waits = {"version": 1, "attempt": 0, "state": "Waiting"}
+        is_leader = "wait" in request.query
+        return web.json_response(waits | ({"absent": ["worker-1"]} if is_leader else {"waits": "can't\x1b"}))
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        ctx.cache.update(JOB, job_body(version="2", status=RUNS | {"phase": "Starting"}))
+        ctx.cache.update(POD, pod_body(1, state={"running": {}}, podIP="127.0.0.1", version="11"))
+        await ask(job_of(ctx), ctx, ctx.agents.sender(job_of(ctx)))
+        told = ctx.cache.observe(job_of(ctx)).leader
+        assert told is not None
+        assert (told.absent, told.waits) == (("worker-1",), "can't")
+
+
+async def test_why_a_leader_cannot_be_asked_is_kept_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [web.Response(status=503, text="later"), web.json_response(ANSWER)]
+
+    async def handle(_request: web.Request) -> web.Response:
+        return answers.pop(0)
+
+    async with operator_and_agent(monkeypatch, handle) as ctx:
+        ctx.cache.update(JOB, job_body(version="2", status=RUNS | {"phase": "Starting"}))
+        await ask(job_of(ctx), ctx, ctx.agents.sender(job_of(ctx)))
+        assert ctx.cache.observe(job_of(ctx)).unreached == "HTTP 503: later"
+        assert await ctx.queue.get() == ("default", "digits")
+        await ask(job_of(ctx), ctx, ctx.agents.sender(job_of(ctx)))
+        assert ctx.cache.observe(job_of(ctx)).unreached == ""

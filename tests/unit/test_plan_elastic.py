@@ -20,6 +20,7 @@ from support.builders import (
 from ftjob.models.status import ConditionType, Phase
 from ftjob.plan.observed.state import RefusalKind
 from ftjob.plan.plan import Step
+from ftjob_protocol.leader_state import LeaderState
 
 P = [f"digits-worker-0-{index}" for index in range(5)]
 
@@ -61,7 +62,8 @@ def test_without_index_0_it_does_not_run_yet_however_many_others_do() -> None:
 
 
 def test_it_runs_as_soon_as_enough_run() -> None:
-    seen = observed(pod(0).running(), pod(1).running(), pod(2))
+    leader = LeaderState(0, "Running", None)
+    seen = observed(pod(0).running(), pod(1).running(), pod(2), leader=leader)
     status = elastic().started().after(decide(elastic().started(), seen), seen).status
     assert status.phase is Phase.RUNNING
     assert status.workers == 3

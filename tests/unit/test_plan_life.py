@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,6 +74,8 @@ def test_a_worker_that_is_placed_after_eleven_minutes_is_waited_for() -> None:
     assert "digits-worker-0-1" in running.message
     assert "Insufficient cpu" in running.message
     life.see(pod(0).running(), pod(1).running(), after=1)
+    assert life.is_(Phase.STARTING), "nobody has said that ranks run"
+    life.see(pod(0).running(), pod(1).running(), after=1, leader=LeaderState(0, "Running", None))
     assert life.is_(Phase.RUNNING)
     life.see(pod(0).succeeded(), pod(1).succeeded(), after=1)
     assert life.is_(Phase.SUCCEEDED)
@@ -100,15 +103,15 @@ def test_agents_that_do_not_meet_though_their_pods_run_are_named_and_get_new_pod
     life = Life(TWO.started(NOW))
     two = (pod(0).running(), pod(1).running())
     life.see(*two)
-    assert life.is_(Phase.RUNNING)
-    assert life.see(*two, leader=waiting("worker-1")).next_look == 30
-    assert life.see(*two, leader=waiting("worker-1"), after=30).next_look == 570
+    assert life.is_(Phase.STARTING)
+    assert life.see(*two, leader=waiting("worker-1")).next_look == 10
+    assert life.see(*two, leader=waiting("worker-1"), after=10).next_look == 590
     running = life.condition("Running")
     assert running is not None
-    assert running.reason == "PeersAbsent"
+    assert (running.status, running.reason) == ("False", "PeersAbsent")
     who = "pod digits-worker-0-1 on node-1 did not reach pod digits-worker-0-0 on node-0"
-    assert running.message == f"all workers run, but {who} yet"
-    decision = life.see(*two, leader=waiting("worker-1"), after=570)
+    assert running.message == f"no rank runs yet: {who}"
+    decision = life.see(*two, leader=waiting("worker-1"), after=590)
     assert decision.step is Step.RESTART
     assert deleted(decision) == ["digits-worker-0-0", "digits-worker-0-1"]
     failure = life.job.status.failure
@@ -116,6 +119,33 @@ def test_agents_that_do_not_meet_though_their_pods_run_are_named_and_get_new_pod
     assert (failure.reason, failure.pod, failure.node) == ("PeersAbsent", "digits-worker-0-1", "node-1")
     assert who in failure.message
     assert life.job.status.restarts.disruptions == 1
+
+
+def test_the_agent_that_is_waited_for_says_why_in_its_own_words() -> None:
+    life = Life(TWO.started(NOW))
+    two = (pod(0).running(), pod(1).running())
+    life.see(*two)
+    told = replace(waiting("worker-1"), waits="can't resolve digits-worker-0-0")
+    life.see(*two, leader=told, after=11)
+    running = life.condition("Running")
+    assert running is not None
+    assert running.message == "no rank runs yet: worker 1 on node-1 can't resolve digits-worker-0-0"
+
+
+def test_that_the_leader_cannot_be_asked_is_said_and_ends_nothing() -> None:
+    life = Life(TWO.started(NOW))
+    two = (pod(0).running(), pod(1).running())
+    assert life.see(*two).next_look is None
+    assert life.see(*two, after=1).next_look == 9
+    for after in (10, 3000):
+        assert life.see(*two, after=after, unreached="no answer at 10.0.0.1:20000").step is Step.CONTINUE
+        running = life.condition("Running")
+        assert running is not None
+        assert running.reason == "LeaderUnreached"
+        where = "the operator can't ask pod digits-worker-0-0 on node-0 whether the ranks run"
+        assert running.message == f"{where}: no answer at 10.0.0.1:20000"
+    life.see(pod(0).succeeded(), pod(1).succeeded(), after=1)
+    assert life.is_(Phase.SUCCEEDED)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +225,8 @@ def test_a_restart_is_over_when_all_workers_run_again() -> None:
     assert life.is_(Phase.STARTING)
     assert life.condition("Restarting") is not None
     life.see(*(p.running() for p in new), after=5)
+    assert life.condition("Restarting") is not None, "nobody has said that ranks run"
+    life.see(*(p.running() for p in new), leader=LeaderState(1, "Running", None))
     assert life.is_(Phase.RUNNING)
     assert life.condition("Restarting") is None
     assert life.job.status.restarts.lost_seconds == 30

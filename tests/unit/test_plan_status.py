@@ -37,7 +37,16 @@ LIVES = [
     ("first start", TWO, observed(), Phase.STARTING, {"Admitted": "True", "Running": "False"}),
     ("half runs", TWO.started(), observed(pod(0).running(), pod(1)), Phase.STARTING,
      {"Admitted": "True", "Running": "False"}),
-    ("all run", TWO.started(), observed(pod(0).running(), pod(1).running()), Phase.RUNNING,
+    ("all pods run", TWO.started(), observed(pod(0).running(), pod(1).running()), Phase.STARTING,
+     {"Admitted": "True", "Running": "False"}),
+    ("all pods run, and the agents wait", TWO.running(), observed(
+     pod(0).running(), pod(1).running(), leader=LeaderState(0, "Waiting", None)), Phase.STARTING,
+     {"Admitted": "True", "Running": "False"}),
+    ("all pods run, and the leader says of another attempt that it runs", TWO.started(), observed(
+     pod(0).running(), pod(1).running(), leader=LeaderState(1, "Running", None)), Phase.STARTING,
+     {"Admitted": "True", "Running": "False"}),
+    ("all run", TWO.started(), observed(
+     pod(0).running(), pod(1).running(), leader=LeaderState(0, "Running", None)), Phase.RUNNING,
      {"Admitted": "True", "Running": "True"}),
     ("one has succeeded already", TWO.started(), observed(pod(0).succeeded(), pod(1).running()),
      Phase.RUNNING, {"Admitted": "True", "Running": "True"}),
@@ -118,7 +127,7 @@ def test_transition_times_stand_still_while_the_status_of_a_condition_does() -> 
     first = job().started().after(decide(job().started(), pulling), pulling)
     backing_off = observed(pod(0).waiting("ImagePullBackOff: later"))
     second = first.after(decide(first, backing_off), backing_off, now=NOW + 60)
-    runs = observed(pod(0).running())
+    runs = observed(pod(0).running(), leader=LeaderState(0, "Running", None))
     third = second.after(decide(second, runs), runs, now=NOW + 90)
 
     def of(wanted: JobBuilder) -> tuple[str, str]:

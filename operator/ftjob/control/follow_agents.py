@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ftjob.control.leaders.agent_client import AgentError, AnswerError
 from ftjob.models.status import Phase
-from ftjob.plan.life.attempt import is_waited_for
+from ftjob.plan.life.attempt import is_waited_for, workers_run
+from ftjob.plan.observed.why_waiting import first_absent
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
@@ -49,8 +51,8 @@ async def follow_jobs(ctx: Context) -> None:
 
 
 def is_followed(job: JobHead) -> bool:
-    """Whether the job's ranks run, or wait for an order."""
-    return job.is_ours and (job.status.phase is Phase.RUNNING or is_waited_for(job.status))
+    """Whether the job's pods run, be it that its ranks do, are yet to be started, or wait for an order."""
+    return job.is_ours and (workers_run(job.status) or is_waited_for(job.status))
 
 
 async def follow(job: JobHead, ctx: Context) -> None:
@@ -72,16 +74,20 @@ async def follow(job: JobHead, ctx: Context) -> None:
 
 async def ask(job: AnyJob, ctx: Context, sender: Sender, *, version: int = 0) -> int | None:
     """Ask one job's leader; return the version of its answer, None if there was none."""
+    pods = ctx.cache.observe(job).pods
     try:
-        state = await ctx.agents.progress(
-            job, ctx.cache.observe(job).pods, sender, version=version, wait=HOLD_SECONDS
-        )
+        state = await ctx.agents.progress(job, pods, sender, version=version, wait=HOLD_SECONDS)
     except AnswerError as error:
         ctx.events.warn(job, Reason.ANSWER_REFUSED, f"the answer of the pod of index 0 is refused: {error}")
         return None
     except AgentError as error:
         logger.debug("no progress of %s/%s: %s", job.namespace, job.name, error)
+        if ctx.cache.miss(job, str(error)) and job.status.phase is Phase.STARTING:
+            ctx.queue.add(job.key)
         return None
+    absent = first_absent(pods, state, job.status)
+    if absent is not None:
+        state = replace(state, waits=await ctx.agents.why_waiting(job, absent))
     if ctx.cache.hear(job, state):
         ctx.queue.add(job.key)
     return state.version

@@ -350,6 +350,15 @@ class Book:
         names = (f"{role}-{index}" for role, index in self._wanted() if (role, index) not in self.members)
         return list(itertools.islice(names, ABSENT_NAMED))
 
+    def why_waiting(self, now: float) -> str:
+        """Return whom the leader waits for."""
+        there = {key for key, member in self.members.items() if not self.is_lost(member, now)}
+        absent = [self._described(key) for key in self._wanted() if key not in there]
+        if not absent:
+            return f"waits for the {self._config.strategy} rendezvous to come up"
+        names = ", ".join(absent[:ABSENT_NAMED] + ["…"] * (len(absent) > ABSENT_NAMED))
+        return f"waits for {names}: {len(there)} of {self._config.agents} agents are there"
+
     def _who_is_absent(self, now: float) -> str:
         config = self._config
         there = {key for key, member in self.members.items() if not self.is_lost(member, now)}

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import select
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Optional, Sequence
@@ -15,6 +16,7 @@ from ftjob_agent import linux
 from ftjob_agent.exit import stopped
 from ftjob_agent.star.book import HOST_LIMIT, doubt_seconds, hold_seconds
 from ftjob_agent.star.lookup import FIRST_PAUSE, LONGEST_PAUSE, Lookup
+from ftjob_agent.star.waiting import waiting_port
 from ftjob_protocol import orders
 from ftjob_protocol.failures import Failure, FailureType
 from ftjob_protocol.signing.exchange import exchange, greet, receive, send
@@ -24,6 +26,7 @@ from ftjob_protocol.values.peers import address
 
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
+    from ftjob_agent.star.server import Server
     from ftjob_protocol.agent_config import AgentConfig
 
 
@@ -49,6 +52,8 @@ class Client:
         self._doubted = math.inf
         """Since when the leader is to show that it is there."""
         self._error = "it has not been asked yet"
+        self._why, self._token = "", token
+        self._port: Optional[Server] = None
         self._is_in_doubt = False
         """Whether the last round failed: then the leader is to answer at once, whether it has news or not."""
         self.command: str = Command.WAIT
@@ -77,6 +82,18 @@ class Client:
     def doubt(self, now: float) -> None:
         """Have the leader show that it is there: news like a rank's end is answered at once."""
         self._doubted = min(self._doubted, now)
+
+    def why_waiting(self) -> str:
+        """Return what keeps this agent from its leader, or that the leader waits for others."""
+        leader = self._config.leader
+        if self._answered is not None and not self._is_in_doubt:
+            return f"waits for the leader at {leader.host} to have heard of all agents"
+        return self._why or f"waits for the leader at {leader.host}:{leader.port}"
+
+    def tell_why(self) -> None:
+        """Answer the operator, which can't hear it from a leader that this agent does not reach."""
+        if self._port is None:
+            self._port = waiting_port(self._loop, self._config, self._token, self.why_waiting)
 
     def trouble(self, now: float) -> Optional[Failure]:
         """Return why the ranks can't go on, or can't start, without the leader."""
@@ -146,6 +163,7 @@ class Client:
                 self._lookup.answered()
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self._error = str(error) or type(error).__name__
+                self._why = _in_words(error, f"{self._config.leader.host}:{self._config.leader.port}")
                 self._is_in_doubt = True
                 self._lookup.failed(time.monotonic())
                 if (
@@ -235,6 +253,9 @@ class Client:
         stacks = int(answer.get("stacks") or 0)
 
         def tell() -> None:
+            if command != Command.WAIT and self._port is not None:
+                self._port.close()
+                self._port = None
             self.command, self.attempt, self.reason = command, attempt, reason
             self.slots, self.stacks = slots, stacks
 
@@ -244,6 +265,18 @@ class Client:
     def _rest(self, seconds: float) -> None:
         if select.select([self._woken], [], [], seconds)[0]:
             os.read(self._woken, 4096)
+
+
+def _in_words(error: Exception, where: str) -> str:
+    """Say what keeps an agent from its leader; what follows the agent's name."""
+    host = where.rpartition(":")[0]
+    if isinstance(error, socket.gaierror):
+        return f"can't resolve {host}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"finds nobody at {where} yet"
+    if isinstance(error, OSError):
+        return f"can't reach {where} ({error.strerror or error or type(error).__name__})"
+    return f"is not understood at {where}: {error}"
 
 
 def _states(message: dict[str, Any]) -> tuple[Any, ...]:

@@ -37,6 +37,12 @@ class Contact(Protocol):
     def doubt(self, now: float) -> None:
         """Find out whether contact is what ranks miss that have lost their peers; `trouble` says so."""
 
+    def why_waiting(self) -> str:
+        """Return whom this agent waits for before its ranks start, and why; what follows its name."""
+
+    def tell_why(self) -> None:
+        """Tell the operator why, if it asks, from now on until ranks start."""
+
     def trouble(self, now: float) -> Optional[Failure]:
         """Return why the ranks can't go on, or can't start, as far as contact is concerned."""
 

@@ -124,6 +124,13 @@ class Leader:
     def doubt(self, now: float) -> None:
         """Do nothing: the book asks all agents once it is told of lost peers."""
 
+    def why_waiting(self) -> str:
+        """Return whom all wait for."""
+        return self.book.why_waiting(time.monotonic())
+
+    def tell_why(self) -> None:
+        """Do nothing: the leader answers the operator anyway."""
+
     def trouble(self, now: float) -> Optional[Failure]:
         """Return why the attempt can't go on, as far as contact is concerned."""
         self._hear_self(now)

@@ -140,7 +140,16 @@ class Server:
             self._allowance -= 1
         self._known.discard(connection)
 
+    def close(self) -> None:
+        """Listen no more, and close all connections."""
+        self.loop.watch(self._listener, 0, self._accept)
+        self._listener.close()
+        for connection in (*self._strangers, *self._known):
+            connection.close()
+
     def _listen(self) -> None:
+        if self._listener.fileno() < 0:
+            return  # it was closed while it paused
         self.loop.watch(self._listener, selectors.EVENT_READ, self._accept)
 
     def _pause(self, seconds: float) -> None:

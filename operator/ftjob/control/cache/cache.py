@@ -166,6 +166,10 @@ class Cache:
         """Take in what the job's leader says; return whether it differs from the last."""
         return self._is_present(job.key, job.uid) and self.leader_states.update(job, state)
 
+    def miss(self, job: AnyJob, why: str) -> bool:
+        """Take in that the job's leader could not be asked; return whether that is new."""
+        return self._is_present(job.key, job.uid) and self.leader_states.miss(job, why)
+
     # -- giving out -----------------------------------------------------------------------------------
 
     def job(self, key: Key) -> AnyJob | None:
@@ -196,6 +200,7 @@ class Cache:
             served=self.served,
             refusal=self.refusals.last(job),
             leader=self.leader_states.of(job),
+            unreached=self.leader_states.why_unreached(job),
             last_ends=dict(pods.last_ends),
         )
 

@@ -86,6 +86,17 @@ class Agents:
         question = _Question("GET", orders.progress_query(version, wait), wait=wait)
         return await self._send(job, pods, sender, question)
 
+    async def why_waiting(self, job: AnyJob, pod: PodState) -> str:
+        """Ask an agent that its leader has not heard of why it waits; nothing if it does not say.
+
+        An agent tells it only once it has waited for some seconds.
+        """
+        question = _Question("GET", orders.PROGRESS)
+        try:
+            return (await self._send_to(_host(pod), job, self.sender(job), question)).waits
+        except AgentError:
+            return ""
+
     async def order(self, job: AnyJob, pods: tuple[PodState, ...], order: Order) -> LeaderState:
         """Tell the leader what becomes of dead ranks; to repeat an order changes nothing.
 
@@ -99,9 +110,12 @@ class Agents:
     async def _send(
         self, job: AnyJob, pods: tuple[PodState, ...], sender: Sender, question: _Question
     ) -> LeaderState:
-        host = _host_of(job, pods)
-        if host is None:
+        leader = _leader_of(job, pods)
+        if leader is None:
             raise AgentError("no pod of index 0 runs")
+        return await self._send_to(_host(leader), job, sender, question)
+
+    async def _send_to(self, host: str, job: AnyJob, sender: Sender, question: _Question) -> LeaderState:
         origin = f"http://{host}:{agent_port(job.uid)}"
         try:
             if sender.nonce:
@@ -111,8 +125,12 @@ class Agents:
                     pass  # another agent is the leader by now, or it has begun anew
             sender.welcome(*await self._exchange(origin, sender, _Question("GET", NONCE)))
             return await self._ask(origin, sender, question)
-        except (aiohttp.ClientError, TimeoutError, SignatureError) as error:
-            raise AgentError(repr(error)) from error
+        except TimeoutError as error:
+            raise AgentError(f"no answer at {host}:{agent_port(job.uid)}") from error
+        except aiohttp.ClientConnectorError as error:
+            raise AgentError(f"no connection to {host}:{agent_port(job.uid)}: {error.strerror}") from error
+        except (aiohttp.ClientError, SignatureError) as error:
+            raise AgentError(str(error) or type(error).__name__) from error
 
     async def _ask(self, origin: str, sender: Sender, question: _Question) -> LeaderState:
         status, raw = await self._exchange(origin, sender, question)
@@ -152,11 +170,13 @@ class Agents:
             return answer.status, raw
 
 
-def _host_of(job: AnyJob, pods: tuple[PodState, ...]) -> str | None:
-    """Return the address of the present attempt's index 0, of the first role in rank order."""
+def _leader_of(job: AnyJob, pods: tuple[PodState, ...]) -> PodState | None:
+    """Return the pod of the present attempt's index 0, of the first role in rank order."""
     present = (p for p in pods if p.attempt == job.status.pod_attempt and not p.is_over)
     leaders = [p for p in present if p.index == 0 and p.role in {"chief", "worker"} and p.running and p.ip]
-    leader = min(leaders, key=lambda p: rank_order(p.place), default=None)
-    if leader is None or not leader.ip:
-        return None
-    return f"[{leader.ip}]" if ":" in leader.ip else leader.ip
+    return min(leaders, key=lambda p: rank_order(p.place), default=None)
+
+
+def _host(pod: PodState) -> str:
+    """Return a pod's address as it stands in a URL."""
+    return f"[{pod.ip}]" if ":" in (pod.ip or "") else pod.ip or ""

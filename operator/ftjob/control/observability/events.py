@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
     from ftjob.kube.client import Kube
     from ftjob.models.manifest import Manifest
-    from ftjob.models.status import JobStatus
+    from ftjob.models.status import Condition, JobStatus
     from ftjob.plan.plan import Plan
 
 BACKLOG = 1_000
@@ -81,6 +81,8 @@ class Events:
         note = (condition.message if condition else "") or plan.message
         if phase != old.phase and phase is not None:
             self._say(job, WARNING if phase in _TROUBLE else NORMAL, reason, note or phase.value)
+        elif (waits := _news_of_waiting(old, status)) is not None:
+            self._say(job, WARNING, waits.reason, waits.message)
         elif reason == Reason.NO_STEPS_SEEN and all(c.reason != Reason.NO_STEPS_SEEN for c in old.conditions):
             self._say(job, WARNING, reason, note)
         elif plan.reason and plan.message and _not_yet_in(old, plan):
@@ -141,6 +143,14 @@ class Events:
 
 def _forgets_checkpoints(job: AnyJob) -> bool:
     return isinstance(job, Job) and job.spec.restart.limit > 0 and job.spec.outputs is None
+
+
+def _news_of_waiting(old: JobStatus, status: JobStatus) -> Condition | None:
+    """Return the condition that begins to say why no rank runs though all pods do."""
+    found = status.condition(ConditionType.RUNNING)
+    if found is None or found.reason not in {Reason.PEERS_ABSENT, Reason.LEADER_UNREACHED}:
+        return None
+    return found if all(known.reason != found.reason for known in old.conditions) else None
 
 
 def _not_yet_in(old: JobStatus, plan: Plan) -> bool:

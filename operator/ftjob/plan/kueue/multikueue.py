@@ -20,6 +20,7 @@ from ftjob.models.times import unix
 from ftjob.plan.kueue.queue import is_outdated, make_workload
 from ftjob.plan.kueue.workload import version_of, workload_of, workload_refs
 from ftjob.plan.kueue.workload_status import finish, give_back, is_evicted, say_ready
+from ftjob.plan.life.attempt import workers_run
 from ftjob.plan.life.finished import rest
 from ftjob.plan.observed.state import Observed
 from ftjob.plan.plan import Changes, ForKueue, Plan, Step
@@ -73,7 +74,7 @@ def _offer(
         left = _until_given_back(job, workload, now)
         say = None if left > 0 else give_back(workload, now=now)
         return Plan(Step.QUEUE, kueue=ForKueue(say=say), next_look=left or None)
-    say = say_ready(workload, job.status.phase is Phase.RUNNING, now=now)
+    say = say_ready(workload, workers_run(job.status), now=now)
     return Plan(Step.CONTINUE, kueue=ForKueue(say=say))
 
 

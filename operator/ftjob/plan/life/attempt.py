@@ -134,6 +134,11 @@ def is_waited_for(status: JobStatus) -> bool:
     return status.phase is Phase.RESTARTING and status.pod_attempt < status.attempt
 
 
+def workers_run(status: JobStatus) -> bool:
+    """Whether all workers of the present attempt have been seen running, whatever their ranks do."""
+    return status.running_time is not None and status.phase in {Phase.STARTING, Phase.RUNNING}
+
+
 def has_begun(status: JobStatus) -> bool:
     """Whether the present attempt has been started: its pods are wanted."""
     waits = {Phase.RESTARTING, Phase.SUSPENDED, Phase.QUEUED}

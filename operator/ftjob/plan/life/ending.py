@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftjob.models.status import Failure
+from ftjob.models.status import Failure, Phase
 from ftjob.models.times import unix
 from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.deletion import refs, to_clean, to_replace
@@ -75,10 +75,11 @@ def after_waiting(attempt: Attempt) -> Plan | None:
 
 def looks_while_waiting(attempt: Attempt) -> tuple[float, ...]:
     """Return when agents whose pods all run have waited so long for each other that it matters."""
-    left = until_meeting_ends(attempt)
-    if left is None:
+    since = attempt.status.running_time
+    if since is None or attempt.status.phase is not Phase.STARTING:
         return ()
-    looks = (left, left - MEETING_SECONDS + MEETING_NOTICE_SECONDS)
+    left = until_meeting_ends(attempt)
+    looks = (unix(since) + MEETING_NOTICE_SECONDS - attempt.now, *([left] if left is not None else []))
     return tuple(look for look in looks if look > 0)
 
 

@@ -76,6 +76,8 @@ class Observed:
     """(apiVersion, kind) of what the API server serves beside what every one does."""
     refusal: Refusal | None = None
     leader: LeaderState | None = None
+    unreached: str = ""
+    """Why the leader could not be asked when that was last tried."""
     last_ends: Mapping[int, float] = field(default_factory=dict)
     """By attempt, the Unix time at which the operator saw the last of its pods end."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ftjob.models.status import Condition, ConditionType, JobStatus, Phase
 from ftjob.models.times import unix
-from ftjob.plan.observed.why_waiting import who_runs, why_not_running
+from ftjob.plan.observed.why_waiting import who_runs, who_waits, why_not_running
 from ftjob_protocol.reasons import Reason
 from ftjob_protocol.values.text import clean
 
@@ -50,8 +50,14 @@ def conditions(job: JobHead, stamp: str, *said: Said) -> list[Condition]:
     return found
 
 
-def of_attempt(attempt: Attempt, plan: Plan, phase: Phase) -> list[Said]:
-    """Return what the conditions of a started job say."""
+def of_attempt(attempt: Attempt, plan: Plan, phase: Phase, *, all_run: bool) -> list[Said]:
+    """Return what the conditions of a started job say.
+
+    Parameters
+    ----------
+    all_run
+        Whether all pods run, or have: then it is their agents that are waited for.
+    """
     ended = (ConditionType.RUNNING, "False", Reason.FINISHED, "the job has ended")
     if phase is Phase.SUCCEEDED:
         how = "all workers that count have succeeded" + (f"; {plan.message}" if plan.message else "")
@@ -69,11 +75,13 @@ def of_attempt(attempt: Attempt, plan: Plan, phase: Phase) -> list[Said]:
             (ConditionType.FINISHED, "True", Reason.FAILED, plan.message),
         ]
     if phase is Phase.RUNNING:
-        since = attempt.status.running_time
-        waited = attempt.now - unix(since) if since is not None else None
-        runs = who_runs(attempt.job, attempt.ranked_pods, attempt.observed, waited=waited)
-        return [ADMITTED, (ConditionType.RUNNING, "True", *runs)]
-    waits = why_not_running(attempt.ranked_pods, attempt.observed.groups)
+        return [ADMITTED, (ConditionType.RUNNING, "True", *who_runs(attempt.job, attempt.observed))]
+    since = attempt.status.running_time
+    if all_run:
+        waited = attempt.now - unix(since) if since is not None else 0.0
+        waits = who_waits(attempt.ranked_pods, attempt.observed, attempt.status, waited=waited)
+    else:
+        waits = why_not_running(attempt.ranked_pods, attempt.observed.groups)
     said = [ADMITTED, (ConditionType.RUNNING, "False", *waits), *resumed(attempt.status)]
     # A restart is over when all workers run again.
     restarting = attempt.status.condition(ConditionType.RESTARTING)

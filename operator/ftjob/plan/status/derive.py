@@ -11,6 +11,7 @@ from ftjob.models.status import ConditionType, Display, JobStatus, Phase
 from ftjob.models.times import rfc3339
 from ftjob.plan.life.attempt import Attempt, active_seconds, has_begun, is_waited_for
 from ftjob.plan.life.elastic import enough_run
+from ftjob.plan.observed.why_waiting import have_started
 from ftjob.plan.plan import Step
 from ftjob.plan.status.captures import profile_status
 from ftjob.plan.status.conditions import ADMITTED, Said, conditions, of_attempt, resumed
@@ -74,10 +75,12 @@ def _in_attempt(attempt: Attempt, plan: Plan) -> dict[str, Any]:
     status, stamp = attempt.status, rfc3339(attempt.now)
     roles = role_statuses(attempt)
     runs = enough_run(attempt.spec, roles, attempt.pods)
-    phase = _phase(status, plan, runs=runs)
+    phase = _phase(attempt, plan, runs=runs)
     changes: dict[str, Any] = {
         "phase": phase,
-        "conditions": conditions(attempt.job, stamp, *of_attempt(attempt, plan, phase)),
+        "conditions": conditions(
+            attempt.job, stamp, *of_attempt(attempt, plan, phase, all_run=runs or attempt.has_run)
+        ),
         "roles": roles,
         "start_time": status.start_time or stamp,
         "next_restart_time": None,
@@ -204,12 +207,13 @@ def _not_started(job: AnyJob, plan: Plan, stamp: str) -> JobStatus:
     )
 
 
-def _phase(status: JobStatus, plan: Plan, *, runs: bool) -> Phase:
+def _phase(attempt: Attempt, plan: Plan, *, runs: bool) -> Phase:
     if plan.step is Step.SUCCEED:
         return Phase.SUCCEEDED
     if plan.step is Step.FAIL:
         return Phase.FAILED
     # An attempt that starts has no pods yet, but for one in place.
-    if plan.step in {Step.START, Step.CONTINUE} and (runs or status.running_time is not None):
+    there = plan.step in {Step.START, Step.CONTINUE} and (runs or attempt.has_run)
+    if there and have_started(attempt.pods, attempt.observed, attempt.status):
         return Phase.RUNNING
     return Phase.STARTING
