@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .PHONY: help setup setup-check run check style types lint test test-unit test-local test-apiserver test-workloads \
 	test-cluster test-alone test-samples test-failures test-profilers test-programs \
-	forget prepare generate kind kind-down images images-all agent bench lock clean
+	forget prepare generate kind kind-down images images-all agent bench bench-start lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
@@ -123,13 +123,16 @@ agent:  ## Build the agent's zipapp into dist/
 	@PYTHONPATH=operator python3 -m ftjob.agent_zipapp dist/ftjob-agent.pyz
 
 bench: setup agent  ## Measure sizes, start times, restarts, bursts of jobs on fake nodes, and the operator with 2,000 jobs
-	@$(PYTHON) tests/bench/sizes.py
+	@PYTHONPATH=tests $(PYTHON) tests/bench/sizes.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/inplace.py
 	@ulimit -n $$(ulimit -Hn) && PYTHONPATH=tests $(PYTHON) tests/bench/star.py && \
 	  PYTHONPATH=tests $(PYTHON) tests/bench/signing.py
 	@tests/setup/tools.sh etcd kube-apiserver kube-scheduler kube-controller-manager kwok kubectl >/dev/null && \
 	  PYTHONPATH=tests $(PYTHON) tests/bench/burst.py && PYTHONPATH=tests $(PYTHON) tests/bench/restart.py && \
 	  PYTHONPATH=tests $(PYTHON) tests/bench/scale.py
+
+bench-start: setup kind  ## Measure in the kind cluster the time from `kubectl apply` to the last rank's first line
+	@PATH="$(CACHE)/bin:$$PATH" PYTHONPATH=tests $(PYTHON) tests/bench/start.py
 
 lock:  ## Write requirements.lock anew from pyproject.toml
 	@. tests/setup/common.sh && "$$(find_uv)" pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

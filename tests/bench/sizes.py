@@ -12,6 +12,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.builders import CONFIG
+from support.builders import job as build_job
+
+from ftjob.plan.build.pod import build_pod
+from ftjob.plan.layout import cluster_layout
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -59,6 +65,13 @@ def rank_start(folder: Path) -> float:
     return seconds([*agent, *stamp]) - seconds(stamp)
 
 
+def pod_bytes(strategy: str, workers: int) -> int:
+    """Return the size of the last pod of a job, as it is sent."""
+    job = build_job().strategy(strategy).workers(workers).build()
+    layout = cluster_layout(job, 0)
+    return len(json.dumps(build_pod(job, layout, layout.workers[-1], CONFIG), separators=(",", ":")))
+
+
 def image_megabytes(name: str) -> str:
     """Return an image's size."""
     command = ["docker", "image", "inspect", "-f", "{{.Size}}", name]
@@ -73,6 +86,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         print(f"agent: later start of a rank {median_ms(lambda: rank_start(Path(folder)))}, target 300 ms")
     print(f"image of the operator        {image_megabytes('ftjob-operator:dev')}, target 250 MB")
+    for strategy in ("Plain", "Horovod", "Torchrun", "MultiWorkerMirrored"):
+        of_two, of_many = (pod_bytes(strategy, workers) for workers in (2, 5000))
+        print(f"pod of {strategy:22}{of_two} bytes in a job of 2 workers, {of_many} of 5,000; target 8192")
     print(f"agent                        {(ROOT / 'dist/ftjob-agent.pyz').stat().st_size / 1e3:.0f} kB")
 
 
