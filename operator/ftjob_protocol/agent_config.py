@@ -186,9 +186,9 @@ class AgentConfig:
         return self.profiling is not None and self.profiling.mode == "Scheduled" and bool(self.outputs)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the document; what a job does not have is left out, or null."""
+        """Return the document; what a job does not have is left out."""
         optional = {"elastic": self.elastic, "inPlace": self.in_place, "watchdog": self.watchdog}
-        return {
+        document = {
             "version": VERSION,
             "job": self.job,
             "namespace": self.namespace,
@@ -222,6 +222,11 @@ class AgentConfig:
             "profiling": self.profiling.as_json() if self.profiling else None,
             **({"privateOutputs": True} if self.has_private_outputs else {}),
             **{key: part.as_json() for key, part in optional.items() if part is not None},
+        }
+        return {
+            key: value
+            for key, value in document.items()
+            if not (value is None or value is False or value == [])
         }
 
     def of_attempt(self, attempt: int) -> AgentConfig:

@@ -35,7 +35,7 @@ def test_ranks_know_who_they_are() -> None:
 
 def test_only_the_leader_serves_the_rendezvous() -> None:
     assert told(FOUR, 0).config.as_json()["rendezvous"]["hostPrefix"] == "digits-worker-0-"
-    assert told(FOUR, 1).config.as_json()["rendezvous"] is None
+    assert parse(told(FOUR, 1).config_json).rendezvous is None
 
 
 def test_the_agent_keeps_identity_from_the_users_env_from() -> None:
@@ -73,7 +73,7 @@ def test_outputs_are_where_the_worker_sees_them() -> None:
 
 @pytest.mark.parametrize(("outputs", "keeps"), [({"size": "1Gi"}, True), (None, False)])
 def test_logs_are_kept_where_they_outlive_the_pod(outputs: Any, keeps: bool) -> None:
-    assert told(FOUR.with_spec(outputs=outputs)).config.as_json()["keepLogs"] is keeps
+    assert parse(told(FOUR.with_spec(outputs=outputs)).config_json).keep_logs is keeps
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_profiled_ranks(text: str, ranks: set[int]) -> None:
 def test_a_worker_hears_of_its_own_profiled_ranks_as_local_ones() -> None:
     wanted = FOUR.with_spec(profiling={"mode": "Scheduled", "ranks": "1-2"}, outputs={"size": "1Gi"})
     assert [told(wanted, i).config.as_json()["profiling"]["ranks"] for i in (0, 1)] == [[1], [0]]
-    assert told(FOUR.with_spec(profiling={"mode": "Off"})).config.as_json()["profiling"] is None
+    assert parse(told(FOUR.with_spec(profiling={"mode": "Off"})).config_json).profiling is None
 
 
 def test_checkpoints_lie_where_every_attempt_finds_them() -> None:
@@ -135,7 +135,7 @@ def test_only_who_makes_steps_is_profiled_unless_named(ranks: str, profiled: set
     ],
 )
 def test_who_ends_the_job_by_its_success(wanted: JobBuilder, ends: list[bool]) -> None:
-    assert [told(wanted, i).config.as_json()["successEndsJob"] for i in range(len(ends))] == ends
+    assert [parse(told(wanted, i).config_json).success_ends_job for i in range(len(ends))] == ends
 
 
 def test_roles_have_templates_of_their_own() -> None:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _START = f"""\
 import hashlib,sys
 if sys.version_info<(3,9):sys.exit("ftjob: python3 of the image is "+sys.version.split()[0]+\
-", and ftjob needs 3.9 or newer: use an image with a newer one")
+", and ftjob needs 3.9: use another image")
 a=open("{AGENT_DIR}/{NAME}","rb").read()
 if hashlib.sha256(a).hexdigest()!="@DIGEST@":sys.exit("ftjob: ConfigMap @NAME@ holds \
-another agent than the operator's: delete it, and the operator makes it anew")
+another agent than the operator's: delete it")
 p="{RUN_DIR}/{NAME}"
 open(p,"wb").write(a)
 sys.path.insert(0,p)
