@@ -122,8 +122,9 @@ images-all:  ## Also those with torch, which take 6 GB and more each
 agent:  ## Build the agent's zipapp into dist/
 	@PYTHONPATH=operator python3 -m ftjob.agent_zipapp dist/ftjob-agent.pyz
 
-bench: setup agent  ## Measure sizes, start times, restarts, bursts of jobs on fake nodes, and the operator with 2,000 jobs
+bench: setup agent  ## Measure sizes, speed of training, start times, restarts, bursts of jobs on fake nodes, and the operator with 2,000 jobs
 	@PYTHONPATH=tests $(PYTHON) tests/bench/sizes.py
+	@PYTHONPATH=tests $(PYTHON) tests/bench/speed.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/inplace.py
 	@ulimit -n $$(ulimit -Hn) && PYTHONPATH=tests $(PYTHON) tests/bench/star.py && \
 	  PYTHONPATH=tests $(PYTHON) tests/bench/signing.py
