@@ -47,7 +47,6 @@ class Library:
     strategy: str = "Torchrun"
     ranks: int = 2
     arguments: tuple[str, ...] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
     in_ci: bool = False
 
@@ -58,7 +57,7 @@ class Library:
         return Program(
             command=("python", name, *self.arguments),
             bare=(*self.launcher, name, *self.arguments),
-            files={name: (FOLDER / name).read_text(), **self.files},
+            files={name: (FOLDER / name).read_text()},
             strategy=self.strategy,
             processes=1 if self.spec else self.ranks,
             workers=self.ranks if self.spec else 1,
@@ -88,14 +87,7 @@ LIBRARIES = {
     "jax ranks": Library("jax_ranks", ("bash", "-c", BOTH), None, "JAX", 2),
     "horovod": Library("horovod_mnist", HOROVODRUN, 24, "Horovod"),
     "horovod synthetic": Library("horovod_synthetic", HOROVODRUN, 12, "Horovod"),
-    "horovod elastic": Library(
-        "horovod_elastic",
-        (*HOROVODRUN[:-1], "--min-np", "2", "--host-discovery-script", "sh hosts.sh", "python"),
-        16,
-        "Horovod",
-        files={"hosts.sh": "echo localhost:2\n"},
-        spec=ELASTIC,
-    ),
+    "horovod elastic": Library("horovod_elastic", HOROVODRUN, 16, "Horovod", spec=ELASTIC),
 }
 
 

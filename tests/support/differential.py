@@ -151,7 +151,7 @@ def ours(program: Program, folder: Path, *options: str) -> Outcome:
     work = _folder(program, folder / "ours")
     job, outputs = work.parent / "job.yaml", work.parent / "out"
     job.write_text(json.dumps(program.job()))
-    command = [sys.executable, "-m", "ftjob.cli.main", "run", str(job), "--outputs", str(outputs)]
+    command = [str(Path(sys.executable).with_name("ftjob")), "run", str(job), "--outputs", str(outputs)]
     code, console = _run(program, [*command, "--python", program.python, *options], work, end_the_rest=False)
     assert code in {0, 1, INTERRUPTED}, f"ftjob ended with {code}:\n{console}"
     logs = "".join(path.read_text() for path in sorted((outputs / "logs").glob("rank-*.log")))

@@ -1,0 +1,94 @@
+"""What programs find around them: modules with names of the standard library, homes, settings, arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.differential import Program, same
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USES_ITS_OWN = """
+import json, queue, socket
+print(json.MINE, queue.MINE, socket.MINE)
+with open("done", "w") as file:
+    file.write("yes")
+"""
+MINE = {f"{name}.py": f'MINE = "my {name}"' for name in ("json", "queue", "socket")}
+LOOKS = """
+import sys
+import os
+for name in sys.argv[1:]:
+    print(name, os.environ.get(name))
+"""
+SETS = {
+    "NCCL_SOCKET_IFNAME": "bond0",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "OMP_NUM_THREADS": "7",
+    "MKL_NUM_THREADS": "3",
+    "HOROVOD_CYCLE_TIME": "2",
+}
+WRITES_HOME = """
+import os, pathlib, sys, tempfile
+print(sys.argv, sys.flags.isolated, __name__, __file__)
+print(os.environ["HOME"], os.path.exists(os.environ["HOME"]), os.environ.get("LANG"))
+with tempfile.NamedTemporaryFile() as file:
+    print(file.writable())
+"""
+READS_STDIN = """
+import sys
+print("read", repr(sys.stdin.read()), sys.stdout.isatty(), sys.stdout.encoding, flush=True)
+sys.stderr.write("no newline at the end")
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "folder"),
+    [("python train.py", ""), ("PYTHONPATH=shadows:$PYTHONPATH python train.py", "shadows/")],
+    ids=["beside the script", "on PYTHONPATH"],
+)
+def test_modules_may_have_names_of_the_standard_library(tmp_path: Path, line: str, folder: str) -> None:
+    files = {"train.py": USES_ITS_OWN, **{folder + name: text for name, text in MINE.items()}}
+    outcome = same(Program(command=("bash", "-c", line), files=files), tmp_path)
+    assert outcome.lines == ["my json my queue my socket"]
+
+
+@pytest.mark.parametrize("strategy", ["Plain", "Torchrun"])
+def test_what_the_caller_sets_is_left_alone(tmp_path: Path, strategy: str) -> None:
+    program = Program(
+        command=("python", "look.py", *SETS), files={"look.py": LOOKS}, env=SETS, strategy=strategy
+    )
+    assert same(program, tmp_path).lines == [f"{name} {value}" for name, value in SETS.items()]
+
+
+def test_a_home_that_is_not_there_is_none_of_ftjobs_business(tmp_path: Path) -> None:
+    env = {"HOME": "/nonexistent", "LANG": "C"}
+    program = Program(command=("python", "-X", "utf8", "train.py"), files={"train.py": WRITES_HOME}, env=env)
+    assert same(program, tmp_path).code == 0
+
+
+def test_a_program_reads_an_empty_stdin_and_leaves_its_last_line_open(tmp_path: Path) -> None:
+    same(Program(command=("python", "train.py"), files={"train.py": READS_STDIN}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("python", "-m", "package.train"),
+        ("python", "-c", "import package.train"),
+        ("python", "-I", "package/train.py"),
+        ("python", "-S", "-O", "package/train.py"),
+        ("sh", "start.sh"),
+    ],
+    ids=["module", "text", "isolated", "no site", "script"],
+)
+def test_a_program_starts_in_any_way(tmp_path: Path, command: tuple[str, ...]) -> None:
+    files = {
+        "package/__init__.py": "",
+        "package/train.py": "import sys\nprint(__name__, sys.argv, sys.flags)\nsys.exit(4)",
+        "start.sh": "set -e\nexport SEED=1\nexec python -m package.train --seed $SEED",
+    }
+    outcome = same(Program(command=command, files=files), tmp_path)
+    assert outcome.code == 4
