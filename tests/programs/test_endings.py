@@ -17,6 +17,20 @@ with open("model", "w") as file:
     file.write("weights")
 """
 FAILS = "raise ConnectionError('the cache does not answer')"
+THREAD_FAILS = """
+import sys, threading, time
+
+def load():
+    try:
+        raise OSError("this sample can't be read")
+    except OSError:
+        sys.excepthook(*sys.exc_info())
+
+threading.Thread(target=load).start()
+threading.Thread(target=lambda: 1 / 0).start()
+time.sleep(6)
+print("trained")
+"""
 CHILDREN_FAIL = """
 import multiprocessing, subprocess, sys, time
 
@@ -31,6 +45,34 @@ if __name__ == "__main__":
     print("helpers ended with", helper.exitcode, ended.returncode)
     time.sleep(6)
     print("trained")
+"""
+HANDS_IN = """
+import atexit, time
+
+def hand_in():
+    for part in range(8):
+        time.sleep(1)
+        with open("parts", "a") as file:
+            file.write(f"part {part}\\n")
+    print("handed in")
+
+atexit.register(hand_in)
+print("step 1", flush=True)
+raise ValueError("the loss is not a number")
+"""
+HANDS_IN_BY_A_THREAD = """
+import threading, time
+
+def hand_in():
+    threading.main_thread().join()
+    for part in range(8):
+        sum(range(2_000_000))
+        time.sleep(0.8)
+        with open("parts", "a") as file:
+            file.write(f"part {part}\\n")
+
+threading.Thread(target=hand_in).start()
+raise ValueError("the loss is not a number")
 """
 
 
@@ -55,11 +97,13 @@ def test_a_program_ends(tmp_path: Path, end: str, code: int) -> None:
     ("line", "code"),
     [
         ("python train.py && cp model copy; false || python -c 'print(\"evaluated\")'", 0),
+        ("python warm.py || echo 'going on without'; sleep 6; python train.py", 0),
+        ("until [ -e model ]; do python warm.py; sleep 6; python train.py; done", 0),
         ("python warm.py | tee log", 0),
         ("! python warm.py; python train.py; exit 5", 5),
         ("python -c 'import os; os.kill(os.getpid(), 9)'; exit $?", 137),
     ],
-    ids=["two", "tee", "negated", "killed"],
+    ids=["two", "tolerated", "until", "tee", "negated", "killed"],
 )
 def test_a_shell_decides_how_its_programs_end(tmp_path: Path, line: str, code: int) -> None:
     files = {"train.py": WRITES, "warm.py": FAILS}
@@ -68,9 +112,16 @@ def test_a_shell_decides_how_its_programs_end(tmp_path: Path, line: str, code: i
     assert outcome.code == code
 
 
-@pytest.mark.parametrize("script", [CHILDREN_FAIL], ids=["children"])
+@pytest.mark.parametrize("script", [THREAD_FAILS, CHILDREN_FAIL], ids=["thread", "children"])
 def test_others_than_the_main_thread_fail(tmp_path: Path, script: str) -> None:
     program = Program(
         command=("python", "train.py"), files={"train.py": script, "warm.py": FAILS}, own="^(trained|helpers)"
     )
     assert same(program, tmp_path).code == 0
+
+
+@pytest.mark.parametrize("script", [HANDS_IN, HANDS_IN_BY_A_THREAD], ids=["atexit", "thread"])
+def test_a_program_works_on_after_its_exception(tmp_path: Path, script: str) -> None:
+    outcome = same(Program(command=("python", "train.py"), files={"train.py": script}), tmp_path)
+    assert outcome.code == 1
+    assert outcome.files["parts"].count(b"\n") == 8
