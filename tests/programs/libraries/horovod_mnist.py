@@ -28,7 +28,9 @@ for epoch in range(1, 3):
         loss.backward()
         optimizer.step()
         print(
-            f"rank {hvd.rank()} of {hvd.size()} epoch {epoch} batch {batch} loss {loss.item()!r}", flush=True
+            f"rank {hvd.rank()} of {hvd.size()} epoch {epoch} batch {batch} loss {loss.item()!r}\n",
+            end="",
+            flush=True,
         )
     mean = hvd.allreduce(loss.detach(), name="mean_loss").item()
     print(f"rank {hvd.rank()} of {hvd.size()} epoch {epoch} mean {mean!r}\n", end="", flush=True)

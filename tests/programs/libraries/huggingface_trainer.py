@@ -29,7 +29,8 @@ class Printed(TrainerCallback):
         if "loss" in logs:
             rank = arguments.process_index
             print(
-                f"rank {rank} of {arguments.world_size} step {state.global_step} loss {logs['loss']!r}",
+                f"rank {rank} of {arguments.world_size} step {state.global_step} loss {logs['loss']!r}\n",
+                end="",
                 flush=True,
             )
 

@@ -24,7 +24,8 @@ def train(rank):
     def tell(engine):
         state = engine.state
         print(
-            f"rank {rank} of {idist.get_world_size()} step {state.iteration} loss {state.output!r}",
+            f"rank {rank} of {idist.get_world_size()} step {state.iteration} loss {state.output!r}\n",
+            end="",
             flush=True,
         )
 

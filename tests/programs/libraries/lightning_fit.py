@@ -15,7 +15,8 @@ class Line(lightning.LightningModule):
         x, y = batch
         loss = torch.nn.functional.mse_loss(self.net(x), y)
         print(
-            f"rank {self.global_rank} of {self.trainer.world_size} step {index} loss {loss.item()!r}",
+            f"rank {self.global_rank} of {self.trainer.world_size} step {index} loss {loss.item()!r}\n",
+            end="",
             flush=True,
         )
         return loss
