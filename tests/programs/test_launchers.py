@@ -11,11 +11,24 @@ if TYPE_CHECKING:
 
 SUMS = """
 import os, torch, torch.distributed as dist
-dist.init_process_group("gloo")
-total = torch.tensor([float(dist.get_rank() + 1)])
-dist.all_reduce(total)
-print(f"rank {dist.get_rank()} local {os.environ['LOCAL_RANK']} sum {total.item()}\\n", end="")
-dist.destroy_process_group()
+from torch.distributed.elastic.multiprocessing.errors import record
+
+@record
+def main():
+    dist.init_process_group("gloo")
+    total = torch.tensor([float(dist.get_rank() + 1)])
+    dist.all_reduce(total)
+    said = [f"rank {dist.get_rank()} sum {total.item()} launched {dist.is_torchelastic_launched()}"]
+    said += [f"{name}={os.environ[name]}" for name in EQUAL]
+    said += [name for name in OTHERS if name in os.environ]
+    print(" ".join(said) + "\\n", end="")
+    dist.destroy_process_group()
+
+EQUAL = "RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE GROUP_RANK GROUP_WORLD_SIZE".split()
+EQUAL += ["ROLE_" + name for name in ("RANK", "WORLD_SIZE", "NAME")]
+EQUAL += ["TORCHELASTIC_" + name for name in ("RESTART_COUNT", "MAX_RESTARTS")]
+OTHERS = ["MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE"]
+main()
 """
 
 
