@@ -32,7 +32,7 @@ def test_ranks_start_again_once_though_the_operator_dies_after_any_of_its_writes
     with running_kubelet(server, space.name) as kubelet:
         with running_operator(server, tmp_path, namespace=space.name):
             made = space.submit(workers=2, restart=RESTART)
-            space.await_phase("Running")
+            space.await_pods()
         space.let_have_run()
         with running_agent(made["metadata"]["uid"], token_of(made, space.list)) as agent:
             agent.on_order = look_at_status
