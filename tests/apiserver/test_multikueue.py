@@ -26,6 +26,8 @@ WRITES = 15
 WRITES_HERE = 6
 """As many as that of the management cluster makes in the life below, the key of its agents included."""
 
+RUNS = {"phase": "Running", "runningTime": "2026-01-01T00:00:00Z"}
+
 
 @pytest.fixture(scope="module", params=[OLDEST, NEWEST])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
@@ -63,7 +65,7 @@ def test_in_the_management_cluster_a_job_has_a_workload_and_nothing_else(
         assert (owner["kind"], owner["name"], owner["controller"]) == ("FrameworkTrainingJob", "digits", True)
         assert made["spec"]["queueName"] == "team-a"
         kueue.admit(2)
-        clusters.bring_status({"phase": "Running"})
+        clusters.bring_status(RUNS)
         kueue.until("PodsReady", "True")
         kueue.evict()
         clusters.bring_status({"phase": "Queued"})
@@ -71,7 +73,7 @@ def test_in_the_management_cluster_a_job_has_a_workload_and_nothing_else(
         assert "admission" not in released["status"]
         assert kueue.conditions(released)["Requeued"]["status"] == "True"
         kueue.admit(2)
-        clusters.bring_status({"phase": "Running"})
+        clusters.bring_status(RUNS)
         kueue.until("PodsReady", "True")
         clusters.bring_status({"phase": "Succeeded", "completionTime": "2026-01-01T00:00:00Z"})
         kueue.until("Finished", "True")
@@ -236,7 +238,7 @@ def test_the_management_cluster_goes_on_though_its_operator_dies_after_any_of_it
     with mortal_operator(server, tmp_path, space.name, write=write):
         first = kueue.until_there()
         kueue.admit(2)
-        clusters.bring_status({"phase": "Running"})
+        clusters.bring_status(RUNS)
         kueue.until("PodsReady", "True")
         kueue.evict()
         clusters.bring_status({"phase": "Queued"})
