@@ -30,8 +30,7 @@ def hold_seconds(config: AgentConfig) -> float:
 def doubt_seconds(config: AgentConfig) -> float:
     """Return how long an agent may owe a word once ranks have lost their peers.
 
-    It is asked then, and would answer at once: libraries may give up sooner than agents do, and whether the
-    network was what failed can't be told any more when it is back.
+    It is asked then, and would answer at once: libraries may give up sooner than agents do.
     """
     return config.contact_timeout / 3
 
