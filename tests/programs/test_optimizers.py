@@ -1,4 +1,4 @@
-"""Programs with several optimizers, under a watchdog: a healthy one is never ended, whichever of them steps."""
+"""Programs with several optimizers, under a watchdog: a healthy one goes on, whichever of them steps."""
 
 from __future__ import annotations
 
