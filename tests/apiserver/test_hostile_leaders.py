@@ -59,7 +59,7 @@ def test_a_hostile_answer_is_refused_and_its_job_and_others_go_on(
             ended = space.await_phase("Succeeded", "hostile")
             assert is_running(space, "good")
             assert "ftjob_reconcile_errors_total 0.0" in operator.get("/metrics")[1]
-    assert "profile" not in ended["status"]
+    assert [each["phase"] for each in ended["status"]["profile"]["captures"]] == ["NotReached"]
     refused = [event for event in space.list("events") if event["reason"] == "AnswerRefused"]
     assert {
         event["regarding" if "regarding" in event else "involvedObject"]["name"] for event in refused
