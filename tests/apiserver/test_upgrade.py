@@ -42,7 +42,7 @@ def test_a_job_whose_pods_an_earlier_version_made_runs_to_its_end_in_them(
     space = new_namespace(client)
     with running_operator(server, tmp_path, namespace=space.name), running_kubelet(server, space.name):
         space.submit(workers=2)
-        space.await_phase("Running")
+        space.await_pods()
     made = space.pods()
     for name, pod in made.items():
         space.delete("pods", name, grace_seconds=0)
@@ -55,7 +55,7 @@ def test_a_job_whose_pods_an_earlier_version_made_runs_to_its_end_in_them(
     ):
         # A job that comes and goes shows that the operator has looked at all that was there.
         space.submit("another")
-        space.await_phase("Running", "another")
+        space.await_pods("another")
         kubelet.finish()
         ended = space.await_phase("Succeeded")
         touched = [key for key in operator.requests() if key[1] == "pods" and key[0] in {"delete", "patch"}]
