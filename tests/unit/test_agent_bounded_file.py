@@ -111,3 +111,14 @@ def test_to_open_it_again_forgets_no_size(tmp_path: Path) -> None:
         write(tmp_path, 500, [b"%04d\n" % number])
     assert sum(map(len, parts(tmp_path))) <= 500
     assert parts(tmp_path)[2].endswith(b"0299\n")
+
+
+def test_a_log_goes_on_after_a_snapshot_by_hard_links(tmp_path: Path) -> None:
+    """As ``cp -al`` makes them: refused, they would cost the log of all later attempts."""
+    outputs, snapshot = tmp_path / "outputs", tmp_path / "snapshot"
+    outputs.mkdir()
+    snapshot.mkdir()
+    write(outputs, 1000, [b"first\n"])
+    (snapshot / "x.log").hardlink_to(outputs / "x.log")
+    write(outputs, 1000, [b"second\n"])
+    assert (outputs / "x.log").read_bytes() == b"first\nsecond\n"

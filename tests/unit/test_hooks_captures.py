@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from ftjob_agent.hooks.ftjob_hooks import notes
 from ftjob_agent.hooks.ftjob_hooks.captures import scheduled
 from ftjob_agent.hooks.ftjob_hooks.captures.tracer import Save, Tracer
 from ftjob_protocol.captures import Profile
+
+FILE = "rank-00000.xplane.pb"
 
 
 class Written(Tracer):
@@ -25,7 +29,7 @@ class Written(Tracer):
 
     def stop(self) -> Save:
         def save(folder: str) -> None:
-            (Path(folder) / "rank-00000.xplane.pb").write_text("new")
+            (Path(folder) / FILE).write_text("new")
 
         return save
 
@@ -93,3 +97,58 @@ def test_a_link_on_the_way_clears_and_fills_nothing_elsewhere(
     capture(tmp_path / "outputs")
     assert sorted(home.rglob("*")) == before
     assert "a link or no folder" in " ".join(notes._notes)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_another_name_of_a_file_costs_that_file_nothing(
+    tmp_path: Path, rank_dir: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    """Whoever may write to the volume knows the names of what is renamed later: pods have the same pids."""
+    thesis = tmp_path / "thesis"
+    thesis.write_text("mine")
+    thesis.chmod(0o600)
+    plugins = tmp_path / "outputs" / "plugins" / "profile" / "s0"
+    folder = tmp_path / "outputs" / "captures" / "s0" / "raw" / "rank-00000"
+    for path in (plugins, folder):
+        path.mkdir(parents=True)
+        for name in (FILE, "done.json"):
+            for link in (name, f".{name}.{os.getpid()}.tmp"):
+                (path / link).hardlink_to(thesis)
+    if not has_links:
+
+        def refuse(*_args: object, **_options: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(scheduled.os, "link", refuse)
+    capture(tmp_path / "outputs")
+    assert thesis.read_text() == "mine"
+    assert stat.S_IMODE(thesis.stat().st_mode) == 0o600
+    assert [(path / FILE).read_text() for path in (plugins, folder)] == ["new", "new"]
+    assert not notes._notes
+
+
+def test_what_has_another_name_is_not_opened_to_others(
+    tmp_path: Path, rank_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    secret.chmod(0o600)
+
+    class Surrounded(Written):
+        def stop(self) -> Save:
+            save = super().stop()
+
+            def save_and_link(folder: str) -> None:
+                save(folder)
+                (Path(folder) / "a").hardlink_to(secret)
+
+            return save_and_link
+
+    def tracer(_framework: str, options: Any, name: str) -> Tracer:
+        return Surrounded(options, name)
+
+    monkeypatch.setattr(scheduled, "_tracer", tracer)
+    capture(tmp_path / "outputs")
+    folder = tmp_path / "outputs" / "captures" / "s0" / "raw" / "rank-00000"
+    assert stat.S_IMODE((folder / FILE).stat().st_mode) == 0o644
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600

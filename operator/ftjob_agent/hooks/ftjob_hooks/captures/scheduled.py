@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -228,17 +229,20 @@ def _enter(top: str, path: str) -> nofollow.Folder:
 def _let_all_read(folder: nofollow.Folder, name: str) -> None:
     file = folder.open(name)
     try:
-        os.fchmod(file, nofollow.FILE_MODE)
+        if os.fstat(file).st_nlink == 1:  # what the profiler has just written has no second name
+            os.fchmod(file, nofollow.FILE_MODE)
     finally:
         os.close(file)
 
 
 def _link(source: nofollow.Folder, name: str, target: nofollow.Folder) -> None:
     temporary = f".{name}.{os.getpid()}.tmp"
+    with contextlib.suppress(FileNotFoundError):
+        target.remove(temporary)  # of a life that was killed, or another name of a file that is not ours
     try:
         os.link(name, temporary, src_dir_fd=source.fd, dst_dir_fd=target.fd)
     except OSError:  # a file system without links
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with os.fdopen(source.open(name), "rb") as old, os.fdopen(target.open(temporary, flags), "wb") as new:
             shutil.copyfileobj(old, new, 1 << 20)
     target.rename(temporary, target, name)
