@@ -124,6 +124,20 @@ async def test_fields_of_a_newer_status_are_kept_and_the_job_is_looked_after() -
     assert status["restarts"] == {"failures": 1, "migrations": 3, "disruptions": 0}
 
 
+async def test_fields_of_a_newer_operator_stay_in_entries_of_lists_that_are_written_anew() -> None:
+    lists = {
+        "conditions": [condition("Running", status="False", evidence={"pods": [0]}), condition("Admitted")],
+        "roles": [{"name": "worker", "desired": 2, "draining": 1}],
+    }
+    kube = cluster(job_body(status=RUNNING | lists))
+    await reconcile(KEY, operator(kube))
+    status = kube.objects[JOB.kind, *KEY]["status"]
+    running = next(found for found in status["conditions"] if found["type"] == "Running")
+    assert (running["status"], running["evidence"]) == ("True", {"pods": [0]})
+    (role,) = status["roles"]
+    assert (role["ready"], role["draining"]) == (2, 1)
+
+
 async def test_a_spec_that_a_newer_operator_has_started_costs_no_pod() -> None:
     job = job_body(status=RUNNING)
     job["spec"]["strategy"] = "Telepathy"

@@ -7,6 +7,7 @@ from support.control_fake import Clock, merge
 
 from ftjob.control.observability.pace import Pace, Urgency, urgency_of
 from ftjob.control.write_status import merge_patch
+from ftjob.models.status import KEYS
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,12 @@ from ftjob.control.write_status import merge_patch
             {"progress": {"step": 1, "metrics": {"loss": 1.0}}},
             {"progress": {"step": 2, "metrics": {"loss": None}}},
         ),
-        ({"conditions": [1, 2]}, {"conditions": [1]}, {"conditions": [1, 2]}, {"conditions": [1]}),
+        (
+            {"restarts": {"failedNodes": ["a", "b"]}},
+            {"restarts": {"failedNodes": ["b"]}},
+            {"restarts": {"failedNodes": ["a", "b"]}},
+            {"restarts": {"failedNodes": ["b"]}},
+        ),
         ({"percent": 20}, {"percent": 20.0}, {"percent": 20.0}, {}),
     ],
 )
@@ -31,6 +37,24 @@ def test_a_patch_holds_what_differs_and_removes_only_what_we_know(
 ) -> None:
     assert merge_patch(old, new, ours=ours) == patch
     assert merge(old, patch) == {**{k: v for k, v in old.items() if k not in ours}, **new}
+
+
+FOREIGN = {"bytes": 7, "files": {"old": 1, "new": [{"id": "x"}]}}
+
+
+@pytest.mark.parametrize("path", [(), ("profile",)])
+@pytest.mark.parametrize(("name", "key"), KEYS.items())
+def test_fields_of_a_newer_operator_stay_in_entries_of_lists(
+    name: str, key: str, path: tuple[str, ...]
+) -> None:
+    ours: dict[str, Any] = {name: [{key: "a", "said": 1}, {key: "b", "said": 1, "why": "x"}, {key: "c"}]}
+    old: dict[str, Any] = {name: [ours[name][0], ours[name][1] | FOREIGN, ours[name][2] | FOREIGN]}
+    new: dict[str, Any] = {name: [{key: "d"}, {key: "b", "said": 2}, {key: "a", "said": 1}]}
+    want: dict[str, Any] = {name: [new[name][0], new[name][1] | FOREIGN, new[name][2]]}
+    for outer in path:
+        old, new, ours, want = ({outer: found} for found in (old, new, ours, want))
+    assert merge_patch(old, new, ours=ours) == want
+    assert merge_patch(old, ours, ours=ours) == {}
 
 
 ROLES = [{"name": "worker", "ready": 1, "succeededIndexes": ""}]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.control.observability.pace import urgency_of
 from ftjob.kube.resources import JOB
+from ftjob.models.status import KEYS
 
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob
@@ -52,17 +53,40 @@ def merge_patch(old: dict[str, Any], new: dict[str, Any], *, ours: dict[str, Any
     ----------
     ours
         The part of ``old`` that this version understands: only such fields are removed, so that an older
-        operator leaves a newer one's fields alone.
+        operator leaves a newer one's fields alone, in entries of lists too.
     """
+    return _difference(old, _with_foreign(old, new, ours))
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     patch: dict[str, Any] = {}
     for name, value in new.items():
         before = old.get(name)
         if isinstance(value, dict) and isinstance(before, dict):
-            inner_ours = ours.get(name)
-            inner = merge_patch(before, value, ours=inner_ours if isinstance(inner_ours, dict) else {})
+            inner = _difference(before, value)
             if inner:
                 patch[name] = inner
         elif name not in old or value != before:
             patch[name] = value
-    patch |= {name: None for name in old if name in ours and name not in new}
-    return patch
+    return patch | {name: None for name in old if name not in new}
+
+
+def _with_foreign(old: dict[str, Any], new: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """Return new, and in it those fields of old that are not ours."""
+    merged = {name: value for name, value in old.items() if name not in ours} | new
+    for name in new.keys() & old.keys():
+        before, value, known = old[name], new[name], ours.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            merged[name] = _with_foreign(before, value, known if isinstance(known, dict) else {})
+        elif name in KEYS and isinstance(before, list):
+            # A merge patch replaces lists as a whole.
+            merged[name] = _entries_with_foreign(KEYS[name], before, value, known or [])
+    return merged
+
+
+def _entries_with_foreign(
+    key: str, old: list[Any], new: list[dict[str, Any]], ours: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    before = {entry[key]: entry for entry in old}
+    known = {entry[key]: entry for entry in ours}
+    return [_with_foreign(before.get(entry[key], {}), entry, known.get(entry[key], {})) for entry in new]

@@ -37,9 +37,13 @@ Time = Annotated[str, AfterValidator(_readable_time)]
 Indexes = Annotated[str, AfterValidator(_readable_indexes)]
 
 
-def by_key(name: str) -> dict[str, Any]:
-    """Return what tells the API server that entries of a list are told apart by one of their fields."""
-    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [name]}
+KEYS = {"captures": "id", "conditions": "type", "roles": "name", "stragglers": "rank"}
+"""By which of their fields the entries of the lists in a status are told apart."""
+
+
+def keyed(name: str) -> dict[str, Any]:
+    """Return what tells the API server how entries of a list are told apart."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [KEYS[name]]}
 
 
 class Phase(StrEnum):
@@ -186,13 +190,13 @@ class ProfileStatus(StatusModel):
 
     last_capture_id: Annotated[str | None, Field(description="The newest capture.")] = None
     captures: Annotated[
-        list[Capture], Field(json_schema_extra=by_key("id"), description="Captures, oldest first.")
+        list[Capture], Field(json_schema_extra=keyed("captures"), description="Captures, oldest first.")
     ] = []
     verdict: Annotated[str | None, Field(description="Why the job is slow, in one sentence.")] = None
     report_path: Annotated[str | None, Field(description="The report, in outputs.")] = None
     stragglers: Annotated[
         list[Straggler],
-        Field(json_schema_extra=by_key("rank"), description="Ranks that the others wait for."),
+        Field(json_schema_extra=keyed("stragglers"), description="Ranks that the others wait for."),
     ] = []
 
 
@@ -212,14 +216,14 @@ class JobStatus(StatusModel):
     phase: Annotated[Phase | None, Field(description="Where the job is in its life.")] = None
     conditions: Annotated[
         list[Condition],
-        Field(json_schema_extra=by_key("type"), description="Conditions; Finished is True either way."),
+        Field(json_schema_extra=keyed("conditions"), description="Conditions; Finished is True either way."),
     ] = []
     attempt: Annotated[int, Field(description="Lives of the ranks so far.")] = 0
     pod_attempt: Annotated[int, Field(description="The attempt that created the present pods.")] = 0
     restarts: Annotated[Restarts, Field(description="Restarts so far, by cause.")] = Restarts()
     next_restart_time: Annotated[Time | None, Field(description="End of the backoff (RFC 3339).")] = None
     roles: Annotated[
-        list[RoleStatus], Field(json_schema_extra=by_key("name"), description="Pods by role.")
+        list[RoleStatus], Field(json_schema_extra=keyed("roles"), description="Pods by role.")
     ] = []
     workers: Annotated[
         int, Field(description="Pods of role worker that have not ended, for the scale subresource.")
