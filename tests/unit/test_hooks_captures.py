@@ -119,7 +119,7 @@ def test_another_name_of_a_file_costs_that_file_nothing(
         def refuse(*_args: object, **_options: object) -> None:
             raise PermissionError
 
-        monkeypatch.setattr(scheduled.os, "link", refuse)
+        monkeypatch.setattr(os, "link", refuse)
     capture(tmp_path / "outputs")
     assert thesis.read_text() == "mine"
     assert stat.S_IMODE(thesis.stat().st_mode) == 0o600
