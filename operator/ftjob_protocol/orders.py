@@ -24,7 +24,7 @@ def agent_path(role: str, index: int) -> str:
 def read_agent_path(path: str) -> Optional[tuple[str, int]]:
     """Return role and index of the agent that posts its report there; None if it is another path."""
     parts = path.strip("/").split("/")
-    if parts[:2] != ["v1", "agents"] or len(parts) != 4 or not parts[3].isdigit() or len(parts[3]) > 7:
+    if parts[:2] != ["v1", "agents"] or len(parts) != 4 or not parts[3].isdecimal() or len(parts[3]) > 7:
         return None
     return parts[2], int(parts[3])
 

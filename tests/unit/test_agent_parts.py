@@ -119,6 +119,17 @@ def test_torchelastics_record_is_read_when_the_hooks_left_none(tmp_path: Path) -
     assert (found.failure_class, found.type, found.time_ns) == ("Exception", "ValueError", 17 * 10**9)
 
 
+@pytest.mark.parametrize("timestamp", ["\xb2", "9" * 5000, "-1", "", None, [1]])
+def test_a_time_in_torchelastics_record_that_is_none_costs_the_record_nothing_else(
+    tmp_path: Path, timestamp: object
+) -> None:
+    error = {"message": {"message": "ValueError: x", "extraInfo": {"timestamp": timestamp}}}
+    (tmp_path / "torchelastic_error.json").write_text(json.dumps(error))
+    record = Raised(str(tmp_path), 1).explanation(1, ended_ns=1, stopped_ns=0)
+    assert record is not None
+    assert (record.data["type"], record.time_ns) == ("ValueError", 0)
+
+
 def write_steps(
     folder: Path, step: int, total: int = 0, *, last: int = 0, first: int = 0, epoch: float = math.nan
 ) -> None:

@@ -64,6 +64,13 @@ def test_of_more_than_a_hundred_threads_that_with_the_signal_counts() -> None:
     assert stacks.parse(text) == (Frame("/a.py", "1", "wait"),)
 
 
+@pytest.mark.parametrize("line", ["9" * 5000, "9" * 20, "999999999"])
+def test_a_line_that_no_file_has_is_looked_for_in_none(line: str) -> None:
+    text = f'Current thread 0x01 (most recent call first):\n  File "{__file__}", line {line} in f\n'
+    told = stacks.summary(0, 1, [Process(1, "python3", stacks.parse(text), text)], 1)
+    assert len(told["where"]) < 200
+
+
 def test_the_main_threads_stack_is_read_from_py_spy() -> None:
     assert stacks.parse_py_spy(PY_SPY) == (Frame("data.py", "7", "load"), Frame("train.py", "60", "<module>"))
     assert stacks.parse_py_spy("Error: Permission denied") == ()

@@ -193,7 +193,7 @@ class Raised:
         extra = message.get("extraInfo")
         extra = extra if isinstance(extra, dict) else {}
         text, seconds = str(message.get("message", "")), str(extra.get("timestamp", ""))
-        time_ns = int(seconds) * 10**9 if seconds.isdigit() else 0
+        time_ns = int(seconds) * 10**9 if seconds.isdecimal() and len(seconds) <= 10 else 0
         kind, callstack = text.split(":", 1)[0] if ":" in text else "", str(extra.get("py_callstack", text))
         data = {"type": kind, "message": text, "traceback": callstack, "timeNs": time_ns}
         return Record(data, 0, time_ns)

@@ -34,9 +34,9 @@ FRAMES = 12
 SOURCE_LIMIT = 1 << 22
 
 _THREAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+.*\(most recent call first\):$")
-_FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<function>.*)$')
+_FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d{1,9}|\?\?\?) in (?P<function>.*)$')
 _SPY_THREAD = re.compile(r"^Thread \S+ \(.*\)(?:: \"(?P<name>.*)\")?$")
-_SPY_FRAME = re.compile(r"^ {4}(?P<function>.*) \((?P<file>.*):(?P<line>\d+)\)$")
+_SPY_FRAME = re.compile(r"^ {4}(?P<function>.*) \((?P<file>.*):(?P<line>\d{1,9})\)$")
 _LIBRARY = re.compile(r"(?:^|.*/)(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/(.*)")
 _BETWEEN = re.compile(r"^<frozen |/ftjob_hooks/")
 """Python's import machinery and our own wrappers, which tell nobody anything."""
