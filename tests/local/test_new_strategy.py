@@ -186,7 +186,7 @@ def test_it_is_planned(sources: Path) -> None:
     for pod in pods:
         variables = {item["name"]: item.get("value") for item in pod["spec"]["containers"][0]["env"]}
         told = json.loads(str(variables["FTJOB_AGENT_CONFIG"]).replace("$$(", "$("))
-        assert told["ranks"][0]["env"]["SCATTER_ADDRESS"].startswith("@LEADER_IP@:")
+        assert told["env"]["SCATTER_ADDRESS"].startswith("@LEADER_IP@:")
         assert "SCATTER_ADDRESS" in told["identity"]
 
 
