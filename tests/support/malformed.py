@@ -101,18 +101,18 @@ def _path(parts: list[Any]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
 
 
-def _fields(node: Schema, path: str) -> Iterator[tuple[str, Schema]]:
+def schema_fields(node: Schema, path: str) -> Iterator[tuple[str, Schema]]:
     """Walk the schema; of the pod templates only that of the workers, the others are refused as a whole."""
     yield path, node
     for name, child in node.get("properties", {}).items():
         if name != "template" or path == "spec":
-            yield from _fields(child, f"{path}.{name}")
+            yield from schema_fields(child, f"{path}.{name}")
     if "items" in node:
-        yield from _fields(node["items"], f"{path}[0]")
+        yield from schema_fields(node["items"], f"{path}[0]")
 
 
 def _from_schema() -> Iterator[Malformed]:
-    for path, node in _fields(spec_schema(), "spec"):
+    for path, node in schema_fields(spec_schema(), "spec"):
         kind = node.get("type", "")
         values = [
             *(value for value in WRONG_TYPE.get(kind, ()) if path != "spec"),
@@ -457,6 +457,17 @@ def _pod_template() -> Iterator[Malformed]:
         ("300 kB", f"{TRAINER}.args", ["x" * 300_000], "spec"),
         ("null template", "spec.template", None, "spec.template"),
         ("a pod spec as template", "spec.template", {"containers": unnamed}, "spec.template.spec"),
+        ("args in one string", f"{TRAINER}.args", "--x", f"{TRAINER}.args"),
+        ("number in args", f"{TRAINER}.args", ["--x", 5], f"{TRAINER}.args"),
+        ("a port alone", f"{TRAINER}.ports", 80, f"{TRAINER}.ports"),
+        ("a list as node selector", f"{pod}.nodeSelector", ["a"], f"{pod}.nodeSelector"),
+        ("a null as toleration", f"{pod}.tolerations", [None], f"{pod}.tolerations"),
+        (
+            "annotations in a list",
+            "spec.template.metadata.annotations",
+            ["a"],
+            "spec.template.metadata.annotations",
+        ),
         (
             "300 GPUs",
             f"{TRAINER}.resources",
@@ -481,7 +492,6 @@ def _pod_template() -> Iterator[Malformed]:
         (f"{TRAINER}.image", " example/x", "image"),
         (f"{TRAINER}.image", 7, "image"),
         (f"{TRAINER}.arg", ["--x"], "arg"),
-        (f"{TRAINER}.args", "--x", "args"),
         (f"{TRAINER}.enviroment", [], "enviroment"),
         (f"{TRAINER}.env", [{"nam": "A", "value": "1"}], "env[0].nam"),
         (f"{TRAINER}.env", [{"name": "A", "vlaue": "1"}], "vlaue"),
@@ -493,14 +503,12 @@ def _pod_template() -> Iterator[Malformed]:
         (f"{TRAINER}.volumeMounts", [{"name": "absent", "mountPath": "/a"}], "volumeMounts[0].name"),
         (f"{TRAINER}.imagePullPolicy", "Sometimes", "imagePullPolicy"),
         (f"{TRAINER}.workdir", "/x", "workdir"),
-        (f"{TRAINER}.ports", 80, "ports"),
         (f"{TRAINER}.ports", [{"containerPort": 99999}], "containerPort"),
         (f"{TRAINER}.securityContext", {"runAsUsr": 1}, "runAsUsr"),
         (f"{TRAINER}.livenessProbe", {"exec": {"comand": ["x"]}}, "comand"),
         (f"{CONTAINERS}[1].name", "Side_Car", "name"),
         (f"{CONTAINERS}[1].name", "sidecär", "name"),
         (f"{pod}.nodeSelectr", {"a": "b"}, "nodeSelectr"),
-        (f"{pod}.nodeSelector", ["a"], "nodeSelector"),
         (f"{pod}.tolerations", [{"key": "a", "operater": "Exists"}], "operater"),
         (f"{pod}.tolerations", [{"key": "a", "operator": "Exist"}], "operator"),
         (f"{pod}.affinity", {"nodeAfinity": {}}, "nodeAfinity"),

@@ -99,6 +99,14 @@ def test_whatever_stands_there_is_no_exception(path: str, value: Any) -> None:
     assert isinstance(parsed, Job) or problems
 
 
+@pytest.mark.parametrize("field", ["args", "env", "ports", "resources", "volumeMounts"])
+def test_a_field_with_nothing_behind_it_is_none(field: str) -> None:
+    parsed = parse_job(bent(f"spec.template.spec.containers[0].{field}", None))
+    assert isinstance(parsed, Job)
+    assert field not in parsed.spec.template["spec"]["containers"][0]
+    assert validate(parsed) == ()
+
+
 def test_another_kind_is_named() -> None:
     assert said({**job(), "kind": "Pod"}) == [
         "kind: Pod is not what this is about; write kind: FrameworkTrainingJob"

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ftjob.api.problem import Problem, problems_of, refused
+from ftjob.api.template_kinds import kind_problems
 from ftjob.models.names import (
     ANNOTATION_CAPTURE,
     API_VERSION,
@@ -200,6 +201,8 @@ def _read_spec(raw: Any) -> tuple[JobSpec | None, tuple[Problem, ...]]:
             TemplateShape.model_validate_json(json.dumps(template), strict=True)
         except ValidationError as error:
             return None, problems_of(error, path)
+        if wrong := tuple(kind_problems(template, ".".join(path))):
+            return None, wrong
     return spec, ()
 
 
@@ -215,13 +218,20 @@ def _as_json(raw: Any) -> str | Problem:
         remedy = "put data that the training reads into a ConfigMap or the image"
         return Problem("spec", f"it has more than {LEVELS_MAX} levels of nesting", remedy)
     try:
-        text = json.dumps(raw, default=str, separators=(",", ":"))
+        text = json.dumps(_without_nulls(raw), default=str, separators=(",", ":"))
     except (ValueError, TypeError) as error:
         return Problem("spec", f"it can't be read ({error})", "write plain YAML or JSON")
     if len(text) > BYTES_MAX:
         remedy = "put large values, such as a script, into a ConfigMap or the image"
         return Problem("spec", f"it is larger than {BYTES_MAX // 1024} KiB of JSON", remedy)
     return text
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return data without fields that are null: an ``args:`` with nothing behind it is none to Kubernetes."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _is_deeper_than(levels: int, value: Any) -> bool:
