@@ -122,7 +122,7 @@ images-all:  ## Also those with torch, which take 6 GB and more each
 agent:  ## Build the agent's zipapp into dist/
 	@PYTHONPATH=operator python3 -m ftjob.agent_zipapp dist/ftjob-agent.pyz
 
-bench: setup agent  ## Measure sizes, speed of training, start times, restarts, bursts of jobs on fake nodes, and the operator with 2,000 jobs
+bench: setup agent  ## Measure sizes, speed of training, start times, restarts, bursts of jobs on fake nodes, 2,000 jobs, and jobs of 10,000 pods
 	@PYTHONPATH=tests $(PYTHON) tests/bench/sizes.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/speed.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/inplace.py
@@ -130,7 +130,7 @@ bench: setup agent  ## Measure sizes, speed of training, start times, restarts, 
 	  PYTHONPATH=tests $(PYTHON) tests/bench/signing.py
 	@tests/setup/tools.sh etcd kube-apiserver kube-scheduler kube-controller-manager kwok kubectl >/dev/null && \
 	  PYTHONPATH=tests $(PYTHON) tests/bench/burst.py && PYTHONPATH=tests $(PYTHON) tests/bench/restart.py && \
-	  PYTHONPATH=tests $(PYTHON) tests/bench/scale.py
+	  PYTHONPATH=tests $(PYTHON) tests/bench/scale.py && PYTHONPATH=tests $(PYTHON) tests/bench/large.py
 
 bench-start: setup kind  ## Measure in the kind cluster the time from `kubectl apply` to the last rank's first line
 	@PATH="$(CACHE)/bin:$$PATH" PYTHONPATH=tests $(PYTHON) tests/bench/start.py
