@@ -83,6 +83,9 @@ EXPLAINED = {
     "a shell that reports the code": f"{RAISES}; code=$?; echo ended with $code; exit $code",
     "a pipe": f"set -o pipefail; {RAISES} | tee log",
     "a pipe to Python": f"set -o pipefail; {RAISES} | {sys.executable} -c 'import sys; sys.stdin.read()'",
+    "a pipe to Python that is slow": (
+        f"set -o pipefail; {RAISES} | (sleep 1; exec {sys.executable} -c 'import sys; sys.stdin.read()')"
+    ),
     "a shell that means another code": f"{RAISES} || exit 3",
     "after one that was tolerated": f"{sys.executable} -c 'raise KeyError(1)' || true; {RAISES}",
     "a launcher": f"{PYTHON} -c '{LAUNCHER}'",

@@ -258,7 +258,9 @@ def victims(*heard: int, agents: int = 3) -> Book:
     book.hear(("worker", 1), report("Failed", sequence=2, failure=victim), 10)
     assert (book.command, book.answer_version) == ("Start", version + 1), "all are asked"
     for index in heard:
-        book.hear(("worker", index), report("Running", sequence=2), 11)
+        book.hear(("worker", index), report("Running", sequence=2, seen=version), 11)  # was on its way
+        assert book.command == "Start"
+        book.hear(("worker", index), report("Running", sequence=2, seen=version + 1), 11)
     return book
 
 

@@ -28,10 +28,7 @@ def hold_seconds(config: AgentConfig) -> float:
 
 
 def doubt_seconds(config: AgentConfig) -> float:
-    """Return how long an agent may owe a word once ranks have lost their peers.
-
-    It is asked then, and would answer at once: libraries may give up sooner than agents do.
-    """
+    """Return how long an agent may owe the word that it is asked for once ranks have lost their peers."""
     return config.contact_timeout / 3
 
 
@@ -61,6 +58,8 @@ class Member:
     notes: list[str] = field(default_factory=list)
     slots: dict[str, str] = field(default_factory=dict)
     """Of an elastic job: the state of each slot that the agent has started, by its id."""
+    seen: int = 0
+    """The newest version of the answer that the agent has got."""
     followed: int = 0
     """The version of the answer that the agent has carried out."""
     idle: Optional[dict[str, Any]] = None
@@ -104,8 +103,8 @@ class Book:
         self.stacks_asked = 0
         """The version of the answer that asks for the ranks' stacks; 0 while nobody does."""
         self._watchdog = ""
-        self._victim: Optional[tuple[Failure, float]] = None
-        """The ranks' lost peers, and since when all agents are asked whether they are still there."""
+        self._victim: Optional[tuple[Failure, float, int]] = None
+        """The ranks' lost peers, since when agents are asked for a word, and by which version of the answer."""
         self.lost_after = config.contact_timeout
         """Seconds of silence after which an agent counts as lost."""
         self._safe_until = now
@@ -115,16 +114,17 @@ class Book:
         """Take in a message; return whether the agent's state is news."""
         if data.get("attempt") != self.attempt:
             raise RefusedError(f"this is attempt {self.attempt}")
-        life, sequence = str(data.get("life", "")), data.get("sequence", 0)
+        life, sequence, seen = str(data.get("life", "")), data.get("sequence", 0), int(data.get("seen") or 0)
         member = self.members.get(key)
         if member is not None and member.life == life and sequence <= member.sequence:
-            member.heard = now
+            member.heard, member.seen = now, max(member.seen, seen)
+            self._settle()
             return False  # overtaken by a later one on another connection
         self._admit(key, member, life, now)
         before = member.news() if member is not None else None
         known = Member(life, now) if member is None or member.life != life else member
         _take(known, data, sequence)
-        known.heard = now
+        known.heard, known.seen = now, max(known.seen, seen)
         self.members[key] = known
         is_news = before != known.news()
         if is_news:
@@ -164,26 +164,26 @@ class Book:
         """Return the agents that owe a word since ranks have lost their peers."""
         if self._victim is None or self.command != Command.START:
             return []
-        own, since = (self._config.role, self._config.index), self._victim[1]
+        own, asked = (self._config.role, self._config.index), self._victim[2]
         return sorted(
             key
             for key, member in self.members.items()
-            if key != own and not member.has_ended and member.heard < since
+            if key != own and not member.has_ended and member.seen < asked
         )
 
     def _suspect(self, failure: Failure, now: float) -> None:
         if self._victim is None:
-            self._victim = (failure, now)
-            self._bump()  # whoever is there says so at once
+            self._bump()  # whoever is there says so at once; an older word may still have been on its way
+            self._victim = (failure, now, self.answer_version)
         else:
-            known, since = self._victim
-            self._victim = (first((known, failure)) or known, since)
+            known, since, asked = self._victim
+            self._victim = (first((known, failure)) or known, since, asked)
 
     def _settle(self) -> None:
         """Believe ranks that have lost their peers once it is known that every agent is there."""
         if self._victim is None or self._unheard():
             return
-        (failure, _), self._victim = self._victim, None
+        (failure, *_), self._victim = self._victim, None
         if self.command == Command.START:
             self.stop(failure)
 
@@ -387,8 +387,7 @@ def _take(member: Member, data: dict[str, Any], sequence: int) -> None:
         str(key): [int(rank) for rank in ranks] for key, ranks in (data.get("captures") or {}).items()
     }
     member.profiled = [int(rank) for rank in data.get("profiled", [])]
-    progress = data.get("progress")
-    member.progress = progress if isinstance(progress, dict) else None
+    member.progress = _document(data.get("progress"))
     member.notes = [str(note)[:500] for note in data.get("notes", [])][:8]
     slots = data.get("slots")
     member.slots = {str(key): str(state) for key, state in slots.items()} if isinstance(slots, dict) else {}

@@ -47,11 +47,25 @@ def _set_aside(own: str) -> None:
 
     try:
         with open(own, "rb") as file:
-            os.kill(int(json.load(file)["pid"]), 0)  # also when it has ended, and nobody has waited for it
+            data = json.load(file)
+        # A shell becomes the last of its programs, which then is the parent of those before.
+        if _began_ns() < int(data["timeNs"]) and data.get("parentPid") != os.getpid():
+            return  # it ran beside us, as the other end of a pipe
+        os.kill(int(data["pid"]), 0)  # also when it has ended, and nobody has waited for it
     except ProcessLookupError:
         os.replace(own, os.path.join(os.path.dirname(own), files.EARLIER_FAILURE))
     except Exception as problem:
         sys.stderr.write(f"ftjob: {own} can't be read: {problem!r}\n")
+
+
+def _began_ns() -> int:
+    """Return when this process began, at the latest; the kernel counts in ticks of 10 ms (proc(5))."""
+    import time
+
+    with open("/proc/self/stat", "rb") as file:
+        ticks = int(file.read().rpartition(b")")[2].split()[19])
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - (ticks + 1) / os.sysconf("SC_CLK_TCK")
+    return time.time_ns() - int(age * 1e9)
 
 
 def install() -> None:
@@ -141,6 +155,7 @@ def _write(
         {
             "rank": int(rank) if rank.isdigit() else None,
             "pid": os.getpid(),
+            "parentPid": os.getppid(),
             "timeNs": time.time_ns(),
             "type": name,
             "message": str(error)[:_MOST_CHARACTERS],
