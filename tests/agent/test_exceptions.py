@@ -139,11 +139,13 @@ def test_a_rank_may_go_on_after_its_exception_while_it_works_and_its_peers_do_no
 ) -> None:
     source = f"""{UPLOADS}
 if rank == 0:
+    while not os.path.exists('up-1'): time.sleep(0.02)
     record(ValueError('mine'))
     upload()
     mark('peer', os.path.exists('ended-1'))
     sys.exit(1)
 signal.signal(signal.SIGTERM, lambda *_: (mark('ended'), os._exit(0)))
+mark('up')
 signal.pause()
 """
     run = agents.script(plan(ranks=TWO, worldSize=2), source)

@@ -104,7 +104,7 @@ class Book:
         """The version of the answer that asks for the ranks' stacks; 0 while nobody does."""
         self._watchdog = ""
         self._victim: Optional[tuple[Failure, float, int]] = None
-        """The ranks' lost peers, since when agents are asked for a word, and by which version of the answer."""
+        """The ranks' lost peers, since when agents are asked for a word, and by which answer."""
         self.lost_after = config.contact_timeout
         """Seconds of silence after which an agent counts as lost."""
         self._safe_until = now
