@@ -40,13 +40,9 @@ class Agent:
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._command, self.environ = command, environ
         self.loop = Loop()
-        self.loop.on_signals(
-            (number for number in STOP_SIGNALS if not _is_left_alone(number)), self._on_stop_signal
-        )
+        self.loop.on_signals(_heard(STOP_SIGNALS), self._on_stop_signal)
         self.supervisor = Supervisor()
-        self.loop.on_signals(
-            (number for number in FORWARDED if not _is_left_alone(number)), self.supervisor.forward
-        )
+        self.loop.on_signals(_heard(FORWARDED), self.supervisor.forward)
         self.loop.on_signals((signal.SIGCHLD,), lambda _number: self.supervisor.reap())
         self._config: Optional[AgentConfig] = None
         self._contact: Optional[Contact] = None
@@ -294,6 +290,10 @@ class Agent:
         self.facts.signals += 1
 
 
-def _is_left_alone(number: int) -> bool:
-    """Whether we were started with this signal ignored, as by nohup: the ranks inherit that from us."""
-    return number != signal.SIGTERM and signal.getsignal(number) is signal.SIG_IGN
+def _heard(signals: Sequence[signal.Signals]) -> list[signal.Signals]:
+    """Leave out those that we were started with ignored, as by nohup: the ranks inherit that from us."""
+    return [
+        number
+        for number in signals
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+    ]
