@@ -51,6 +51,11 @@ import subprocess, sys
 subprocess.run([sys.executable, "-c", "raise ValueError(1)"])
 sys.exit(4)
 """
+LAUNCHER = """
+import subprocess, sys
+sys.exit(subprocess.call([sys.executable, "-c", "raise ValueError(1)"]))
+"""
+STARTS = 'import subprocess, sys; subprocess.run([sys.executable, "-c", "raise ValueError(1)"], check=True)'
 DIES = f"{sys.executable} -c 'import os; os.kill(os.getpid(), 11)'"
 TOLERATED = {
     "another code later": (f"{RAISES} || true; sleep 3.5; exit 3", 3),
@@ -58,6 +63,7 @@ TOLERATED = {
     "another program's code": (f"{RAISES} || true; {sys.executable} -c 'raise SystemExit(1)'", 1),
     "the code of one in another shell": (f'bash -c "{RAISES}; {DIES}"; exit $?', 139),
     "another program's death": (f"{RAISES} || {DIES}", 139),
+    "a launcher's end": (f"{sys.executable} -c '{STARTS}' || {DIES}", 139),
     "a thread": (f"{PYTHON} -c '{THREAD}'", 1),
     "a program that only shows it": (f"{PYTHON} -c '{SHOWS}'", 1),
     "a helper of a program": (f"{PYTHON} -c '{HELPER}'", 4),
@@ -74,10 +80,6 @@ def test_an_exception_that_was_tolerated_explains_nothing(
     assert run.failure["exitCode"] == code
 
 
-LAUNCHER = """
-import subprocess, sys
-sys.exit(subprocess.call([sys.executable, "-c", "raise ValueError(1)"]))
-"""
 SLOW_EXIT = "import atexit, time; atexit.register(time.sleep, 4); raise ValueError(1)"
 EXPLAINED = {
     "a shell that reports the code": f"{RAISES}; code=$?; echo ended with $code; exit $code",

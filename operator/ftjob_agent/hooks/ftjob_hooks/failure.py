@@ -135,7 +135,7 @@ def _take_over(child: str, own: str) -> None:
 
     with open(child, "rb") as file:
         data = json.load(file)
-    json_file.write(own, {**data, "pid": os.getpid()})
+    json_file.write(own, {**data, "pid": os.getpid(), "parentPid": os.getppid()})
     os.remove(child)
 
 
