@@ -11,7 +11,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-PACKAGES = ("ftjob_agent", "ftjob_protocol")
+PACKAGES = ("ftjob_agent", "ftjob_diagnosis", "ftjob_protocol")
 MAIN = "import sys\nfrom ftjob_agent.main import main\nsys.exit(main())\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 

@@ -21,8 +21,8 @@ COPY operator operator
 COPY workloads workloads
 RUN if [ -f settings.sh ]; then . ./settings.sh; fi \
  && /uv/bin/uv pip install -q --python /opt/ftjob/bin/python --compile-bytecode --no-deps . \
- && mkdir /own && cd /opt/ftjob/lib/python3*/site-packages && tar -c ftjob ftjob_agent ftjob_protocol ftjob-*.dist-info | tar -x -C /own \
- && rm -rf ftjob ftjob_agent ftjob_protocol ftjob_workloads ftjob-*.dist-info
+ && mkdir /own && cd /opt/ftjob/lib/python3*/site-packages && tar -c ftjob ftjob_agent ftjob_diagnosis ftjob_protocol ftjob-*.dist-info | tar -x -C /own \
+ && rm -rf ftjob ftjob_agent ftjob_diagnosis ftjob_protocol ftjob_workloads ftjob-*.dist-info
 
 FROM $BASE_IMAGE
 # Two layers: what changes with the lock, and what changes with our code.

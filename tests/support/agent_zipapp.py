@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ftjob.agent_zipapp import write
+from ftjob.agent_zipapp import PACKAGES, write
 
 OPERATOR = Path(__file__).parents[2] / "operator"
-SOURCES = tuple(
-    path for name in ("ftjob_agent", "ftjob_protocol") for path in sorted((OPERATOR / name).rglob("*.py"))
-)
+SOURCES = tuple(path for name in PACKAGES for path in sorted((OPERATOR / name).rglob("*.py")))
 """All that is in the zipapp, the hooks too."""
 
 

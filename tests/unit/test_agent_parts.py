@@ -349,7 +349,7 @@ def test_the_sources_import_only_the_standard_library() -> None:
             tops = {name.split(".")[0] for name in names}
             # Horovod is imported by the children alone, which run in the trainer's Python.
             child = path.name in {"horovod_store.py", "horovod_elastic_driver.py"}
-            allowed = {"ftjob_agent", "ftjob_protocol"} | ({"horovod"} if child else set())
+            allowed = {"ftjob_agent", "ftjob_diagnosis", "ftjob_protocol"} | ({"horovod"} if child else set())
             assert tops <= set(sys.stdlib_module_names) | allowed, path
 
 
