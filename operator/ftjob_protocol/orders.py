@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional
 
 from ftjob_protocol import Word
+from ftjob_protocol.values.digits import whole
 
 HEALTH = "/healthz"
 PROGRESS = "/v1/progress"
@@ -24,9 +25,8 @@ def agent_path(role: str, index: int) -> str:
 def read_agent_path(path: str) -> Optional[tuple[str, int]]:
     """Return role and index of the agent that posts its report there; None if it is another path."""
     parts = path.strip("/").split("/")
-    if parts[:2] != ["v1", "agents"] or len(parts) != 4 or not parts[3].isdecimal() or len(parts[3]) > 7:
-        return None
-    return parts[2], int(parts[3])
+    index = whole(parts[3], 7) if parts[:2] == ["v1", "agents"] and len(parts) == 4 else None
+    return None if index is None else (parts[2], index)
 
 
 def progress_query(version: int, wait: float) -> str:

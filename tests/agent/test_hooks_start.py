@@ -96,6 +96,23 @@ def test_without_a_rank_folder_nothing_is_hooked(hooks: Path, tmp_path: Path) ->
     assert run(env, "-c", program).stdout == "[] sys\n"
 
 
+def test_a_number_that_a_program_has_overwritten_does_not_hurt(hooks: Path, tmp_path: Path) -> None:
+    program = """
+import os
+for name in ("FTJOB_RANK", "FTJOB_LOCAL_WORLD_SIZE", "PET_NNODES"):
+    os.environ[name] = "\u00b2"
+from types import SimpleNamespace
+from ftjob_hooks import launchers
+module = SimpleNamespace(launch_agent=lambda config: print("launched"))
+launchers.hook_torchrun(module)
+module.launch_agent(SimpleNamespace(max_nodes=1))
+raise ValueError(1)
+"""
+    done = run(rank_env(hooks, tmp_path, PYTHONUTF8=1), "-c", program, code=1)
+    assert done.stdout == "launched\n"
+    assert record(tmp_path, "failure.json")["rank"] is None
+
+
 def test_a_rank_folder_that_is_gone_does_not_hurt(hooks: Path, tmp_path: Path) -> None:
     done = run(rank_env(hooks, tmp_path / "gone"), "-c", "raise ValueError(1)", code=1)
     assert done.stderr.rstrip().endswith("ValueError: 1")

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from ftjob_protocol.failures import LOG_BYTES, MESSAGE_BYTES, Failure, FailureClass
 from ftjob_protocol.leader_state import LIMIT, LeaderState
+from ftjob_protocol.orders import read_agent_path
+from ftjob_protocol.values.digits import whole
 from ftjob_protocol.values.progress import METRICS_MAX
 from ftjob_protocol.values.ranges import format_indexes, read_ranges
 from ftjob_protocol.values.text import clean
@@ -42,6 +44,13 @@ BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069
 )
 def test_text_is_what_a_person_would_see(text: str, shown: str) -> None:
     assert clean(text, 100) == shown
+
+
+@pytest.mark.parametrize("text", ["", "²", "1²", "٣", "+1", "1_0", " 1", "1.0", "9" * 10, "9" * 5000])
+def test_a_number_is_a_few_plain_digits(text: str) -> None:
+    assert whole(text) is None
+    assert read_agent_path(f"/v1/agents/worker/{text}") is None
+    assert (whole("07"), whole("9" * 9), whole("9" * 12, 12)) == (7, 10**9 - 1, 10**12 - 1)
 
 
 @given(st.text(), st.integers(3, 40), st.booleans(), st.booleans())

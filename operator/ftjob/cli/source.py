@@ -16,6 +16,7 @@ from ftjob.api.problem import Problem
 from ftjob.api.validate import validate
 from ftjob.cli.terminal import one_line
 from ftjob.models.names import API_VERSION, GROUP, KIND
+from ftjob_protocol.values.digits import whole
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -225,8 +226,9 @@ def _line_of(node: yaml.Node, field: str) -> int:
 
 def _item(node: yaml.SequenceNode, name: str) -> yaml.Node | None:
     """Return an item by its number or by its name."""
-    if name.isdecimal():
-        return node.value[int(name)] if int(name) < len(node.value) else None
+    index = whole(name)
+    if index is not None:
+        return node.value[index] if index < len(node.value) else None
     for item in node.value:
         if isinstance(item, yaml.MappingNode) and any(
             k.value == "name" and v.value == name for k, v in item.value

@@ -17,6 +17,7 @@ from typing import Any, Mapping, Optional
 from ftjob_agent import linux
 from ftjob_protocol import files
 from ftjob_protocol.files import nofollow
+from ftjob_protocol.values.digits import whole
 from ftjob_protocol.values.fields import count
 from ftjob_protocol.values.text import clean
 
@@ -193,7 +194,7 @@ class Raised:
         extra = message.get("extraInfo")
         extra = extra if isinstance(extra, dict) else {}
         text, seconds = str(message.get("message", "")), str(extra.get("timestamp", ""))
-        time_ns = int(seconds) * 10**9 if seconds.isdecimal() and len(seconds) <= 10 else 0
+        time_ns = (whole(seconds, 10) or 0) * 10**9
         kind, callstack = text.split(":", 1)[0] if ":" in text else "", str(extra.get("py_callstack", text))
         data = {"type": kind, "message": text, "traceback": callstack, "timeNs": time_ns}
         return Record(data, 0, time_ns)

@@ -23,6 +23,7 @@ from ftjob_agent import linux
 from ftjob_agent.ranks.environment import STACKS_SIGNAL
 from ftjob_protocol import files
 from ftjob_protocol.files import nofollow
+from ftjob_protocol.values.digits import whole
 
 ANSWER_SECONDS = 2.0
 SETTLED_SECONDS = 0.2
@@ -285,14 +286,15 @@ def _where(frames: Sequence[Frame]) -> str:
 
 def _code(frame: Frame) -> str:
     """Return the line itself, if the agent sees the file."""
-    if not frame.line.isdigit() or not frame.file.startswith("/"):
+    number = whole(frame.line) or 0
+    if number == 0 or not frame.file.startswith("/"):
         return ""
     try:
         source = nofollow.read(frame.file, SOURCE_LIMIT, follow=True)
     except (OSError, ValueError):
         return ""
-    lines = source.decode("utf-8", "replace").split("\n", int(frame.line))
-    line = " ".join(lines[int(frame.line) - 1].split()) if 0 < int(frame.line) <= len(lines) else ""
+    lines = source.decode("utf-8", "replace").split("\n", number)
+    line = " ".join(lines[number - 1].split()) if number <= len(lines) else ""
     return line if len(line) <= 100 else f"{line[:99]}…"
 
 

@@ -15,6 +15,7 @@ from ftjob.kube.resources import POD
 from ftjob.models.manifest import items, mapping
 from ftjob.models.names import GROUP, KIND, LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE
 from ftjob.plan.layout import pod_name
+from ftjob_protocol.values.digits import whole
 
 if TYPE_CHECKING:
     from ftjob.kube.resources import Resource
@@ -46,8 +47,8 @@ def owner_of(resource: Resource, body: Manifest) -> Owner | None:
 def _has_planned_name(meta: Manifest, owner: Owner) -> bool:
     """Whether a pod has the name that the plan gives to the place that its labels say."""
     labels = mapping(meta, "labels")
-    attempt, index = (str(labels.get(label)) for label in (LABEL_ATTEMPT, LABEL_INDEX))
-    if not (attempt.isdecimal() and index.isdecimal()):
+    attempt, index = (whole(str(labels.get(label))) for label in (LABEL_ATTEMPT, LABEL_INDEX))
+    if attempt is None or index is None:
         return False
-    planned = pod_name(owner.name, str(labels.get(LABEL_ROLE)), int(attempt), int(index))
+    planned = pod_name(owner.name, str(labels.get(LABEL_ROLE)), attempt, index)
     return re.fullmatch(re.escape(planned) + r"(-[1-9][0-9]*)?", meta["name"]) is not None

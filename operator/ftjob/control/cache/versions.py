@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from ftjob_protocol.values.digits import whole
+
 if TYPE_CHECKING:
     from ftjob.models.manifest import Manifest
 
+VERSION_DIGITS = 40
 TOMBSTONES = 50_000
 """A burst of 10,000 jobs' pods may go while answers to earlier writes are on their way; 10 MB at most."""
 
@@ -55,6 +58,5 @@ def is_newer(version: str, than: str | None) -> bool:
     """
     if than is None:
         return True
-    if version.isdigit() and than.isdigit():
-        return int(version) > int(than)
-    return version != than
+    new, old = whole(version, VERSION_DIGITS), whole(than, VERSION_DIGITS)
+    return version != than if new is None or old is None else new > old

@@ -18,6 +18,7 @@ from ftjob.models.names import (
 from ftjob_protocol.failures import FailureType, last_lines
 from ftjob_protocol.reasons import Reason
 from ftjob_protocol.termination import TerminationMessage, parse_termination_message
+from ftjob_protocol.values.digits import whole
 
 TAINTED = "DeletionByTaintManager"
 """Reason of DisruptionTarget once a NoExecute taint has ended the pod: that of a node that went away."""
@@ -123,8 +124,8 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
         name=meta["name"],
         uid=meta.get("uid", ""),
         role=labels.get(LABEL_ROLE, ""),
-        index=_number(labels.get(LABEL_INDEX)),
-        attempt=_number(labels.get(LABEL_ATTEMPT)),
+        index=whole(labels.get(LABEL_INDEX) or "") or 0,
+        attempt=whole(labels.get(LABEL_ATTEMPT) or "") or 0,
         node=(raw.get("spec") or {}).get("nodeName"),
         ip=status.get("podIP"),
         running="running" in state,
@@ -165,10 +166,6 @@ def _read_end(status: dict[str, Any], trainer: dict[str, Any], seen: float) -> T
         message=None,
         seen=seen,
     )
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
 
 
 def _gated(raw: dict[str, Any]) -> str | None:

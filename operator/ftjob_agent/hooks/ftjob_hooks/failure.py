@@ -146,14 +146,14 @@ def _write(
     import traceback
 
     from . import json_file
-    from .protocol import variables
+    from .protocol import variables, whole
 
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     rank = os.environ.get(variables.RANK, "")
     json_file.write(
         path,
         {
-            "rank": int(rank) if rank.isdigit() else None,
+            "rank": whole(rank),
             "pid": os.getpid(),
             "parentPid": os.getppid(),
             "timeNs": time.time_ns(),

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import failure
-from .protocol import variables
+from .protocol import variables, whole
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -24,8 +24,8 @@ def hook_torchrun(module: ModuleType) -> None:
     @functools.wraps(original)
     def launch_agent(config: Any, *args: Any, **kwargs: Any) -> Any:
         _look("torchrun")
-        workers = os.environ.get("PET_NNODES", "1")
-        if _is_the_rank() and getattr(config, "max_nodes", 0) == 1 and workers.isdigit() and int(workers) > 1:
+        workers = whole(os.environ.get("PET_NNODES", "")) or 1
+        if _is_the_rank() and getattr(config, "max_nodes", 0) == 1 and workers > 1:
             sys.stderr.write(
                 f"ftjob: this launcher knows of 1 of {workers} workers, so each trains without the others; "
                 "leave out --standalone and --nnodes, or start the program itself\n"
@@ -58,8 +58,8 @@ def _look_before(module: ModuleType, name: str, launcher: str) -> None:
 
 def _look(launcher: str) -> None:
     """End the process if it is the rank itself, and has ranks beside it that do the same."""
-    count = os.environ.get(variables.LOCAL_WORLD_SIZE, "1")
-    if _is_the_rank() and count.isdigit() and int(count) > 1:
+    count = whole(os.environ.get(variables.LOCAL_WORLD_SIZE, "")) or 1
+    if _is_the_rank() and count > 1:
         sys.exit(
             f"ftjob: {launcher} was started in each of the {count} ranks of a worker, and each would start "
             f"several more; ftjob starts the ranks itself, as {launcher} would: start the program itself, or "
