@@ -26,6 +26,21 @@ with open("checkpoint", "w") as file:
 print("saved", flush=True)
 sys.exit(3)
 """
+SAVES_SLOWLY = """
+import signal, sys, time
+
+def save(number, frame):
+    for shard in range(12):
+        time.sleep(1)
+        with open("checkpoint", "a") as file:
+            file.write(f"shard {shard}\\n")
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, save)
+print("step 1", flush=True)
+while True:
+    signal.pause()
+"""
 ASKS_A_CHILD = """
 import multiprocessing, signal, sys
 
@@ -110,6 +125,17 @@ def test_a_program_saves_at_sigterm(tmp_path: Path, script: str) -> None:
         command=("python", "train.py"), files={"train.py": script}, send=Send(signal.SIGTERM, at="step 1")
     )
     assert same(program, tmp_path).files["checkpoint"] == b"whole"
+
+
+@pytest.mark.parametrize("template", [{}, {"terminationGracePeriodSeconds": 20}], ids=["default", "named"])
+def test_a_checkpoint_may_take_as_long_as_the_pod_has(tmp_path: Path, template: dict[str, int]) -> None:
+    program = Program(
+        command=("python", "train.py"),
+        files={"train.py": SAVES_SLOWLY},
+        template=template,
+        send=Send(signal.SIGTERM, at="step 1"),
+    )
+    assert same(program, tmp_path).files["checkpoint"].count(b"\n") == 12
 
 
 @pytest.mark.parametrize(

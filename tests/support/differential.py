@@ -55,6 +55,8 @@ class Program:
     processes: int = 1
     trainer: Mapping[str, Any] = field(default_factory=dict)
     """More of the trainer's container: ``env``, ``resources``."""
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """More of the pod's spec: ``terminationGracePeriodSeconds``."""
     spec: Mapping[str, Any] = field(default_factory=dict)
     """More of the job's spec: ``profiling``, ``watchdog``."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -81,11 +83,12 @@ class Program:
         spec: dict[str, Any] = {"strategy": self.strategy, "workers": self.workers}
         if self.processes > 1:
             spec["processesPerWorker"] = self.processes
+        pod = {"containers": [trainer], **self.template}
         return {
             "apiVersion": "ftjob.dev/v1alpha1",
             "kind": "FrameworkTrainingJob",
             "metadata": {"name": "job"},
-            "spec": spec | {"template": {"spec": {"containers": [trainer]}}} | dict(self.spec),
+            "spec": spec | {"template": {"spec": pod}} | dict(self.spec),
         }
 
 

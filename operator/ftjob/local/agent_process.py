@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ftjob.local.start_agent
+from ftjob.plan.build.agent_config import LAST_WORDS_SECONDS
 from ftjob.plan.observed.pod import PodState, Terminated
 from ftjob_protocol import files, orders, steps, variables
 from ftjob_protocol.files import nofollow
@@ -36,6 +37,8 @@ class Agent:
     def __init__(self, place: WorkerPlace, attempt: int, folder: Path) -> None:
         self.place = place
         self.attempt = attempt
+        self.grace = 0.0
+        """Seconds from SIGTERM to SIGKILL, as its pod would have; its ranks have fewer."""
         self._uid = str(uuid.uuid4())
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,6 +59,7 @@ class Agent:
     def start(self, told: AgentCommand, trainer: Trainer, token: str, python: str, lock: int) -> None:
         """Start the process."""
         self._sender = Sender(token)
+        self.grace = told.config.stop_grace + LAST_WORDS_SECONDS
         run = self._folder / "run"
         run.mkdir(parents=True)
         secret = self._folder / files.TOKEN

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.1
 ASK_SECONDS = 0.5
-GRACE_SECONDS = 10.0
-"""From SIGTERM to SIGKILL for agents; their ranks have two seconds less."""
+KILL_SECONDS = 10.0
+"""How long agents are waited for after SIGKILL."""
 
 
 @dataclass(frozen=True)
@@ -238,11 +238,8 @@ class Runner:
         trainer = self._trainer(place, attempt)
         told = agent_command(self._job, layout, place, self._config, outputs=str(self._outputs.path))
         # Logs are kept always: they are where the terminal's lines come from.
-        stop_grace = GRACE_SECONDS - 2
         ranks = tuple(replace(spec, env={**_shared_out(layout), **spec.env}) for spec in told.config.ranks)
-        config = replace(
-            told.config, ranks=ranks, keep_logs=True, has_private_outputs=True, stop_grace=stop_grace
-        )
+        config = replace(told.config, ranks=ranks, keep_logs=True, has_private_outputs=True)
         agent = Agent(place, attempt, self._folder / name)
         agent.start(
             replace(told, config=config), trainer, self._token, self._settings.python, self._outputs.lock
@@ -313,7 +310,7 @@ class Runner:
         """End what still runs: SIGTERM, after the grace period or at a second signal SIGKILL."""
         running = [agent for agent in self._agents.values() if agent.pid is not None]
         signals = self._signals
-        limit = time.monotonic() + GRACE_SECONDS
+        limit = time.monotonic() + max((agent.grace for agent in running), default=0.0)
         for agent in running:
             agent.stop()
         while not wait_until_ended(running, TICK_SECONDS):
@@ -321,7 +318,7 @@ class Runner:
             if time.monotonic() > limit or self._signals > signals:
                 for agent in running:
                     agent.kill()
-                wait_until_ended(running, GRACE_SECONDS)
+                wait_until_ended(running, KILL_SECONDS)
                 break
         kill_children(set())
 
