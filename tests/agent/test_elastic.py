@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from support.agent_runs import elastic_plan, wait_for
 from support.ports import free_port
+from support.wire import Wire
 
 if TYPE_CHECKING:
     from support.agent_runs import AgentRun, Agents
@@ -89,6 +90,26 @@ def test_an_heir_waits_for_as_long_as_the_other_has_ranks(agents: Agents) -> Non
     wait_for_place(heir, "1/2")
     (runs[0].folder.parent / "done").touch()
     assert [run.wait() for run in (runs[0], heir)] == [0, 0]
+
+
+def test_a_newcomer_that_can_not_reach_the_leader_makes_room_for_another(agents: Agents) -> None:
+    port = free_port()
+    leader = agents.script(worker(0, port, wanted=1), UNTIL_DONE)
+    wait_for_place(leader, "0/1")
+    patient = {"contactTimeoutSeconds": 0.3, "startTimeoutSeconds": None}
+    with Wire(port) as wire:
+        wire.cut.set()
+        cut_off = worker(1, port, **patient) | {"leader": {"host": "127.0.0.1", "port": wire.port}}
+        run = agents.script(cut_off, UNTIL_DONE)
+        early = agents.script(worker(2, free_port(), **patient), UNTIL_DONE)  # whose leader is not there yet
+        assert run.wait() == 143
+    assert run.failure["type"] == "PeersAbsent"
+    assert f"the leader at 127.0.0.1:{wire.port} did not answer (timed out)" in run.failure["message"]
+    assert early.process.poll() is None
+    heir = agents.script(worker(1, port), UNTIL_DONE)
+    wait_for_place(heir, "1/2")
+    (leader.folder.parent / "done").touch()
+    assert [leader.wait(), heir.wait()] == [0, 0]
 
 
 def test_a_rank_that_fails_by_itself_ends_its_agent_alone(agents: Agents) -> None:

@@ -20,7 +20,7 @@ from ftjob_agent.star.waiting import waiting_port
 from ftjob_protocol import orders
 from ftjob_protocol.failures import Failure, FailureType
 from ftjob_protocol.signing.exchange import exchange, greet, receive, send
-from ftjob_protocol.signing.signature import Sender
+from ftjob_protocol.signing.signature import Sender, SignatureError
 from ftjob_protocol.states import Command
 from ftjob_protocol.values.peers import address
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
     from ftjob_agent.star.server import Server
     from ftjob_protocol.agent_config import AgentConfig
+
+UNREACHED_TIMES = 10
+"""A worker that an elastic job does without tries the leader for so many times the contact timeout."""
 
 
 class Client:
@@ -51,6 +54,8 @@ class Client:
         self._is_gone = False
         self._doubted = math.inf
         """Since when the leader is to show that it is there."""
+        self._unreached: Optional[float] = None
+        """Since when the network keeps this agent from the leader, which has an address."""
         self._error = "it has not been asked yet"
         self._why, self._token = "", token
         self._port: Optional[Server] = None
@@ -105,9 +110,10 @@ class Client:
             # As long as the leader answers it is the one who says for how long, and for whom, all wait.
             if now < self._wait_limit:
                 return None
+            waited = self._config.start_timeout or UNREACHED_TIMES * limit
             text = (
-                f"peers absent: {where} did not answer ({self._error}); see why its pod does not run "
-                f"(after {self._config.start_timeout:g} s)"
+                f"peers absent: {where} did not answer ({self._error}); see why its pod does not run or is "
+                f"cut off (after {waited:g} s)"
             )
             return stopped(text, FailureType.PEERS_ABSENT)
         silent = now - (self._answered or now)
@@ -130,6 +136,8 @@ class Client:
     def _wait_limit(self) -> float:
         """Until when the leader may leave this agent without any word."""
         if self._config.start_timeout is None:
+            if self._config.elastic is not None and self._unreached is not None:
+                return self._unreached + UNREACHED_TIMES * self._config.contact_timeout
             return math.inf  # its pod may not be placed yet, or be made anew
         limit = self._began + self._config.start_timeout
         return limit if self._answered is None else max(limit, self._answered + self._config.contact_timeout)
@@ -165,6 +173,11 @@ class Client:
                 self._error = str(error) or type(error).__name__
                 self._why = _in_words(error, f"{self._config.leader.host}:{self._config.leader.port}")
                 self._is_in_doubt = True
+                if not _is_unreached(error):
+                    self._unreached = None
+                elif self._unreached is None:
+                    self._unreached = time.monotonic()
+                    self._loop.post(lambda: None)  # `next_look` comes sooner now
                 self._lookup.failed(time.monotonic())
                 if (
                     isinstance(error, ConnectionRefusedError)
@@ -242,6 +255,7 @@ class Client:
         self._answered = time.monotonic()
         self._leader_host = str(answer.get("host") or "")[:HOST_LIMIT]
         self._is_gone = self._is_in_doubt = False
+        self._unreached = None
         is_news = answer["version"] != self._seen or not self.is_done()
         self._delivered = max(self._delivered, sequence)
         self._seen = answer["version"]
@@ -277,6 +291,13 @@ def _in_words(error: Exception, where: str) -> str:
     if isinstance(error, OSError):
         return f"can't reach {where} ({error.strerror or error or type(error).__name__})"
     return f"is not understood at {where}: {error}"
+
+
+def _is_unreached(error: Exception) -> bool:
+    """Whether somebody may be there who is not heard, or is another one."""
+    if isinstance(error, (socket.gaierror, ConnectionRefusedError)):
+        return False
+    return isinstance(error, (OSError, http.client.HTTPException, SignatureError))
 
 
 def _states(message: dict[str, Any]) -> tuple[Any, ...]:
