@@ -1,30 +1,54 @@
-"""When a scheduled profile begins and ends; pure."""
+"""When a profile of several steps begins and ends, for those who take it and those who tell of it; pure."""
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple
 
 WAIT, WARM, ACTIVE = "wait", "warm", "active"
 
 
+class Windows(NamedTuple):
+    """The steps of `torch.profiler.schedule`: skip, then (wait, warm up, record) again and again."""
+
+    skip_first: int = 0
+    wait: int = 0
+    warmup: int = 0
+    active: int = 1
+    repeat: int = 1
+    """0: without end."""
+
+    @classmethod
+    def read(cls, spec: Mapping[str, Any]) -> Windows:
+        """Read the schedule of a job's profiling."""
+        return cls(
+            int(spec.get("skipFirst", 0)),
+            int(spec.get("wait", 0)),
+            int(spec.get("warmup", 0)),
+            max(1, int(spec.get("active", 1))),
+            int(spec.get("repeat", 1)),
+        )
+
+    @classmethod
+    def at(cls, first: int, steps: int, warmup: int) -> Windows:
+        """Return one window that begins with step `first`, counted from 1."""
+        warmup = min(warmup, max(0, first - 1))
+        return cls(skip_first=max(0, first - 1 - warmup), warmup=warmup, active=max(1, steps))
+
+    def first_step(self, capture: int) -> int:
+        """Return the first step, counted from 1, of a capture, counted from 0."""
+        cycle = self.wait + self.warmup + self.active
+        return self.skip_first + capture * cycle + self.wait + self.warmup + 1
+
+
 class Schedule:
-    """The windows of `torch.profiler.schedule`, for steps that may be seen several at a time.
+    """Where in its windows a training is, whose steps may be seen several at a time.
 
     A framework that runs many steps in one call (`steps_per_execution`) can jump over a boundary; then a
     window begins late, but none is lost, and it always holds at least one seen stretch of steps.
-
-    Parameters
-    ----------
-    spec
-        The schedule of the job's profiling: skipFirst, wait, warmup, active, repeat (0: without end).
     """
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        self._skip = int(spec.get("skipFirst", 0))
-        self._wait = int(spec.get("wait", 0))
-        self._warmup = int(spec.get("warmup", 0))
-        self._active = max(1, int(spec.get("active", 1)))
-        self._repeat = int(spec.get("repeat", 1))
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
         self._end = 0
         self.phase = WAIT
         self.capture = 0
@@ -33,7 +57,7 @@ class Schedule:
     @property
     def over(self) -> bool:
         """Whether no capture will come any more."""
-        return self.phase == WAIT and 0 < self._repeat <= self.capture
+        return self.phase == WAIT and 0 < self._windows.repeat <= self.capture
 
     def advance(self, done: int) -> str:
         """Say what the next step is when `done` steps are done: part of a wait, a warm-up or a capture.
@@ -46,12 +70,11 @@ class Schedule:
             self.phase = WAIT
             return self.phase
         if self.phase != ACTIVE and not self.over:
-            cycle = self._wait + self._warmup + self._active
-            begin = self._skip + self.capture * cycle + self._wait
-            if done >= begin + self._warmup:
+            begin = self._windows.first_step(self.capture) - 1
+            if done >= begin:
                 self.phase = ACTIVE
                 self.first = done + 1
-                self._end = done + self._active
-            elif done >= begin:
+                self._end = done + self._windows.active
+            elif done >= begin - self._windows.warmup:
                 self.phase = WARM
         return self.phase

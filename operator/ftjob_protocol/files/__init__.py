@@ -25,10 +25,17 @@ OPTIMIZER = "optimizer"
 STACKS = "stacks.txt"
 CAPTURED = "captured.json"
 """Ids of the captures that the rank has finished in this attempt."""
+CAPTURING = "capturing.json"
+"""How far the rank is with a capture that was asked for."""
 PROGRESS = "progress.jsonl"
 """From the script itself."""
 TORCHELASTIC_FAILURE = "torchelastic_error.json"
 """From torchelastic's ``@record``."""
+
+# In a rank's private folder; from the agent.
+ORDER = "order.bin"
+"""The order word: the agent counts it up when it has written CAPTURE anew."""
+CAPTURE = "capture.json"
 
 # In the outputs.
 JOB = "job.yaml"

@@ -12,6 +12,7 @@ from ftjob.models.status import Capture, ProfileStatus
 from ftjob.plan.build.agent_config import profiled_ranks
 from ftjob_protocol import files
 from ftjob_protocol.captures import SCHEDULED_PREFIX
+from ftjob_protocol.captures.schedule import Windows
 from ftjob_protocol.values.ranges import format_indexes, merge
 from ftjob_protocol.values.text import clean
 
@@ -92,7 +93,10 @@ def _missing(attempt: Attempt, progress: Progress | None, known: set[str]) -> li
     if not missing:
         return []
     number, name = missing[0]
-    begin, steps = _first_step(profiling.schedule, number), progress.step if progress is not None else None
+    begin, steps = (
+        _windows(profiling.schedule).first_step(number),
+        progress.step if progress is not None else None,
+    )
     which = f"capture {name}" if number else "the first capture"
     made = "no step was seen" if steps is None else "1 step" if steps == 1 else f"{steps} steps"
     reason = f"{made}, {which} begins at step {begin}"
@@ -103,9 +107,8 @@ def _missing(attempt: Attempt, progress: Progress | None, known: set[str]) -> li
     return [Capture(id=name, phase="Failed" if reached else "NotReached", reason=clean(reason, REASON_BYTES))]
 
 
-def _first_step(schedule: Schedule, capture: int) -> int:
-    cycle = schedule.wait + schedule.warmup + schedule.active
-    return schedule.skip_first + capture * cycle + schedule.wait + schedule.warmup + 1
+def _windows(schedule: Schedule) -> Windows:
+    return Windows.read(schedule.model_dump(by_alias=True))
 
 
 def _notes(pod: PodState) -> Sequence[str]:

@@ -29,7 +29,21 @@ if _NAME not in sys.modules:
 
 from ftjob_protocol import files, steps, variables  # noqa: E402
 from ftjob_protocol.captures import Done, Profile  # noqa: E402
+from ftjob_protocol.captures.schedule import ACTIVE, WAIT, WARM, Schedule, Windows  # noqa: E402
 from ftjob_protocol.files import nofollow  # noqa: E402
 from ftjob_protocol.values.digits import whole  # noqa: E402
 
-__all__ = ["Done", "Profile", "files", "nofollow", "steps", "variables", "whole"]
+__all__ = [
+    "ACTIVE",
+    "WAIT",
+    "WARM",
+    "Done",
+    "Profile",
+    "Schedule",
+    "Windows",
+    "files",
+    "nofollow",
+    "steps",
+    "variables",
+    "whole",
+]

@@ -11,9 +11,8 @@ import threading
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
 from .. import json_file, notes
-from ..protocol import Done, Profile, files, nofollow, variables
+from ..protocol import ACTIVE, WAIT, WARM, Done, Profile, Schedule, Windows, files, nofollow, variables
 from . import horovod_timeline, python_profilers
-from .schedule import ACTIVE, WAIT, WARM, Schedule
 
 if TYPE_CHECKING:
     from .tracer import Tracer
@@ -36,7 +35,7 @@ class Captures:
     """All scheduled captures of this rank, one after the other."""
 
     def __init__(self, profile: Profile, rank: int) -> None:
-        self._schedule = Schedule(profile.wanted.schedule)
+        self._schedule = Schedule(Windows.read(profile.wanted.schedule))
         self._profile = profile
         self._rank = rank
         self._rank_name = files.rank_name(rank)
