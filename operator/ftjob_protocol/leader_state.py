@@ -16,6 +16,7 @@ from ftjob_protocol.values.fields import Fields
 from ftjob_protocol.values.progress import read_progress
 from ftjob_protocol.values.ranges import format_ranges
 from ftjob_protocol.values.text import clean
+from ftjob_protocol.vitals.verdict import Verdict
 
 LIMIT = 1 << 16
 """Bytes of an answer. The bounds of its parts add up to less, with six bytes for a character beyond ASCII."""
@@ -46,6 +47,8 @@ class LeaderState:
     """Why an agent waits, in its own words: one that can't reach its leader is asked for them itself."""
     failure: Optional[Failure] = None
     """The first failing rank."""
+    verdict: Optional[Verdict] = None
+    """Why the job is slow; None: not known yet."""
     ordered: int = 0
     """The last attempt that it was told to start."""
     version: int = field(default=0, compare=False)
@@ -64,6 +67,7 @@ class LeaderState:
             "ranks": dict(self.ranks),
             "progress": read_progress(self.progress),
             "failure": self.failure.as_json() if self.failure else None,
+            "verdict": self.verdict.as_json() if self.verdict else None,
             "watchdog": clean(self.watchdog, WATCHDOG_BYTES),
             "absent": [clean(name, NAME_LIMIT) for name in self.absent[:ABSENT_NAMED]],
             "waits": clean(self.waits, WAITS_BYTES),
@@ -93,6 +97,7 @@ class LeaderState:
             absent=fields.texts("absent", NAME_LIMIT, most=ABSENT_NAMED),
             waits=fields.text("waits", WAITS_BYTES),
             failure=Failure.from_json(fields.inner("failure")),
+            verdict=Verdict.read(fields.inner("verdict")),
             ordered=fields.whole("ordered") or 0,
             version=fields.whole("version") or 0,
         )

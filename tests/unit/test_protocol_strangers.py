@@ -18,6 +18,7 @@ from ftjob_protocol.values.digits import whole
 from ftjob_protocol.values.progress import METRICS_MAX
 from ftjob_protocol.values.ranges import format_indexes, read_ranges
 from ftjob_protocol.values.text import clean
+from ftjob_protocol.vitals.verdict import Confidence, Finding, Verdict
 
 ANSWER: dict[str, Any] = {"version": 1, "attempt": 0, "state": "Running"}
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -151,6 +152,23 @@ def test_metrics_captures_and_texts_are_bounded() -> None:
     assert len(read.watchdog.encode()) == 300
 
 
+def largest_finding(letter: str) -> Finding:
+    """Return a finding that is too large in each of its parts."""
+    return Finding(
+        "Straggler",
+        letter * 900,
+        Confidence.HIGH,
+        1 / 3,
+        [range(rank, rank + 1) for rank in range(0, 100_000, 2)],
+        node=letter * 900,
+        cause="Input",
+        line=letter * 900,
+        excess_ms=1e9 / 3,
+        evidence=[letter * 900] * 9,
+        next=letter * 900,
+    )
+
+
 def largest(letter: str) -> LeaderState:
     """Return a state that is too large in each of its parts."""
     every_second = [range(rank, rank + 1) for rank in range(0, 100_000, 2)]
@@ -168,6 +186,7 @@ def largest(letter: str) -> LeaderState:
             FailureClass.EXCEPTION, letter * 9000, 2**20, 2**62, letter * 900, 255, f"{letter * 900}\n" * 90
         ),
         notes=[letter * 900] * 90,
+        verdict=Verdict(letter * 900, 2**39, [largest_finding(letter)] * 9),
     )
 
 

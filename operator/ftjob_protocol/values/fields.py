@@ -39,6 +39,16 @@ class Fields:
             raise self._wrong(key, f"a whole number from 0 to {most}")
         return value
 
+    def number(self, key: str, *, most: float) -> Optional[float]:
+        """Return a number from 0 on."""
+        value = self._data.get(key)
+        if value is None:
+            return None
+        number = finite(value)
+        if number is None or not 0 <= number <= most:
+            raise self._wrong(key, f"a number from 0 to {most:g}")
+        return number
+
     def text(self, key: str, limit: int, *, lines: bool = False, keep_end: bool = False) -> str:
         """Return a text that is fit to be shown, of so many bytes at most."""
         value = self._data.get(key)
