@@ -37,6 +37,45 @@ print(os.environ["HOME"], os.path.exists(os.environ["HOME"]), os.environ.get("LA
 with tempfile.NamedTemporaryFile() as file:
     print(file.writable())
 """
+HANDS_OVER = """
+import multiprocessing
+from multiprocessing import shared_memory
+
+def fill(name, room, done):
+    block = shared_memory.SharedMemory(name=name)
+    with room:
+        block.buf[:] = b"\\x01" * block.size
+    block.close()
+    done.put(len(bytes(1 << 20)))
+
+if __name__ == "__main__":
+    spawn = multiprocessing.get_context("spawn")
+    block = shared_memory.SharedMemory(create=True, size=8 << 20)
+    room, done = spawn.Semaphore(1), spawn.SimpleQueue()
+    child = spawn.Process(target=fill, args=(block.name, room, done))
+    child.start()
+    print("got", done.get())
+    child.join()
+    print("whole", bytes(block.buf[-3:]), child.exitcode)
+    block.close()
+    block.unlink()
+"""
+"""A loader in a process of its own: a block of memory, a named semaphore and a pipe."""
+MAPS_A_FILE = """
+import mmap, os, tempfile
+with tempfile.TemporaryFile(dir="/dev/shm") as file:
+    os.posix_fallocate(file.fileno(), 0, 4 << 20)
+    memory = mmap.mmap(file.fileno(), 0)
+    child = os.fork()
+    if not child:
+        memory[:3] = b"abc"
+        os._exit(5)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), memory[:4])
+"""
+"""As NCCL and gloo share memory: an unlinked file, a fork."""
+WITHOUT_ENVIRONMENT = 'env -i PATH="$PATH" HOME=/nowhere python look.py PATH HOME PYTHONPATH RANK USER'
+SET_IN_A_SHELL = "export NCCL_DEBUG=WARN OMP_NUM_THREADS=5; . ./settings; exec python look.py NCCL_DEBUG"
+SET_IN_A_SHELL += " OMP_NUM_THREADS GLOO_SOCKET_IFNAME"
 READS_STDIN = """
 import sys
 print("read", repr(sys.stdin.read()), sys.stdout.isatty(), sys.stdout.encoding, flush=True)
@@ -61,6 +100,17 @@ def test_what_the_caller_sets_is_left_alone(tmp_path: Path, strategy: str) -> No
         command=("python", "look.py", *SETS), files={"look.py": LOOKS}, env=SETS, strategy=strategy
     )
     assert same(program, tmp_path).lines == [f"{name} {value}" for name, value in SETS.items()]
+
+
+@pytest.mark.parametrize("line", [WITHOUT_ENVIRONMENT, SET_IN_A_SHELL], ids=["empty", "shell"])
+def test_what_a_shell_makes_of_the_environment_is_what_the_program_finds(tmp_path: Path, line: str) -> None:
+    files = {"look.py": LOOKS, "settings": "export GLOO_SOCKET_IFNAME=lo"}
+    assert same(Program(command=("bash", "-c", line), files=files, strategy="Torchrun"), tmp_path).code == 0
+
+
+@pytest.mark.parametrize("script", [HANDS_OVER, MAPS_A_FILE], ids=["blocks", "file"])
+def test_processes_share_memory(tmp_path: Path, script: str) -> None:
+    assert same(Program(command=("python", "train.py"), files={"train.py": script}), tmp_path).code == 0
 
 
 def test_a_home_that_is_not_there_is_none_of_ftjobs_business(tmp_path: Path) -> None:
