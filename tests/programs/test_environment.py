@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.differential import Program, same
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 USES_ITS_OWN = """
 import json, queue, socket
@@ -73,6 +78,31 @@ with tempfile.TemporaryFile(dir="/dev/shm") as file:
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), memory[:4])
 """
 """As NCCL and gloo share memory: an unlinked file, a fork."""
+WITHOUT_TMP = """
+set -e
+root=$1/root; shift
+mkdir -p "$root"
+mount -t tmpfs none "$root"
+for path in /*; do
+  if [ -L "$path" ]; then cp -P "$path" "$root"
+  elif [ -d "$path" ] && [ "$path" != /tmp ]; then mkdir "$root$path"; mount --rbind "$path" "$root$path"
+  fi
+done
+mount -t tmpfs -o ro none "$root/var"
+mount -o remount,ro "$root"
+exec chroot "$root" sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
+"""
+"""An image with a read-only root, and no folder for temporary files."""
+WRITES_TEMPORARY_FILES = """
+import multiprocessing, os, tempfile
+print([os.path.exists(path) for path in ("/tmp", "/var/tmp", "/usr/bin")], os.access("/", os.W_OK))
+with tempfile.TemporaryDirectory() as folder:
+    print(os.path.dirname(folder) == os.getcwd())
+with multiprocessing.Pool(1) as pool:
+    print(pool.map(abs, [-3]))
+with open("model", "w") as file:
+    file.write("weights")
+"""
 WITHOUT_ENVIRONMENT = 'env -i PATH="$PATH" HOME=/nowhere python look.py PATH HOME PYTHONPATH RANK USER'
 SET_IN_A_SHELL = "export NCCL_DEBUG=WARN OMP_NUM_THREADS=5; . ./settings; exec python look.py NCCL_DEBUG"
 SET_IN_A_SHELL += " OMP_NUM_THREADS GLOO_SOCKET_IFNAME"
@@ -111,6 +141,35 @@ def test_what_a_shell_makes_of_the_environment_is_what_the_program_finds(tmp_pat
 @pytest.mark.parametrize("script", [HANDS_OVER, MAPS_A_FILE], ids=["blocks", "file"])
 def test_processes_share_memory(tmp_path: Path, script: str) -> None:
     assert same(Program(command=("python", "train.py"), files={"train.py": script}), tmp_path).code == 0
+
+
+@pytest.fixture
+def without_tmp() -> Iterator[tuple[str, ...]]:
+    """Give what starts a command where there is no /tmp; the last word is a folder that can be written."""
+    if subprocess.run(["unshare", "-Urm", "true"], check=False).returncode:
+        pytest.skip("user namespaces are switched off here")
+    if any(Path(path).is_relative_to("/tmp") for path in (__file__, sys.executable)):
+        pytest.skip("the checkout lies in /tmp")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield ("unshare", "-Urm", "sh", "-c", WITHOUT_TMP, "sh", folder)
+
+
+def test_a_read_only_root_without_tmp_is_enough(without_tmp: tuple[str, ...]) -> None:
+    files = {"train.py": WRITES_TEMPORARY_FILES}
+    program = Program(command=("python", "train.py"), files=files, within=without_tmp)
+    outcome = same(program, Path(without_tmp[-1]))
+    assert (outcome.code, outcome.lines[0]) == (0, "[False, False, True] False")
+
+
+def test_a_machine_without_any_place_for_temporary_files_is_told_so(without_tmp: tuple[str, ...]) -> None:
+    job = Path(without_tmp[-1]) / "job.yaml"
+    job.write_text(json.dumps(Program(command=("true",)).job()))
+    ftjob = [str(Path(sys.executable).with_name("ftjob")), "run", str(job), "--outputs", f"{job.parent}/out"]
+    command = [*without_tmp, *ftjob]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "TMPDIR: no folder for the agents' files" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_home_that_is_not_there_is_none_of_ftjobs_business(tmp_path: Path) -> None:

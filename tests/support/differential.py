@@ -61,6 +61,8 @@ class Program:
     """More of the job's spec: ``profiling``, ``watchdog``."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables of the caller, in both runs."""
+    within: tuple[str, ...] = ()
+    """What starts the launcher, in both runs."""
     send: Send | None = None
     nohup: bool = False
     """Whether the launcher is started with SIGHUP ignored."""
@@ -177,7 +179,7 @@ def _run(program: Program, command: list[str], work: Path, *, end_the_rest: bool
     """Return the exit code and the output of a launcher."""
     path = os.pathsep.join([str(Path(program.python).parent), os.environ["PATH"]])
     process = subprocess.Popen(
-        ["nohup", *command] if program.nohup else command,
+        [*program.within, *(["nohup"] if program.nohup else []), *command],
         cwd=work,
         env={**os.environ, "PYTHONUNBUFFERED": "", "PATH": path, **program.env},
         stdin=subprocess.DEVNULL,

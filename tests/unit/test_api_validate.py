@@ -69,6 +69,26 @@ def test_an_unknown_strategy_hides_no_other_problem() -> None:
     assert said(body) == [f"{field}: {MESSAGES[field, value]}" for field, value in found]
 
 
+@pytest.mark.parametrize(
+    ("own", "said_of_it"),
+    [
+        ({}, "the trainer has no command"),
+        ({"command": []}, "the trainer has no command"),
+        ({"args": ["train.py", "--epochs=3"]}, "the trainer has args but no command"),
+    ],
+    ids=["image alone", "empty", "args"],
+)
+def test_an_image_with_an_entrypoint_is_told_what_to_write(own: dict[str, Any], said_of_it: str) -> None:
+    trainer = {"name": "trainer", "image": "registry/team:1", **own}
+    (message,) = said(bent("spec.template.spec.containers", [trainer]))
+    assert message == (
+        f"spec.template.spec.containers: {said_of_it}; ftjob starts it once for each rank and can't see what "
+        "the image registry/team:1 would run; write the program into the trainer's command, such as command: "
+        "[python, train.py]; where the image has an ENTRYPOINT, write that into command, and into args what "
+        "follows it, or else the image's CMD (`docker inspect` and `crane config` show both)"
+    )
+
+
 def test_identity_variable_is_named() -> None:
     (message,) = said(bent(f"{TRAINER}.env", [{"name": "TF_CONFIG", "value": "{}"}]))
     assert message == (

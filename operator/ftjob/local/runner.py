@@ -125,7 +125,7 @@ class Runner:
         """
         if self._job.spec.suspend:
             raise CannotRun("spec.suspend", "it is true: nothing would run", "set it to false or remove it")
-        with tempfile.TemporaryDirectory(prefix="ftjob-", ignore_cleanup_errors=True) as folder:
+        with _temporary_folder() as folder:
             self._folder = Path(folder)
             layout = self._layout(0)
             for text in (*self._trainer(layout.leader, 0).notes, gpus.note(layout, self._gpus)):
@@ -321,6 +321,15 @@ class Runner:
                 wait_until_ended(running, KILL_SECONDS)
                 break
         kill_children(set())
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="ftjob-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise CannotRun(
+            "TMPDIR", f"no folder for the agents' files ({error})", "set it to one that can be written"
+        ) from None
 
 
 def _state(agent: Agent, rank: int) -> str:
