@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support.agent_runs import elastic_plan, wait_for
 from support.ports import free_port
@@ -96,7 +96,7 @@ def test_a_newcomer_that_can_not_reach_the_leader_makes_room_for_another(agents:
     port = free_port()
     leader = agents.script(worker(0, port, wanted=1), UNTIL_DONE)
     wait_for_place(leader, "0/1")
-    patient = {"contactTimeoutSeconds": 0.3, "startTimeoutSeconds": None}
+    patient: dict[str, Any] = {"contactTimeoutSeconds": 0.3, "startTimeoutSeconds": None}
     with Wire(port) as wire:
         wire.cut.set()
         cut_off = worker(1, port, **patient) | {"leader": {"host": "127.0.0.1", "port": wire.port}}

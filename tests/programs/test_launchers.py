@@ -38,7 +38,14 @@ found = {name: os.environ.get(name) for name in sys.argv[1:]}
 sys.stdout.write(f"rank {found}\\n")
 """
 """Ranks share a pipe under torchrun, so a line is one write."""
-NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE")
+NUMBERS: tuple[str, ...] = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
+    "GROUP_WORLD_SIZE",
+)
 NUMBERS += ("ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME", "TORCHELASTIC_RESTART_COUNT")
 MEETS = """
 import os, socket, sys, time
