@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ftjob_agent.rendezvous.child import Rendezvous
     from ftjob_agent.star.contact import Contact
     from ftjob_agent.star.leader import Leader
+    from ftjob_agent.vitals.vitals import Vitals
     from ftjob_agent.watching.hang_watch import Watch
     from ftjob_agent.watching.sampler import Sampler
     from ftjob_protocol.agent_config import AgentConfig
@@ -53,6 +54,7 @@ class Agent:
         self.account = Account(environment.host(environ))
         self._sampler: Optional[Sampler] = None
         self._watch: Optional[Watch] = None
+        self._vitals: Optional[Vitals] = None
         self.facts = Facts()
         self._state: str = State.WAITING
         self._is_examined = False
@@ -99,6 +101,8 @@ class Agent:
         self.supervisor.forget()
         self.account.begin_anew()
         self.start_watch()
+        if self._vitals is not None:
+            self._vitals.begin_anew(attempt)
         environment.make_run_dir(self._config, self.environ)
 
     def start(self, spec: RankSpec) -> Rank:
@@ -148,8 +152,19 @@ class Agent:
         self.rendezvous = None
 
     def start_sampler(self) -> None:
-        """Sample the ranks that are profiled, if there are any."""
+        """Look at what the ranks' steps take, and sample those that are profiled."""
         config = self.config
+        if config.profiling is not None and self._vitals is None:
+            from ftjob_agent.vitals.vitals import Vitals
+
+            self._vitals = Vitals(
+                config,
+                self.loop,
+                node=self.environ.get(variables.NODE_NAME, ""),
+                ranks=lambda: self.supervisor.running,
+                note=self.account.note,
+            )
+            self._vitals.start()
         if config.outputs and config.profiled() and self._sampler is None:
             from ftjob_agent.watching.sampler import Sampler
 
@@ -252,6 +267,8 @@ class Agent:
             self._sampler.join(2)  # the volume may hang
         if self._watch is not None:
             self._watch.end(2)
+        if self._vitals is not None:
+            self._vitals.end(2)
         self.account.look(self.supervisor.ranks)
         for text in filter(None, (rank.survived() for rank in self.supervisor.ranks)):
             self.account.warn(text)
@@ -272,6 +289,9 @@ class Agent:
             message |= self._slots.told()
         if self._watch is not None:
             message |= self._watch.told()
+        if self._vitals is not None:
+            self._vitals.follow(self._contact.block_length)
+            message |= self._vitals.told(message["sequence"], self._contact.delivered)
         self._contact.send(message)
 
     def write_message(self) -> Exit:

@@ -11,6 +11,8 @@ from typing import Any, Iterable, Optional
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_UNLIMITED = 1 << 60
+"""Version 1 of control groups says the largest whole number of pages."""
 _SIOCGIFADDR = 0x8915  # linux/sockios.h
 
 
@@ -83,7 +85,7 @@ def descendants(pid: int, table: dict[int, list[int]]) -> list[int]:
     return found
 
 
-def usage(pids: Iterable[int]) -> Usage:
+def usage(pids: Iterable[int], *, with_io: bool = True) -> Usage:
     """Add up what processes, and their children that were waited for, have used."""
     cpu = rss = threads = read = written = 0
     for pid in pids:
@@ -93,11 +95,17 @@ def usage(pids: Iterable[int]) -> Usage:
         cpu += sum(int(value) for value in fields[11:15])
         threads += int(fields[17])
         rss += int(fields[21]) * _PAGE
-        for line in (read_text(f"/proc/{pid}/io") or "").splitlines():
+        for line in (read_text(f"/proc/{pid}/io") or "").splitlines() if with_io else ():
             name, _, value = line.partition(": ")
             read += int(value) if name == "read_bytes" else 0
             written += int(value) if name == "write_bytes" else 0
     return Usage(cpu / _TICKS, rss, threads, read, written)
+
+
+def run_delay_seconds(pid: int) -> Optional[float]:
+    """Return how long the main thread of a process was ready to run and had no core (proc_pid_schedstat)."""
+    fields = (read_text(f"/proc/{pid}/task/{pid}/schedstat") or "").split()
+    return int(fields[1]) / 1e9 if len(fields) > 1 and fields[1].isdigit() else None
 
 
 def work(pids: Iterable[int]) -> object:
@@ -115,6 +123,8 @@ class Cgroup:
             paths.update(dict.fromkeys(controllers.split(","), path))
         self._cpu = self._find(root, paths, "cpuacct", ("cpu.stat",), ("cpuacct.usage",))
         self._memory = self._find(root, paths, "memory", ("memory.current",), ("memory.usage_in_bytes",))
+        self._throttled = self._find(root, paths, "cpu", ("cpu.stat",), ("cpu.stat",))
+        self._limit = self._find(root, paths, "memory", ("memory.max",), ("memory.limit_in_bytes",))
         self._events = self._find(root, paths, "memory", ("memory.events",), ("memory.oom_control",))
 
     @staticmethod
@@ -137,6 +147,18 @@ class Cgroup:
         if memory and memory.strip().isdigit():
             found["memoryBytes"] = int(memory)
         return found
+
+    def throttled_seconds(self) -> Optional[float]:
+        """Return how long the container's CPU limit has held it back; None where it has none."""
+        text = (read_text(self._throttled) if self._throttled else None) or ""
+        if "throttled_usec" in text:
+            return _field(text, "throttled_usec") / 1e6
+        return _field(text, "throttled_time") / 1e9 if "throttled_time" in text else None
+
+    def memory_limit(self) -> Optional[int]:
+        """Return the bytes of memory that the container may use; None where it has no limit."""
+        text = ((read_text(self._limit) if self._limit else None) or "").strip()
+        return int(text) if text.isdigit() and int(text) < _UNLIMITED else None
 
     def oom_kills(self) -> int:
         """Return how often the kernel has killed a process of the container for want of memory."""

@@ -30,7 +30,7 @@ def make_folders(config: AgentConfig, environ: Mapping[str, str]) -> None:
     """Create the folders that ranks and agent write to; ConfigError when that can't be."""
     if not config.outputs:
         return
-    names = [files.CHECKPOINTS, files.CAPTURES, files.SYSTEM, files.PLUGINS, files.XPLANES]
+    names = [files.CHECKPOINTS, files.CAPTURES, files.SYSTEM, files.VITALS, files.PLUGINS, files.XPLANES]
     names += [files.LOGS] if config.keep_logs else []
     path = config.outputs
     try:

@@ -186,7 +186,7 @@ def largest(letter: str) -> LeaderState:
             FailureClass.EXCEPTION, letter * 9000, 2**20, 2**62, letter * 900, 255, f"{letter * 900}\n" * 90
         ),
         notes=[letter * 900] * 90,
-        verdict=Verdict(letter * 900, 2**39, [largest_finding(letter)] * 9),
+        verdict=Verdict(letter * 900, "Straggler", 2**39, [largest_finding(letter)] * 9),
     )
 
 

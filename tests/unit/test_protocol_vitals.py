@@ -154,7 +154,7 @@ FINDING = Finding(
 
 
 def test_a_verdict_comes_back() -> None:
-    verdict = Verdict(FINDING.text, 1_700_000_000.0, [FINDING])
+    verdict = Verdict(FINDING.text, "Straggler", 1_700_000_000.0, [FINDING])
     read = Verdict.read(json.loads(json.dumps(verdict.as_json())))
     assert read is not None
     assert read.as_json() == verdict.as_json()
@@ -192,8 +192,8 @@ def test_a_finding_that_is_none_is_refused_by_name(said: dict[str, Any], named: 
 def test_the_same_finding_with_other_numbers_is_the_same_verdict() -> None:
     later = Finding.read({**FINDING.as_json(), "costShare": 0.31, "text": "other numbers", "excessMs": 30})
     other = Finding.read({**FINDING.as_json(), "ranks": "3"})
-    assert Verdict("a", 1, [FINDING]).identity == Verdict("b", 2, [later]).identity
-    assert Verdict("a", 1, [FINDING]).identity != Verdict("a", 1, [other]).identity
+    assert Verdict("a", "Straggler", 1, [FINDING]).identity == Verdict("b", "Straggler", 2, [later]).identity
+    assert Verdict("a", "Straggler", 1, [FINDING]).identity != Verdict("a", "Straggler", 1, [other]).identity
     assert Verdict("no problem found: 88 %").identity == Verdict("no problem found: 89 %").identity
 
 

@@ -299,7 +299,7 @@ class Book:
             version=self.version,
             attempt=self.attempt,
             state=self._state(),
-            ranks={"total": self._total(), **counts},
+            ranks={"total": self.total(), **counts},
             progress=read_progress(lowest),
             failure=self.failure,
             watchdog=self._watchdog,
@@ -308,7 +308,8 @@ class Book:
             notes=list(notes),
         )
 
-    def _total(self) -> int:
+    def total(self) -> int:
+        """Return how many ranks there are."""
         return self._config.world_size
 
     def profiled(self) -> list[int]:

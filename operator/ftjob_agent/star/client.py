@@ -50,7 +50,10 @@ class Client:
         self._servers: Sequence[str] = ()
         self._leader_host = ""
         self._answered: Optional[float] = None
-        self._delivered = -1
+        self.delivered = -1
+        """The number of the last message that the leader has."""
+        self.block_length = 0
+        """How many steps a block has; 0: the leader does not know yet."""
         self._is_gone = False
         self._doubted = math.inf
         """Since when the leader is to show that it is there."""
@@ -144,7 +147,7 @@ class Client:
 
     def is_done(self) -> bool:
         """Whether the leader has got the last message, or is gone, which it is when it has got all."""
-        return self._is_gone or self._delivered >= int(self._message.get("sequence", 0))
+        return self._is_gone or self.delivered >= int(self._message.get("sequence", 0))
 
     def place(self) -> tuple[str, str]:
         """Return the leader's address and the interface of the route to it."""
@@ -257,7 +260,7 @@ class Client:
         self._is_gone = self._is_in_doubt = False
         self._unreached = None
         is_news = answer["version"] != self._seen or not self.is_done()
-        self._delivered = max(self._delivered, sequence)
+        self.delivered = max(self.delivered, sequence)
         self._seen = answer["version"]
         command, reason = str(answer["command"]), Failure.from_json(answer.get("failure"))
         attempt = int(answer.get("attempt", self.attempt))
@@ -265,6 +268,7 @@ class Client:
         slots = (int(answer["version"]), list(answer.get("slots") or ()))
 
         stacks = int(answer.get("stacks") or 0)
+        self.block_length = int(answer.get("blockSteps") or 0)
 
         def tell() -> None:
             if command != Command.WAIT and self._port is not None:

@@ -31,6 +31,14 @@ class Contact(Protocol):
     def stacks(self) -> int:
         """The version of the answer that asks for stacks; 0 for none."""
 
+    @property
+    def block_length(self) -> int:
+        """How many steps a block has; 0: the leader does not know yet."""
+
+    @property
+    def delivered(self) -> int:
+        """The number of the last message that the leader has."""
+
     def send(self, message: dict[str, Any]) -> None:
         """Let the leader know how it stands here."""
 

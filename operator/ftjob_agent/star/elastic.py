@@ -163,7 +163,8 @@ class ElasticBook(Book):
             self.command = Command.START
             self._bump()
 
-    def _total(self) -> int:
+    def total(self) -> int:
+        """Return how many ranks the agents are to run."""
         return sum(len(slots) for slots in self._slots.values())
 
 

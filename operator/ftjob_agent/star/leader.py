@@ -15,6 +15,7 @@ from ftjob_agent.star.book import Book, Key, NotYetError, RefusedError, hold_sec
 from ftjob_agent.star.hang_judge import Watchdog
 from ftjob_agent.star.in_place import InPlaceBook
 from ftjob_agent.star.server import STRANGERS, HttpError, Request, Server, listen
+from ftjob_agent.star.slow.listener import Listener
 from ftjob_protocol import captures, orders
 from ftjob_protocol.orders import Order, OrderKind
 from ftjob_protocol.signing.signature import Receiver
@@ -50,6 +51,9 @@ class Leader:
         self.book: Book = self._elastic or self._in_place or Book(config, now)
         self.book.is_ready = config.rendezvous is None
         self._watchdog = Watchdog(self.book, config.watchdog.hang_seconds) if config.watchdog else None
+        self._steps = Listener(self.book, config.strategy, loop.post, self._release)
+        self.delivered = -1
+        """The number of the last message of the leader's own agent."""
         self._agents: dict[Key, _Held] = {}
         self._watchers: list[_Held] = []
         self._told, self._shown = self.book.answer_version, self.book.version
@@ -98,6 +102,11 @@ class Leader:
         return self.book.stacks_asked
 
     @property
+    def block_length(self) -> int:
+        """How many steps a block has; 0: it is not known yet."""
+        return self._steps.block_length
+
+    @property
     def reason(self) -> Optional[Failure]:
         """Why the attempt has to stop."""
         return self.book.failure
@@ -105,6 +114,8 @@ class Leader:
     def send(self, message: dict[str, Any]) -> None:
         """Take in the message of the leader's own agent."""
         self.book.hear(self._key, message, time.monotonic())
+        self._steps.hear(self._key, message, time.monotonic())
+        self.delivered = int(message["sequence"])
         self._release()
 
     def conduct(self, say: Callable[[dict[str, Any]], None]) -> None:
@@ -139,6 +150,7 @@ class Leader:
             self.book.stop(found)
         if self._watchdog is not None:
             self._watchdog.look(now)
+        self._steps.look(now)
         self._release()
         return found
 
@@ -200,6 +212,9 @@ class Leader:
         own = f"{LEADER_IP}:{self._config.server_port}"
         return [own if key == self._key else member.server for key, member in found]
 
+    def _told_to(self, key: Key) -> dict[str, Any]:
+        return {**self.book.answer(key), "blockSteps": self.block_length}
+
     def _hear_self(self, now: float) -> None:
         own = self.book.members.get(self._key)
         if own is not None:
@@ -245,7 +260,7 @@ class Leader:
         except RefusedError as error:
             raise HttpError(409, str(error)) from None
         self._release()
-        request.reply(self.book.leader_state().as_json())
+        request.reply(self._steps.state().as_json())
 
     def _agent(self, request: Request, key: Key) -> None:
         data = request.document()
@@ -254,21 +269,22 @@ class Leader:
         try:
             is_news = self.book.hear(key, data, time.monotonic())
         except NotYetError:
-            answer = {**self.book.answer(key), "command": Command.WAIT, "slots": []}
+            answer = {**self._told_to(key), "command": Command.WAIT, "slots": []}
             self._loop.call_at(time.monotonic() + self._hold, lambda: request.reply(answer))
             return
         except RefusedError as error:
             raise HttpError(409, str(error)) from None
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise HttpError(400, f"not a report: {type(error).__name__} {error}") from None
+        self._steps.hear(key, data, time.monotonic())
         self._address, self._peers[key] = request.local_address, request.peer_address
         overtaken = self._agents.pop(key, None)
         if overtaken is not None:
             overtaken.timer.cancel()
-            overtaken.request.reply(self.book.answer(key))
+            overtaken.request.reply(self._told_to(key))
         self._release()
         if is_news or data.get("seen") != self.book.answer_version:
-            request.reply(self.book.answer(key))
+            request.reply(self._told_to(key))
             return
         when = time.monotonic() + self._hold
         self._agents[key] = _Held(request, self._loop.call_at(when, lambda: self._answer_agent(key)))
@@ -277,12 +293,12 @@ class Leader:
         held = self._agents.pop(key, None)
         if held is not None:
             held.timer.cancel()
-            held.request.reply(self.book.answer(key))
+            held.request.reply(self._told_to(key))
 
     def _watch(self, request: Request) -> None:
         wait = min(_number(request.query.get("wait", "0")), LONGEST_WAIT)
         if wait <= 0 or request.query.get("version") != str(self.book.version):
-            request.reply(self.book.leader_state().as_json())
+            request.reply(self._steps.state().as_json())
             return
         held = _Held(request, Timer(lambda: None))
         held.timer = self._loop.call_at(time.monotonic() + wait, lambda: self._answer_watcher(held))
@@ -291,7 +307,7 @@ class Leader:
     def _answer_watcher(self, held: _Held) -> None:
         self._watchers.remove(held)
         held.timer.cancel()
-        held.request.reply(self.book.leader_state().as_json())
+        held.request.reply(self._steps.state().as_json())
 
     def _release(self) -> None:
         """Answer all who wait for what has changed."""

@@ -44,6 +44,7 @@ CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 PLUGINS = "plugins"
 SYSTEM = "system"
+VITALS = "vitals"
 XPLANES = f"{PLUGINS}/profile"
 """Where TensorBoard's profile plugin looks for xplane files."""
 
@@ -75,6 +76,11 @@ def tails(path: str) -> tuple[str, str]:
 def samples(rank: int) -> str:
     """Return where in the outputs the system samples of a rank are, a line of JSON each."""
     return f"{SYSTEM}/{rank_name(rank)}.jsonl"
+
+
+def vitals(rank: int) -> str:
+    """Return where in the outputs it is what the steps of a rank took, a line of JSON a block."""
+    return f"{VITALS}/{rank_name(rank)}.jsonl"
 
 
 def capture(capture_id: str) -> str:

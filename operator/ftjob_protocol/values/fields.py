@@ -28,7 +28,7 @@ class Fields:
         if not isinstance(data, dict):
             raise ValueError(f"{name} is not an object")  # noqa: TRY004  one error for all that can be wrong
         self._data: Mapping[str, Any] = data
-        self._name = name
+        self.name = name
 
     def whole(self, key: str, *, most: int = INTEGER_LIMIT - 1) -> Optional[int]:
         """Return a whole number from 0 on."""
@@ -83,7 +83,7 @@ class Fields:
         return value
 
     def _wrong(self, key: str, expected: str) -> ValueError:
-        return ValueError(f"{self._name}.{key} is not {expected}")
+        return ValueError(f"{self.name}.{key} is not {expected}")
 
 
 def finite(value: Any) -> Optional[float]:

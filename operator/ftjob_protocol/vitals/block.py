@@ -26,6 +26,8 @@ STEPS_TOLD = 64
 PAUSES_TOLD = 32
 PAUSE = 3
 """A step is told as a pause if it took so many times as long as the median one."""
+BLOCKS_TOLD = 4
+"""Of each rank, in one message: those that the leader has not been told of yet."""
 LINES_MAX = 8
 NODE_BYTES = 253
 """Of a DNS subdomain, which names of nodes are."""
@@ -60,29 +62,42 @@ class RankBlock:
     rss_bytes: Optional[int] = None
     gpu_bytes: Optional[int] = None
     where: Sequence[Line] = ()
+    is_first: bool = False
+    """Whether the rank's training begins in it."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the form in which it is told, without what is unknown."""
         steps = b"".join(_packed(self.first, step) for step in self.steps)
-        lines = [[clean(line.text, LINE_BYTES), line.doing, line.share] for line in self.where[:LINES_MAX]]
+        return {
+            **self.frame_as_json(),
+            "steps": base64.b64encode(steps).decode(),
+            "typical": base64.b64encode(_packed(self.first, self.typical)).decode(),
+            **self.used_as_json(),
+        }
+
+    def frame_as_json(self) -> dict[str, Any]:
+        """Return which steps of which rank they are, and when they were made."""
+        return {
+            "rank": self.rank,
+            "first": self.first,
+            "length": self.length,
+            "startS": round(self.start_s, 3),
+            "endS": round(self.end_s, 3),
+        }
+
+    def used_as_json(self, lines: int = LINES_MAX) -> dict[str, Any]:
+        """Return what the rank used meanwhile, as far as it is known, and at how many lines it was seen."""
+        seen = [[clean(line.text, LINE_BYTES), line.doing, line.share] for line in self.where[:lines]]
         known = {
             "cpuMs": _rounded(self.cpu_ms),
             "runDelayMs": _rounded(self.run_delay_ms),
             "throttledMs": _rounded(self.throttled_ms),
             "rssBytes": self.rss_bytes,
             "gpuBytes": self.gpu_bytes,
-            "where": lines or None,
+            "where": seen or None,
+            "isFirst": self.is_first or None,
         }
-        return {
-            "rank": self.rank,
-            "first": self.first,
-            "length": self.length,
-            "steps": base64.b64encode(steps).decode(),
-            "typical": base64.b64encode(_packed(self.first, self.typical)).decode(),
-            "startS": round(self.start_s, 3),
-            "endS": round(self.end_s, 3),
-            **{key: value for key, value in known.items() if value is not None},
-        }
+        return {key: value for key, value in known.items() if value is not None}
 
     @classmethod
     def read(cls, data: Any) -> RankBlock:
@@ -118,6 +133,7 @@ class RankBlock:
             rss_bytes=fields.whole("rssBytes"),
             gpu_bytes=fields.whole("gpuBytes"),
             where=_lines(data.get("where")),
+            is_first=data.get("isFirst") is True,
         )
 
 

@@ -23,6 +23,7 @@ WORD_BYTES = 40
 SECONDS_MAX = 1e12
 MILLISECONDS_MAX = 1e9
 
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _WORD = re.compile(r"[A-Z][A-Za-z]*", re.ASCII)
 
 
@@ -103,6 +104,8 @@ class Verdict:
     """Why a job is slow, or that nothing was found."""
 
     text: str
+    kind: str = ""
+    """That of the first finding, or one word for that there is none: ``NoProblem``, ``Unknown``."""
     time_s: float = 0.0
     """When it was reached, in seconds since 1970."""
     findings: Sequence[Finding] = ()
@@ -111,7 +114,8 @@ class Verdict:
     def as_json(self) -> dict[str, Any]:
         """Return the form in which it is told."""
         findings = [finding.as_json() for finding in self.findings[:FINDINGS_MAX]]
-        return {"text": clean(self.text, TEXT_BYTES), "timeS": round(self.time_s, 3), "findings": findings}
+        text = clean(self.text, TEXT_BYTES)
+        return {"text": text, "kind": self.kind, "timeS": round(self.time_s, 3), "findings": findings}
 
     @classmethod
     def read(cls, data: Any) -> Optional[Verdict]:
@@ -124,6 +128,7 @@ class Verdict:
             raise ValueError("verdict.findings is not a list")  # noqa: TRY004  one error for all
         return cls(
             fields.text("text", TEXT_BYTES),
+            _word(fields, "kind"),
             fields.number("timeS", most=SECONDS_MAX) or 0.0,
             tuple(Finding.read(finding) for finding in findings[:FINDINGS_MAX]),
         )
@@ -131,7 +136,7 @@ class Verdict:
     @property
     def identity(self) -> object:
         """What makes it the same verdict, whatever its numbers are now."""
-        return tuple(finding.identity for finding in self.findings) or self.text.partition(":")[0]
+        return tuple(finding.identity for finding in self.findings) or (self.kind, _NUMBER.sub("", self.text))
 
 
 def shortened(ranks: Sequence[range]) -> str:
@@ -143,7 +148,7 @@ def shortened(ranks: Sequence[range]) -> str:
 def _word(fields: Fields, key: str) -> str:
     text = fields.text(key, WORD_BYTES)
     if text and not _WORD.fullmatch(text):
-        raise ValueError(f"finding.{key} is not one word in CamelCase")
+        raise ValueError(f"{fields.name}.{key} is not one word in CamelCase")
     return text
 
 

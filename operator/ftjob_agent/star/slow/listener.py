@@ -1,0 +1,75 @@
+"""What the leader does with the steps that its agents tell of, and what it tells of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Callable, Mapping
+
+from ftjob_agent.star.slow.judge import Judge, Scene
+
+if TYPE_CHECKING:
+    from ftjob_agent.star.book import Book, Key
+    from ftjob_protocol.leader_state import LeaderState
+
+LOOK_SECONDS = 1.0
+
+
+class Listener:
+    """Stands between the leader's book and its judge of slow jobs.
+
+    Parameters
+    ----------
+    book
+        The leader's, which hears of each message before.
+    strategy
+        The job's.
+    post
+        Has a call made in the agent's loop.
+    release
+        Answers all who wait for news.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        strategy: str,
+        post: Callable[[Callable[[], None]], None],
+        release: Callable[[], None],
+    ) -> None:
+        self._book, self._release = book, release
+        self._judge = Judge(strategy, post, self._tell)
+        self._seen, self._due = 0, 0.0
+
+    @property
+    def block_length(self) -> int:
+        """How many steps a block has; 0: it is not known yet."""
+        return self._judge.block_length
+
+    def hear(self, key: Key, message: Mapping[str, Any], now: float) -> None:
+        """Take in what an agent tells of its ranks' steps."""
+        member = self._book.members.get(key)
+        if member is not None and message.get("vitals"):
+            self.look(now)
+            self._judge.hear(f"{key[0]}-{key[1]}", message["vitals"], member.ranks)
+
+    def look(self, now: float) -> None:
+        """Let the judge know which ranks run: once a second, since there may be a thousand agents."""
+        if self._seen != self._book.answer_version or now >= self._due:
+            self._seen, self._due = self._book.answer_version, now + LOOK_SECONDS
+            self._judge.look(_scene(self._book), now)
+
+    def state(self) -> LeaderState:
+        """Return what the operator is told."""
+        return replace(self._book.leader_state(), verdict=self._judge.verdict)
+
+    def _tell(self) -> None:
+        self._book.version += 1
+        self._release()
+
+
+def _scene(book: Book) -> Scene:
+    """Return what the judge has to know: an elastic job's ranks are those of its slots."""
+    slots = frozenset(str(slot["id"]) for key in book.members for slot in book.slots_of(key))
+    told = [member.progress for member in book.members.values() if member.progress]
+    lowest = min(told, key=lambda progress: int(progress.get("rank", 0)), default=None)
+    return Scene((book.attempt, slots), book.total(), lowest)
