@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.job import Job, parse_job
 from ftjob.api.validate import validate
+from ftjob.deaths.catalogue import BY_SUBJECT
 from ftjob.models.names import API_VERSION, KIND, ROLES, WORKER
 from ftjob.plan.layout import cluster_layout
 from ftjob.strategies import STRATEGIES
@@ -118,7 +120,23 @@ def reasons() -> str:
     return "\n\n".join(parts)
 
 
-TABLES = {"strategies.md": strategies, "reasons.md": reasons}
+def failures() -> str:
+    """Return the tables of the known ways to die, one for each subject."""
+    parts = []
+    for subject, rows in BY_SUBJECT.items():
+        shown = ((_plain(row.cause), _plain(row.remedy), f"[{row.name}]({row.link})") for row in rows)
+        table = _table(("what is behind it", "what to do", "more"), shown)
+        parts.append("\n".join([f"## {subject}\n", *table]))
+    return "\n\n".join(parts)
+
+
+def _plain(text: str) -> str:
+    """Return a text of the catalogue with the names of what it takes from the message."""
+    first = re.sub(r"\](?:\[[^\]]*\])+", "]", text)  # of parts one of which is there
+    return re.sub(r"\{(\w+)\}", r"*\1*", first.replace("[", "").replace("]", "")).replace("|", "\\|")
+
+
+TABLES = {"strategies.md": strategies, "reasons.md": reasons, "failures.md": failures}
 """What makes the tables of each file, which stand there between `BEGIN` and `END`."""
 
 

@@ -42,6 +42,7 @@ def test_sample_is_accepted(server: ApiServer, sample: Path) -> None:
         ("spec.strategy", "How the workers cooperate."),
         ("status.failure", "first failing rank"),
         ("status.failure.logTail", "last log lines"),
+        ("status.failure.hint", "what to do"),
         ("spec.watchdog.hangSeconds", "No step for so long is a hang"),
     ],
 )

@@ -161,9 +161,9 @@ def test_why_a_gang_is_not_placed_is_said_in_the_scheduler_s_words() -> None:
     assert status.phase is Phase.STARTING
     (running,) = [c for c in status.conditions if c.type is ConditionType.RUNNING]
     assert (running.status, running.reason) == ("False", "Unschedulable")
-    assert running.message == (
+    assert running.message.startswith(
         "gang digits-0: minCount (2) cannot be satisfied: 1 scheduled; "
-        "pod digits-worker-0-1: 0/1 nodes are available: 1 Insufficient cpu"
+        "pod digits-worker-0-1: 0/1 nodes are available: 1 Insufficient cpu; On 1 of the nodes too little cpu"
     )
 
 

@@ -45,13 +45,20 @@ def progress_line(progress: Progress) -> str:
 
 
 def failure_text(failure: Failure) -> str:
-    """Return who failed, how, the tail of the traceback, and what the rank said last."""
+    """Return who failed, how, the tail of the traceback, what the rank said last, and what to do about it."""
     who = "the agent" if failure.rank is None else f"rank {failure.rank}"
     where = f" in {failure.pod}" if failure.pod else ""
     code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
     message = "\n".join(f"  {line}" for line in failure.message.rstrip().splitlines())
     log = "\n".join(f"  | {line}" for line in (failure.log_tail or "").splitlines())
-    found = (f"{who}{where} failed: {failure.reason}{code}", message, "its last lines:" if log else "", log)
+    hint = f"hint: {failure.hint}" if failure.hint else ""
+    found = (
+        f"{who}{where} failed: {failure.reason}{code}",
+        message,
+        "its last lines:" if log else "",
+        log,
+        hint,
+    )
     return "\n".join(part for part in found if part)
 
 

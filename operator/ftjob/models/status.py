@@ -162,6 +162,9 @@ class Failure(StatusModel):
     log_tail: Annotated[
         str | None, Field(description="The rank's last log lines, but for those that message has.")
     ] = None
+    hint: Annotated[
+        str | None, Field(description="What is behind it and what to do, if it is a known way to die.")
+    ] = None
 
 
 class Capture(StatusModel):

@@ -96,11 +96,13 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
         taken_away = told.failure_class == FailureClass.STOPPED and (
             pod.disruption is not None or pod.deleting
         )
-        disruption = taken_away or told.is_without_contact
         if taken_away:
             # The pod was taken away: that is the cause, and what its agent stopped is only how it went.
             blame, reason = 0, pod.disruption or Reason.POD_DELETED
         text, log_tail = told.message, told.log_tail
+        disruption = taken_away or told.is_without_contact
+    if pod.words and (disruption or told is None):
+        text = f"{text}\n{pod.words}"
     failure = Failure(
         rank=rank,
         role=pod.role,

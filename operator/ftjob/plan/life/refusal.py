@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftjob.deaths.explain import with_hint
 from ftjob.models.status import Failure
 from ftjob.plan.life.deletion import refs
 from ftjob.plan.life.elastic import goes_on_without
@@ -42,7 +43,7 @@ def after_refusal(attempt: Attempt) -> Plan | None:
     return Plan(
         _step_while_refused(attempt),
         reason=Reason.PREVIOUS_RUN if ours_before else Reason.FORBIDDEN,
-        message=refusal.message if ours_before else what,
+        message=refusal.message if ours_before else with_hint(what),
         changes=take_back,
         next_look=refusal.retry_at - attempt.now,
     )

@@ -19,9 +19,12 @@ from ftjob_protocol.failures import FailureType, last_lines
 from ftjob_protocol.reasons import Reason
 from ftjob_protocol.termination import TerminationMessage, parse_termination_message
 from ftjob_protocol.values.digits import whole
+from ftjob_protocol.values.text import clean
 
 TAINTED = "DeletionByTaintManager"
 """Reason of DisruptionTarget once a NoExecute taint has ended the pod: that of a node that went away."""
+
+WORDS_BYTES = 512
 
 BENIGN = frozenset({"ContainerCreating", "PodInitializing"})
 
@@ -62,6 +65,8 @@ class PodState:
     gone: bool = False
     disruption: str | None = None
     """Reason of the pod's DisruptionTarget condition (KEP-3329)."""
+    words: str = ""
+    """Why the cluster has ended the pod, in its own words: ``The node was low on resource: …``."""
     waiting: str | None = None
     """Why the pod does not run yet, in Kubernetes' own words: ``ImagePullBackOff: …``."""
 
@@ -119,7 +124,8 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
     terminated = _read_end(status, state, seen)
     deleting = "deletionTimestamp" in meta
     condition = conditions.get("DisruptionTarget") or {}
-    disruption = condition.get("reason") if condition.get("status") == "True" else None
+    is_disrupted = condition.get("status") == "True"
+    disruption = condition.get("reason") if is_disrupted else None
     return PodState(
         name=meta["name"],
         uid=meta.get("uid", ""),
@@ -140,6 +146,7 @@ def read_pod(raw: dict[str, Any], *, trainer: str, seen: float, gone: bool = Fal
         lost_seen=seen if deleting and disruption == TAINTED else 0.0,
         gone=gone,
         disruption=disruption,
+        words=clean(str((condition if is_disrupted else status).get("message") or ""), WORDS_BYTES),
         waiting=None if terminated else _gated(raw) or _waiting(status, conditions, state),
     )
 

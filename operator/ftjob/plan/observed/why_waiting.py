@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftjob.deaths.explain import explain_waiting
 from ftjob.models.status import ConditionType, Phase
 from ftjob_protocol.reasons import Reason
 from ftjob_protocol.states import State
@@ -44,7 +45,9 @@ def why_not_running(pods: tuple[PodState, ...], groups: tuple[GroupState, ...] =
     for who, reason, text in found:
         if not any(text in earlier for earlier in said):
             said.append(f"{who}: {text or reason}")
-    return found[0][1] or Reason.WAITING, "; ".join(said)[:MESSAGE_MAX]
+    hint = explain_waiting("\n".join(f"{reason}: {text}" for _, reason, text in found))
+    words = "; ".join(said)[:MESSAGE_MAX]
+    return found[0][1] or Reason.WAITING, f"{words}; {hint}" if hint is not None else words
 
 
 def is_waiting(observed: Observed, status: JobStatus) -> bool:

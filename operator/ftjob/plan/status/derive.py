@@ -16,6 +16,7 @@ from ftjob.plan.plan import Step
 from ftjob.plan.status.captures import profile_status
 from ftjob.plan.status.conditions import ADMITTED, Said, conditions, of_attempt, resumed
 from ftjob.plan.status.display import display, restarts_shown
+from ftjob.plan.status.hint import explained
 from ftjob.plan.status.progress import newest_progress
 from ftjob.plan.status.restarts import count_lost_time, count_replacements, count_restart, succeeded
 from ftjob.plan.status.roles import fresh_roles, role_statuses
@@ -95,7 +96,7 @@ def _in_attempt(attempt: Attempt, plan: Plan) -> dict[str, Any]:
             "completion_time": stamp,
             "active_since": None,
             "active_seconds": int(active_seconds(status, attempt.now)),
-            "failure": plan.status.failure,
+            "failure": explained(plan.status.failure),
         }
     elif runs and not attempt.has_run:
         changes |= {"running_time": stamp}
@@ -136,7 +137,7 @@ def _between_attempts(attempt: Attempt, plan: Plan) -> dict[str, Any]:
         "pod_attempt": status.pod_attempt if record.in_place else status.attempt + 1,
         "restarts": count_restart(attempt, record.failure, record.restart),
         "next_restart_time": rfc3339(math.ceil(attempt.now + wait)) if wait > 0 else None,
-        "failure": record.failure,
+        "failure": explained(record.failure),
     }
 
 

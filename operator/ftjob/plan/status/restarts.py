@@ -8,6 +8,7 @@ from ftjob.models.status import ConditionType
 from ftjob.models.times import unix
 from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.in_place import failed_ranks
+from ftjob.plan.status.hint import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +51,7 @@ def count_replacements(attempt: Attempt, changes: Replacements) -> dict[str, Any
             "failures": old.failures + len(changes.failures),
             "failed_nodes": _failed_nodes(old, changes.failures),
         }
-        found |= {"restarts": old.model_copy(update=spent), "failure": changes.failures[0]}
+        found |= {"restarts": old.model_copy(update=spent), "failure": explained(changes.failures[0])}
     return found
 
 
