@@ -19,12 +19,15 @@ from bench.control_plane import NODES
 from support.control_cluster import plain_job
 
 from ftjob.models.names import LABEL_ATTEMPT, LABEL_INDEX, PLURAL
+from ftjob.plan.life.restart import SHORT_LIFE_SECONDS
 
 if TYPE_CHECKING:
     from bench.api import Api
 
 Manifest = dict[str, Any]
 
+LIFE_SECONDS = SHORT_LIFE_SECONDS + 2
+"""The operator restarts later what lived shorter."""
 GIVE_UP_SECONDS = 300
 GONE = {"version": 1, "attempt": 0, "state": "Stopped"}
 
@@ -100,7 +103,7 @@ async def ours(api: Api, namespace: str, workers: int) -> tuple[float, float]:
 
     made = asyncio.create_task(api.until(namespace, "pods", again, workers))
     run = asyncio.create_task(api.until(namespace, "pods", lambda pod: again(pod) and runs(pod), workers))
-    await asyncio.sleep(2)
+    await asyncio.sleep(LIFE_SECONDS)
     began = time.perf_counter()
     await fail(api, namespace)
     return await made - began, await run - began
