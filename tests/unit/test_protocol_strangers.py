@@ -8,7 +8,7 @@ import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ftjob_protocol.failures import LOG_BYTES, MESSAGE_BYTES, Failure, FailureClass
@@ -55,6 +55,7 @@ def test_a_number_is_a_few_plain_digits(text: str) -> None:
 
 
 @given(st.text(), st.integers(3, 40), st.booleans(), st.booleans())
+@example("0 \U00010000\U00010000\U00010000", 13, False, True)  # the cut leaves a space in front
 def test_text_is_bounded_and_clean_and_stays_so(text: str, limit: int, lines: bool, end: bool) -> None:
     found = clean(text, limit, lines=lines, keep_end=end)
     assert len(found.encode()) <= limit

@@ -43,5 +43,6 @@ def clean(text: str, limit: int, *, lines: bool = False, keep_end: bool = False)
     if len(whole) <= limit:
         return text
     if keep_end:
-        return whole[-limit:].decode(errors="ignore")
+        kept = whole[-limit:].decode(errors="ignore")
+        return kept if lines else kept.lstrip()
     return whole[: max(0, limit - len(CUT.encode()))].decode(errors="ignore") + CUT
