@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftjob.deaths.row import Row, Where
+from ftjob_protocol.failures import FailureClass
 
 _NCCL_ENV = "https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html"
 _NCCL = "https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html"
@@ -221,6 +222,6 @@ ROWS = (
         "Look at the other ranks' last lines and memory: one that is killed says nothing; then at the "
         "network between the nodes",
         _TORCH,
-        reasons=("PeerLost",),
+        reasons=(FailureClass.PEER_LOST,),
     ),
 )
