@@ -434,6 +434,14 @@ def test_a_rank_has_a_name_of_its_user(
     assert env.get("USER") == user
 
 
+@pytest.mark.parametrize(("profiling", "expected"), [(None, None), ("OnDemand", "1"), ("Scheduled", "1")])
+def test_steps_are_measured_unless_profiling_is_off(profiling: str | None, expected: str | None) -> None:
+    told = {"mode": profiling, "schedule": {}, "ranks": [], "tools": [], "options": {}} if profiling else None
+    config = parse(json.dumps(plan(profiling=told)))
+    env = environment.of_rank(config, config.ranks[0], {}, ("10.0.0.7", "eth0"))
+    assert env.get("FTJOB_CLOCK") == expected
+
+
 def test_a_worker_that_is_placed_after_eleven_minutes_is_waited_for() -> None:
     late, two = 660.0, [("worker", 0), ("worker", 1)]
     document = plan(agents=2) | {"startTimeoutSeconds": None}

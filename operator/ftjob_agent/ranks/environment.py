@@ -113,6 +113,8 @@ def of_rank(
         env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // len(config.ranks))))
     if config.watchdog is not None:
         env[variables.STACKS_SIGNAL] = str(STACKS_SIGNAL)
+    if config.profiling is not None:
+        env[variables.CLOCK] = "1"
     if config.profiling is not None and config.is_scheduled and config.is_profiled(spec):
         env[variables.PROFILE] = json.dumps(profile(config.profiling.wanted, config.outputs))
     return env

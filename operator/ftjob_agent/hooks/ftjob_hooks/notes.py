@@ -13,6 +13,7 @@ _MOST = 20
 
 _frameworks: List[str] = []
 _notes: List[str] = []
+_unseen: List[str] = []
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +32,14 @@ def note(text: str) -> None:
         write()
 
 
+def unseen(*texts: str) -> None:
+    """Say what could not be measured, and why: no fault, but nobody shall take it for nothing."""
+    found = [text for text in texts if text and text not in _unseen]
+    if found and len(_unseen) < _MOST:
+        _unseen.extend(found)
+        write()
+
+
 def write() -> None:
     """Write the file, unless this process is a helper of the one that trains."""
     if not process.speaks():
@@ -38,7 +47,7 @@ def write() -> None:
     try:
         json_file.write(
             os.path.join(os.environ[variables.RANK_DIR], files.HOOKS),
-            {"frameworks": _frameworks, "notes": _notes},
+            {"frameworks": _frameworks, "notes": _notes, **({"unseen": _unseen} if _unseen else {})},
         )
     except OSError:
         pass  # the folder is gone or full: nobody left to tell

@@ -38,6 +38,11 @@ def speaks() -> bool:
     return _trains or os.environ.get(failure.MAIN_PID) == str(os.getpid())
 
 
+def trains(steps: str) -> bool:
+    """Whether this process trains, or may: it is the rank's first one, and none has claimed `steps`."""
+    return _trains or (speaks() and not os.path.exists(steps))
+
+
 def _forget() -> None:
     # In a forked child: the lock is the parent's.
     global _trains

@@ -32,18 +32,27 @@ from ftjob_protocol.captures import Done, Profile  # noqa: E402
 from ftjob_protocol.captures.schedule import ACTIVE, WAIT, WARM, Schedule, Windows  # noqa: E402
 from ftjob_protocol.files import nofollow  # noqa: E402
 from ftjob_protocol.values.digits import whole  # noqa: E402
+from ftjob_protocol.vitals import clock, where  # noqa: E402
+from ftjob_protocol.vitals.clock import StepRecord  # noqa: E402
+from ftjob_protocol.vitals.where import Doing, Line, Where  # noqa: E402
 
 __all__ = [
     "ACTIVE",
     "WAIT",
     "WARM",
+    "Doing",
     "Done",
+    "Line",
     "Profile",
     "Schedule",
+    "StepRecord",
+    "Where",
     "Windows",
+    "clock",
     "files",
     "nofollow",
     "steps",
     "variables",
+    "where",
     "whole",
 ]

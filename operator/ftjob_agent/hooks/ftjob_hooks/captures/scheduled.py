@@ -11,7 +11,8 @@ import threading
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
 from .. import json_file, notes
-from ..protocol import ACTIVE, WAIT, WARM, Done, Profile, Schedule, Windows, files, nofollow, variables
+from ..clock import recorder
+from ..protocol import ACTIVE, WAIT, WARM, Done, Profile, Schedule, Windows, clock, files, nofollow, variables
 from . import horovod_timeline, python_profilers
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Captures:
             self._record(self._ready(framework), before, phase, done)
 
     def _record(self, tracer: Tracer, before: str, phase: str, done: int) -> None:
+        recorder.current.mark(clock.CAPTURE)
         if before != phase == ACTIVE:
             folder = self._folder = self._temporary(self._schedule.capture)
             if self._rank == 0 and self._schedule.capture == 0:
@@ -144,6 +146,7 @@ class Captures:
 
     def _finish(self, capture: int, done: int, *, partial: bool) -> None:
         assert self._tracer is not None
+        recorder.current.mark(clock.CAPTURE)
         save = self._tracer.stop()
         timeline, self._timeline, self._tracer = self._timeline, None, None
         if timeline is not None:

@@ -10,6 +10,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from .. import json_file, notes, process
 from ..captures.scheduled import scheduled
+from ..clock import begin as clock_begin
+from ..clock import recorder
 from ..protocol import files, variables
 from ..protocol import steps as layout
 from .lead import Lead
@@ -65,6 +67,10 @@ class StepCount:
         moved = step - self.step
         if moved < 0 and not exact:
             return
+        if moved > 0:
+            recorder.current.ended(step, moved, framework)
+        elif moved:
+            recorder.current.restart()
         if moved:
             now = time.time_ns()
             if not self.executed:
@@ -124,6 +130,7 @@ class StepCount:
         self._words = memoryview(mapped).cast("Q")
         self._epochs = memoryview(mapped).cast("d")
         notes.write()
+        clock_begin.begin()
         self._captures = scheduled()
         if self._gave_way:
             self.give_way()
