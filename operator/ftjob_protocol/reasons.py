@@ -177,6 +177,17 @@ class Reason(Word):
         "The watchdog has no step to go by.",
         "Report steps in `$FTJOB_PROGRESS_FILE`, or limit the job by `activeDeadlineSeconds`.",
     )
+    SLOW = (
+        "Slow",
+        Area.RUNNING,
+        "The job loses time, and it is known by what; the message is the verdict of `status.profile`.",
+        "`ftjob why JOB` shows the evidence and the next step.",
+    )
+    SLOW_ENDED = (
+        "SlowEnded",
+        Area.RUNNING,
+        "What made the job slow is over; the message is the new verdict.",
+    )
     ANSWER_REFUSED = (
         "AnswerRefused",
         Area.RUNNING,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from support.agent_runs import OPERATOR, star_plans
+from support.agent_runs import OPERATOR, star_plans, wait_for
 
 from ftjob_protocol.vitals.history import read_line
 
@@ -79,3 +79,14 @@ def test_a_job_without_profiling_is_left_alone(agents: Agents, tmp_path: Path) -
     run = agents.script(config, CLOCK + "for _ in range(60): step(25)", env={"OPERATOR": str(OPERATOR)})
     assert run.wait() == 0
     assert list((outputs / "vitals").iterdir()) == []
+
+
+def test_the_rank_that_all_wait_for_is_named_in_the_leader_s_state(agents: Agents, tmp_path: Path) -> None:
+    source = "while True: step(45 if rank == 3 else 25, input_ms=24 if rank == 3 else 4)"
+    leader, _ = start(agents, source)
+    verdict = wait_for(lambda: (leader.progress() or {}).get("verdict"), "a verdict")
+    assert verdict["kind"] == "Straggler"
+    assert "rank 3" in verdict["text"]
+    (found, *_) = verdict["findings"]
+    assert (found["ranks"], found["cause"]) == ("3", "Input")
+    assert 10 < found["excessMs"] < 30

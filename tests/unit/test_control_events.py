@@ -142,3 +142,38 @@ async def test_a_success_in_spite_of_an_exception_is_told_with_a_warning() -> No
         ("Normal", "Succeeded", "all workers have succeeded"),
         ("Warning", "ExceptionSurvived", text),
     ]
+
+
+def slow(*ranks: str, confidence: str = "High", share: float = 0.25) -> JobStatus:
+    findings = [
+        {
+            "kind": "Straggler",
+            "ranks": rank,
+            "confidence": confidence,
+            "text": f"straggler: rank {rank}",
+            "costShare": share,
+        }
+        for rank in ranks
+    ]
+    profile = {"verdict": findings[0]["text"] if findings else "no problem found", "findings": findings}
+    return JobStatus.model_validate({"phase": "Running", "profile": profile})
+
+
+async def told(*statuses: JobStatus) -> list[tuple[str, str, str]]:
+    kube = FakeKube()
+    events = Events(kube, "operator-1")
+    for old, new in zip((JobStatus(phase=Phase.RUNNING), *statuses), statuses, strict=False):
+        events.status_written(job(**old.to_wire()), new, Plan(Step.CONTINUE))
+    return [(event["type"], event["reason"], event["note"]) for event in await posted(events, kube)]
+
+
+async def test_a_slow_job_is_told_once_for_each_finding_that_is_sure_and_when_it_is_over() -> None:
+    assert await told(slow(), slow("1"), slow("1", share=0.4), slow("1", "2"), slow()) == [
+        ("Warning", "Slow", "straggler: rank 1"),
+        ("Warning", "Slow", "straggler: rank 2"),
+        ("Normal", "SlowEnded", "no problem found"),
+    ]
+
+
+async def test_a_finding_that_is_not_sure_is_no_event() -> None:
+    assert await told(slow("1", confidence="Medium"), slow()) == []

@@ -1,12 +1,13 @@
 """What is counted when a job's status is written."""
 
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 from support.control_fake import job_body
 
 from ftjob.api.job import Job, parse_job
-from ftjob.control.observability.metrics import Metrics
+from ftjob.control.observability.metrics import FINDINGS, Metrics
 
 CREATED = "2026-01-01T00:00:00Z"
 STARTED = {"phase": "Starting", "startTime": "2026-01-01T00:00:01Z", "attempt": 0}
@@ -60,3 +61,51 @@ def test_attempts_restarts_and_the_time_until_all_workers_run_are_counted() -> N
     assert values["ftjob_restart_lost_seconds_total"] == 7
     assert values["ftjob_job_to_running_seconds_count"] == 1
     assert values["ftjob_job_to_running_seconds_sum"] == 4
+
+
+class Jobs:
+    """A cache that has these jobs, and a queue that has none."""
+
+    depth, oldest = 0, 0.0
+
+    def __init__(self, *jobs: Job) -> None:
+        self._jobs = jobs
+
+    def jobs(self) -> tuple[Job, ...]:
+        return self._jobs
+
+    def oldest_age(self) -> float:
+        return self.oldest
+
+
+def shares(*jobs: Job) -> dict[tuple[str, str, str], float]:
+    metrics, cache = Metrics(), Jobs(*jobs)
+    metrics.watch(cache, cache)  # type: ignore[arg-type]
+    families = text_string_to_metric_families(metrics.text().decode())
+    return {
+        (sample.labels["namespace"], sample.labels["job"], sample.labels["kind"]): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "ftjob_job_finding_share"
+    }
+
+
+def slow(name: str, *kinds: str, phase: str = "Running") -> Job:
+    findings = [{"kind": kind, "costShare": 0.25 + place / 100} for place, kind in enumerate(kinds)]
+    found = job(RUNNING | {"phase": phase, "profile": {"verdict": "slow", "findings": findings}})
+    return replace(found, name=name)
+
+
+def test_a_slow_job_has_a_series_for_each_kind_of_finding_while_it_runs() -> None:
+    assert shares(
+        slow("a", "Straggler", "InputBound"), slow("b"), slow("c", "Pauses", phase="Succeeded")
+    ) == {
+        ("default", "a", "Straggler"): 0.25,
+        ("default", "a", "InputBound"): 0.26,
+    }
+
+
+def test_the_series_of_findings_are_bounded() -> None:
+    kinds = [f"Kind{letter}" for letter in "ABCDEF"]
+    assert len(shares(slow("a", *kinds))) == 3
+    assert len(shares(*(slow(f"job-{number}", *kinds) for number in range(1200)))) == FINDINGS

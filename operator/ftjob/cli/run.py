@@ -14,7 +14,16 @@ from ftjob.cli.exit_codes import FAILED, INTERRUPTED, INVALID, SUCCEEDED
 from ftjob.cli.source import Found, SourceError, read
 from ftjob.cli.terminal import one_line, say
 from ftjob.cli.view import choose_view
-from ftjob.cli.words import duration, failure_text, missing_profiles, profiles, reason, shorten
+from ftjob.cli.words import (
+    duration,
+    failure_text,
+    findings,
+    missing_profiles,
+    profiles,
+    reason,
+    shorten,
+    verdict,
+)
 from ftjob.local.errors import CannotRun
 from ftjob.local.outputs import OutputsFolder
 from ftjob.local.runner import Runner, Settings
@@ -108,6 +117,9 @@ def _summary(stream: TextIO, found: Found, status: JobStatus, outputs: OutputsFo
         lines.append(failure_text(status.failure))
     elif reason(status):
         lines.append(reason(status))
+    if verdict(status):
+        lines.append(f"verdict:  {verdict(status)}")
+        lines += [f"          {found.next}" for found in findings(status)[:1] if found.next]
     lines.append(f"outputs:  {shorten(outputs.path, here)} ({files.JOB}, {files.LOGS}/)")
     lines += [f"profile:  {shorten(path, here)}" for path in profiles(outputs.path)]
     lines += [f"profile:  {text}" for text in missing_profiles(status)]

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from ftjob.cli.terminal import coloured, shown
-from ftjob.cli.words import duration, progress_line
+from ftjob.cli.words import duration, findings, progress_line, verdict
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,6 +35,7 @@ class PlainView:
         self._stream = stream
         self._phase: Phase | None = None
         self._shown = ""
+        self._verdict = ""
         self._next = 0.0
 
     def __enter__(self) -> Self:
@@ -54,13 +55,16 @@ class PlainView:
         self._print(f"[rank {rank}] {text}")
 
     def update(self, status: JobStatus, ranks: tuple[RankState, ...]) -> None:
-        """Print a change of phase at once, and progress now and then."""
+        """Print a change of phase or verdict at once, and progress now and then."""
         now = time.monotonic()
         is_last = status.phase is not None and status.phase.is_final
         text = progress_line(status.progress) if status.progress is not None else ""
         if text and text != self._shown and (is_last or now >= self._next):
             self._next, self._shown = now + PROGRESS_SECONDS, text
             self._print(f"ftjob: {text}")
+        if verdict(status) != self._verdict:
+            self._verdict = verdict(status)
+            self._print(f"ftjob: {self._verdict}")
         if status.phase is not self._phase:
             self._phase = status.phase
             self._print(f"ftjob: {status.phase}")
@@ -130,6 +134,8 @@ class LiveView:
         if status.progress is not None:
             head.append(f"  {progress_line(status.progress)}")
         parts: list[Text | Padding | Table] = [head]
+        if verdict(status):
+            parts.append(Text(shown(verdict(status)), style="yellow" if findings(status) else "dim"))
         if status.progress is not None and status.progress.percent is not None:
             bar = ProgressBar(total=100, completed=status.progress.percent, width=60)
             parts.append(Padding(bar, 0))  # a bar alone does not end its line

@@ -10,7 +10,7 @@ from ftjob_protocol import files
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ftjob.models.status import Failure, JobStatus, Progress
+    from ftjob.models.status import Failure, Finding, JobStatus, Progress
 
 
 def duration(seconds: float) -> str:
@@ -42,6 +42,16 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"ETA {duration(progress.eta_seconds)}" if progress.eta_seconds else "ETA 0 s")
     parts += [f"{name} {value:.4g}" for name, value in progress.metrics.items()]
     return ", ".join(parts)
+
+
+def verdict(status: JobStatus) -> str:
+    """Return why the job is slow, as far as is known."""
+    return (status.profile.verdict if status.profile is not None else None) or ""
+
+
+def findings(status: JobStatus) -> list[Finding]:
+    """Return what the verdict rests on."""
+    return status.profile.findings if status.profile is not None else []
 
 
 def failure_text(failure: Failure) -> str:

@@ -26,7 +26,7 @@ MODE = 0o700
 JOB_LIMIT = 1 << 24
 LOCK_FILE = ".ftjob-lock"
 EARLIER = "earlier"
-OF_ONE_RUN = (files.JOB, files.CAPTURES, files.LOGS, files.PLUGINS, files.SYSTEM)
+OF_ONE_RUN = (files.JOB, files.CAPTURES, files.LOGS, files.PLUGINS, files.SYSTEM, files.VITALS)
 """What a run leaves beside the script's own files. In the cluster each job has a folder of its own; here the
 same folder is used again, so that a script finds its checkpoints, and these move out of the way."""
 

@@ -188,6 +188,21 @@ class Straggler(StatusModel):
     cause: Annotated[str | None, Field(description="What it spends the time on.")] = None
 
 
+class Finding(StatusModel):
+    """One cause of lost time."""
+
+    kind: Annotated[str, Field(description="One word for programs: Straggler, InputBound, …")]
+    text: Annotated[str, Field(description="One sentence for people.")] = ""
+    confidence: Annotated[str, Field(description="High or Medium.")] = ""
+    cost_share: Annotated[float, Field(description="Share of the time of all steps, 0 to 1.")] = 0.0
+    ranks: Annotated[Indexes, Field(description='The ranks to blame, e.g. "0,3-5"; empty: all alike.')] = ""
+    node: Annotated[str | None, Field(description="The node to blame, if these are all of its ranks.")] = None
+    cause: Annotated[str | None, Field(description="What the ranks spend the time on.")] = None
+    line: Annotated[str | None, Field(description="The line of the program.")] = None
+    evidence: Annotated[list[str], Field(description="The numbers that it rests on.")] = []
+    next: Annotated[str | None, Field(description="What to do about it.")] = None
+
+
 class ProfileStatus(StatusModel):
     """What profiling has shown."""
 
@@ -196,6 +211,12 @@ class ProfileStatus(StatusModel):
         list[Capture], Field(json_schema_extra=keyed("captures"), description="Captures, oldest first.")
     ] = []
     verdict: Annotated[str | None, Field(description="Why the job is slow, in one sentence.")] = None
+    verdict_time: Annotated[
+        Time | None, Field(description="When the verdict became another one (RFC 3339).")
+    ] = None
+    findings: Annotated[
+        list[Finding], Field(description="What the verdict rests on: what costs most comes first.")
+    ] = []
     report_path: Annotated[str | None, Field(description="The report, in outputs.")] = None
     stragglers: Annotated[
         list[Straggler],

@@ -136,7 +136,12 @@ class Verdict:
     @property
     def identity(self) -> object:
         """What makes it the same verdict, whatever its numbers are now."""
-        return tuple(finding.identity for finding in self.findings) or (self.kind, _NUMBER.sub("", self.text))
+        return tuple(finding.identity for finding in self.findings) or (self.kind, without_numbers(self.text))
+
+
+def without_numbers(text: str) -> str:
+    """Return what stays the same in a sentence when its numbers change."""
+    return _NUMBER.sub("", text)
 
 
 def shortened(ranks: Sequence[range]) -> str:

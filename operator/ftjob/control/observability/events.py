@@ -17,14 +17,15 @@ from ftjob.models.names import API_VERSION, CONTROLLER, KIND
 from ftjob.models.status import ConditionType, Phase
 from ftjob_protocol.reasons import Reason
 from ftjob_protocol.values.text import clean
+from ftjob_protocol.vitals.verdict import Confidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ftjob.api.job import AnyJob
     from ftjob.kube.client import Kube
     from ftjob.models.manifest import Manifest
-    from ftjob.models.status import Condition, JobStatus
+    from ftjob.models.status import Condition, Finding, JobStatus, ProfileStatus
     from ftjob.plan.plan import Plan
 
 BACKLOG = 1_000
@@ -89,6 +90,8 @@ class Events:
             self._say(job, WARNING, plan.reason, plan.message)
         if phase != old.phase and phase is Phase.SUCCEEDED and plan.message:
             self._say(job, WARNING, plan.reason, plan.message)
+        for event_type, reason, note in _news_of_slowness(old.profile, status.profile):
+            self._say(job, event_type, reason, note)
         if old.start_time is None and status.start_time is not None and _forgets_checkpoints(job):
             self._say(job, WARNING, Reason.NO_OUTPUTS, NO_OUTPUTS)
 
@@ -151,6 +154,24 @@ def _news_of_waiting(old: JobStatus, status: JobStatus) -> Condition | None:
     if found is None or found.reason not in {Reason.PEERS_ABSENT, Reason.LEADER_UNREACHED}:
         return None
     return found if all(known.reason != found.reason for known in old.conditions) else None
+
+
+def _news_of_slowness(
+    old: ProfileStatus | None, new: ProfileStatus | None
+) -> Iterator[tuple[str, Reason, str]]:
+    """Return what has become sure of why a job is slow, or that it is over."""
+    known, found = _sure(old), _sure(new)
+    for who, finding in found.items():
+        if who not in known:
+            yield WARNING, Reason.SLOW, finding.text
+    if known and not found and new is not None:
+        yield NORMAL, Reason.SLOW_ENDED, new.verdict or ""
+
+
+def _sure(profile: ProfileStatus | None) -> dict[tuple[object, ...], Finding]:
+    findings = profile.findings if profile is not None else []
+    sure = [finding for finding in findings if finding.confidence == Confidence.HIGH]
+    return {(finding.kind, finding.ranks, finding.node, finding.cause): finding for finding in sure}
 
 
 def _not_yet_in(old: JobStatus, plan: Plan) -> bool:

@@ -1,4 +1,8 @@
-"""The operator's metrics. No label holds a job's name: the number of series would grow without end."""
+"""The operator's metrics.
+
+No label holds a job's name, since the number of series would grow without end, but for one metric: that of
+why jobs are slow has three series of a job at most while it runs, and `FINDINGS` in all.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +22,20 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ftjob.models.status import Phase
+from ftjob_protocol.vitals.verdict import FINDINGS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from ftjob.api.job import AnyJob
+    from ftjob.api.job import AnyJob, JobHead
     from ftjob.control.cache.cache import Cache
     from ftjob.control.queue import Queue
     from ftjob.models.status import JobStatus
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time series for each, of no use here
+
+FINDINGS = 3_000
+"""Series of findings at most: those of the jobs that come first by name."""
 
 LIFE = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1800, 3600)
 
@@ -144,6 +152,26 @@ class _State(Collector):
             "How long the oldest of them has waited.",
             value=self._queue.oldest_age(),
         )
+        yield _findings(job for job in self._cache.jobs() if job.is_ours and job.status_problem is None)
+
+
+def _findings(jobs: Iterable[JobHead]) -> GaugeMetricFamily:
+    """Return what the jobs that run lose time by; a job's series go when it ends or is deleted."""
+    shares = GaugeMetricFamily(
+        "ftjob_job_finding_share",
+        "Share of its steps' time that a running job loses by what its verdict names, 0 to 1.",
+        labels=["namespace", "job", "kind"],
+    )
+    found: dict[tuple[str, str, str], float] = {}
+    for job in jobs:
+        profile, phase = job.status.profile, job.status.phase
+        if profile is not None and phase is not None and not phase.is_final:
+            for finding in profile.findings[:FINDINGS_MAX]:
+                series = (job.namespace, job.name, finding.kind)
+                found[series] = max(found.get(series, 0.0), finding.cost_share)
+    for labels in sorted(found)[:FINDINGS]:
+        shares.add_metric(labels, found[labels])
+    return shares
 
 
 def _unix(text: str, default: float) -> float:

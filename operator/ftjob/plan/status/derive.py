@@ -20,6 +20,7 @@ from ftjob.plan.status.hint import explained
 from ftjob.plan.status.progress import newest_progress
 from ftjob.plan.status.restarts import count_lost_time, count_replacements, count_restart, succeeded
 from ftjob.plan.status.roles import fresh_roles, role_statuses
+from ftjob.plan.status.verdict import with_verdict
 from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) ->
             "selector": _selector(job),
             "gang": plan.status.gang,
             "progress": progress,
-            "profile": profile_status(attempt, progress, final=final),
+            "profile": with_verdict(profile_status(attempt, progress, final=final), attempt),
             "display": display(after.roles, progress, after, final=final),
         }
     )
