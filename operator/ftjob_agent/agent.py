@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ftjob_agent.star.contact import Contact
     from ftjob_agent.star.leader import Leader
     from ftjob_agent.vitals.vitals import Vitals
+    from ftjob_agent.watching.capturing import Capturing
     from ftjob_agent.watching.hang_watch import Watch
     from ftjob_agent.watching.sampler import Sampler
     from ftjob_protocol.agent_config import AgentConfig
@@ -55,6 +56,7 @@ class Agent:
         self._sampler: Optional[Sampler] = None
         self._watch: Optional[Watch] = None
         self._vitals: Optional[Vitals] = None
+        self._capturing: Optional[Capturing] = None
         self.facts = Facts()
         self._state: str = State.WAITING
         self._is_examined = False
@@ -165,7 +167,7 @@ class Agent:
                 note=self.account.note,
             )
             self._vitals.start()
-        if config.outputs and config.profiled() and self._sampler is None:
+        if config.is_capturing and self._sampler is None and (config.profiled() or config.is_leader):
             from ftjob_agent.watching.sampler import Sampler
 
             self._sampler = Sampler(config, lambda: self.supervisor.pids)
@@ -186,6 +188,15 @@ class Agent:
                 tell=self.tell,
             )
 
+    def follow_captures(self) -> None:
+        """Tell the ranks of a capture that the leader wants."""
+        if self._capturing is None and self.contact.capture is not None:
+            from ftjob_agent.watching.capturing import Capturing
+
+            self._capturing = Capturing(self.config, lambda: self.supervisor.running)
+        if self._capturing is not None:
+            self._capturing.follow(self.contact.capture)
+
     def end(self) -> int:
         """Leave nothing behind; return the exit code."""
         self.supervisor.kill_leftovers()
@@ -202,6 +213,7 @@ class Agent:
         contact, facts = self.contact, self.facts
         if self._watch is not None:
             self._watch.follow(contact.stacks)
+        self.follow_captures()
         if facts.reason is None:
             trouble = contact.trouble(now) if contact.command != Command.STOP else None
             facts.hear(contact.command, contact.reason, trouble)
@@ -292,6 +304,8 @@ class Agent:
         if self._vitals is not None:
             self._vitals.follow(self._contact.block_length)
             message |= self._vitals.told(message["sequence"], self._contact.delivered)
+        if self._capturing is not None:
+            message |= self._capturing.told()
         self._contact.send(message)
 
     def write_message(self) -> Exit:

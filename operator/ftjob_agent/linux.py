@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import socket
 import struct
 from dataclasses import dataclass
@@ -220,3 +221,11 @@ def _route_v4(remote: str) -> str:
         if target & mask == network and length > best:
             best, name = length, fields[0]
     return name
+
+
+def allow_files(count: int) -> None:
+    """Raise the limit of open files if a large job needs more than the usual 1024; ranks inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -9,12 +9,12 @@ import json
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, Iterable, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Mapping, Optional
 
 from ftjob_agent.bounded_file import BoundedFile
 from ftjob_agent.config import ConfigError, run_dir
 from ftjob_protocol import files
-from ftjob_protocol.captures import request
+from ftjob_protocol.captures import is_scheduled
 from ftjob_protocol.files.nofollow import Folder, plain
 
 if TYPE_CHECKING:
@@ -87,17 +87,11 @@ def write_file(config: AgentConfig, path: str, text: str) -> None:
         found.write(name, text.encode("utf-8", "replace"))
 
 
-def write_request(config: AgentConfig, capture: str, ranks: Iterable[int]) -> None:
-    """Write down what was asked for, unless it is there."""
-    assert config.profiling is not None
-    profiling = config.profiling
+def write_request(config: AgentConfig, capture: str, document: Mapping[str, Any]) -> None:
+    """Write down what was asked for; what an earlier attempt wrote of its schedule stays."""
     with _enter(config, files.capture(plain(capture))) as folder:
-        if folder.has(files.REQUEST):
-            return
-        asked = request(
-            capture, attempt=config.attempt, mode=profiling.mode, wanted=profiling.wanted, ranks=list(ranks)
-        )
-        folder.write(files.REQUEST, json.dumps(asked).encode())
+        if not (is_scheduled(capture) and folder.has(files.REQUEST)):
+            folder.write(files.REQUEST, json.dumps(document).encode())
 
 
 def _enter(config: AgentConfig, path: str) -> Folder:

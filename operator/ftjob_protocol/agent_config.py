@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Mapping, Optional, TypeVar
 
 from ftjob_protocol import VERSION, Word
-from ftjob_protocol.captures import Wanted
+from ftjob_protocol.captures import KEEP_LAST, MAX_BYTES, Wanted
 from ftjob_protocol.rank_spec import RankSpec, told_once
 from ftjob_protocol.variables import AGENT_CONFIG, ATTEMPT
 
@@ -76,6 +76,9 @@ class Profiling:
     ranks: frozenset[int]
     tools: tuple[str, ...]
     options: Mapping[str, Any]
+    max_bytes: int = MAX_BYTES
+    """Most bytes of all captures together in the outputs."""
+    keep_last: int = KEEP_LAST
 
     @property
     def wanted(self) -> Wanted:
@@ -90,6 +93,8 @@ class Profiling:
             "ranks": sorted(self.ranks),
             "tools": list(self.tools),
             "options": dict(self.options),
+            **({"maxBytes": self.max_bytes} if self.max_bytes != MAX_BYTES else {}),
+            **({"keepLast": self.keep_last} if self.keep_last != KEEP_LAST else {}),
         }
 
 
@@ -179,6 +184,11 @@ class AgentConfig:
     def is_leader(self) -> bool:
         """Whether this agent serves the star: it is the one that has rank 0."""
         return any(spec.rank == 0 for spec in self.ranks)
+
+    @property
+    def is_capturing(self) -> bool:
+        """Whether ranks take captures at all, by a schedule or by order."""
+        return self.profiling is not None and bool(self.outputs)
 
     @property
     def is_scheduled(self) -> bool:
@@ -363,6 +373,8 @@ def _profiling(fields: _Fields) -> Profiling:
         ranks=frozenset(int(rank) for rank in fields.items("ranks")),
         tools=tuple(str(tool) for tool in fields.items("tools")),
         options=fields.mapping("options"),
+        max_bytes=fields.integer("maxBytes", MAX_BYTES),
+        keep_last=fields.integer("keepLast", KEEP_LAST),
     )
 
 

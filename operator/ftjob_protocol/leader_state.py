@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from ftjob_protocol.captures import is_scheduled, read_done
+from ftjob_protocol.captures.order import Asked, read_asked
 from ftjob_protocol.failures import Failure
 from ftjob_protocol.states import State
 from ftjob_protocol.values.fields import Fields
@@ -38,7 +39,9 @@ class LeaderState:
     state: str
     progress: Optional[dict[str, Any]]
     captures: Mapping[str, Sequence[range]] = field(default_factory=dict)
-    """The ranks that have finished a capture, by its id."""
+    """The ranks that have finished a scheduled capture, by its id."""
+    asked: Sequence[Asked] = ()
+    """Captures that were asked for, or that the leader takes by itself: the last ones, oldest first."""
     watchdog: str = ""
     """Why the watchdog can't tell a hang, or not yet."""
     absent: Sequence[str] = ()
@@ -72,6 +75,7 @@ class LeaderState:
             "absent": [clean(name, NAME_LIMIT) for name in self.absent[:ABSENT_NAMED]],
             "waits": clean(self.waits, WAITS_BYTES),
             "captures": _told(self.captures),
+            **({"asked": [asked.as_json() for asked in self.asked]} if self.asked else {}),
             "notes": [clean(note, NOTE_BYTES) for note in self.notes[:NOTES_MAX]],
         }
 
@@ -93,6 +97,7 @@ class LeaderState:
             state=fields.one_of("state", State),
             progress=read_progress(fields.inner("progress")),
             captures=read_done(fields.inner("captures") or {}),
+            asked=read_asked(data.get("asked")),
             watchdog=fields.text("watchdog", WATCHDOG_BYTES),
             absent=fields.texts("absent", NAME_LIMIT, most=ABSENT_NAMED),
             waits=fields.text("waits", WAITS_BYTES),

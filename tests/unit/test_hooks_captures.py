@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ftjob_agent.hooks.ftjob_hooks import notes
-from ftjob_agent.hooks.ftjob_hooks.captures import scheduled
-from ftjob_agent.hooks.ftjob_hooks.captures.tracer import Save, Tracer
+from ftjob_agent.hooks.ftjob_hooks.captures import profiler
+from ftjob_agent.hooks.ftjob_hooks.captures.tracers.tracer import Save, Tracer
 from ftjob_protocol.captures import Profile
 
 FILE = "rank-00000.xplane.pb"
@@ -39,7 +39,7 @@ def rank_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "rank"
     folder.mkdir()
     monkeypatch.setenv("FTJOB_RANK_DIR", str(folder))
-    monkeypatch.setattr(scheduled, "_tracer", lambda _framework, options, name: Written(options, name))
+    monkeypatch.setattr(profiler, "_tracer", lambda series, _framework, name: Written(series.options, name))
     monkeypatch.setattr(notes, "_notes", [])
     return folder
 
@@ -55,10 +55,10 @@ def capture(outputs: Path, repeat: int = 1) -> None:
         "schedule": {"active": 1, "repeat": repeat},
         "tools": ["Framework"],
     }
-    captures = scheduled.Captures(Profile.read(profile), rank=0)
+    captures = profiler.Captures(Profile.read(profile), rank=0)
     for step in range(2 * repeat + 1):
-        captures.advance(step, "torch")
-    captures.end(2 * repeat)
+        captures.advance(step, step, "torch")
+    captures.end()
 
 
 def test_a_capture_has_its_files_and_folders_as_the_agent_makes_them(tmp_path: Path, rank_dir: Path) -> None:
@@ -144,10 +144,10 @@ def test_what_has_another_name_is_not_opened_to_others(
 
             return save_and_link
 
-    def tracer(_framework: str, options: Any, name: str) -> Tracer:
-        return Surrounded(options, name)
+    def tracer(series: Any, _framework: str, name: str) -> Tracer:
+        return Surrounded(series.options, name)
 
-    monkeypatch.setattr(scheduled, "_tracer", tracer)
+    monkeypatch.setattr(profiler, "_tracer", tracer)
     capture(tmp_path / "outputs")
     folder = tmp_path / "outputs" / "captures" / "s0" / "raw" / "rank-00000"
     assert stat.S_IMODE((folder / FILE).stat().st_mode) == 0o644

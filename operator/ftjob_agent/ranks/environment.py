@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Mapping, Sequence
 from ftjob_agent.config import ConfigError, run_dir
 from ftjob_protocol import files, variables
 from ftjob_protocol.captures import profile
+from ftjob_protocol.captures.window import make_word
 from ftjob_protocol.files.nofollow import Folder
 from ftjob_protocol.values import peers
 from ftjob_protocol.variables import ATTEMPT_NOW, IFACE, LEADER_IP, PRIVATE
@@ -39,10 +40,10 @@ _FOR_A_RANK = (
 def make_run_dir(config: AgentConfig, environ: Mapping[str, str]) -> None:
     """Create the ranks' folders, without what an earlier attempt left there."""
     for spec in config.ranks:
-        make_rank_dir(spec, environ)
+        make_rank_dir(config, spec, environ)
 
 
-def make_rank_dir(spec: RankSpec, environ: Mapping[str, str]) -> None:
+def make_rank_dir(config: AgentConfig, spec: RankSpec, environ: Mapping[str, str]) -> None:
     """Create the folder of one rank, without what an earlier life left there."""
     top = run_dir(environ)
     path = os.path.join(top, spec.label)
@@ -50,6 +51,8 @@ def make_rank_dir(spec: RankSpec, environ: Mapping[str, str]) -> None:
         os.makedirs(top, mode=0o700, exist_ok=True)
         with Folder(top) as folder, folder.enter(spec.label, mode=0o700) as own:
             own.clear()
+            if config.is_capturing:
+                make_word(own)
     except OSError as error:
         raise ConfigError(
             f"{variables.RUN_DIR}: cannot write to {path} as uid {os.getuid()} ({error.strerror}); it is an "
@@ -115,8 +118,11 @@ def of_rank(
         env[variables.STACKS_SIGNAL] = str(STACKS_SIGNAL)
     if config.profiling is not None:
         env[variables.CLOCK] = "1"
-    if config.profiling is not None and config.is_scheduled and config.is_profiled(spec):
-        env[variables.PROFILE] = json.dumps(profile(config.profiling.wanted, config.outputs))
+    if config.profiling is not None and config.is_capturing:
+        # All ranks have to know, be it that none is to capture by itself: Horovod's timeline concerns all.
+        wanted, follows = config.profiling.wanted, config.is_scheduled and config.is_profiled(spec)
+        told = wanted if follows else wanted._replace(schedule={})
+        env[variables.PROFILE] = json.dumps(profile(told, config.outputs))
     return env
 
 

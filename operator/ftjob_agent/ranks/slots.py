@@ -42,7 +42,7 @@ class Slots:
             busy = {rank.spec.local_rank for rank in self._ranks.values()}
             if str(slot["id"]) not in self._ranks and slot["localRank"] not in busy:
                 spec = self._spec(slot)
-                environment.make_rank_dir(spec, self._environ)
+                environment.make_rank_dir(self._config, spec, self._environ)
                 self._ranks[str(slot["id"])] = self._start(spec)
 
     def told(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ftjob_agent.star.book import HOST_LIMIT, doubt_seconds, hold_seconds
 from ftjob_agent.star.lookup import FIRST_PAUSE, LONGEST_PAUSE, Lookup
 from ftjob_agent.star.waiting import waiting_port
 from ftjob_protocol import orders
+from ftjob_protocol.captures.window import Window
 from ftjob_protocol.failures import Failure, FailureType
 from ftjob_protocol.signing.exchange import exchange, greet, receive, send
 from ftjob_protocol.signing.signature import Sender, SignatureError
@@ -72,6 +73,8 @@ class Client:
         """The version of the answer, and the slots of an elastic job that it wants of this agent."""
         self.stacks = 0
         """The version of the answer that asks for stacks; 0 for none."""
+        self.capture: Optional[Window] = None
+        """The capture that is under way, as the leader wants it."""
         self._seen = 0
         self._thread = threading.Thread(target=self._run, name="ftjob-client", daemon=True)
 
@@ -269,13 +272,14 @@ class Client:
 
         stacks = int(answer.get("stacks") or 0)
         self.block_length = int(answer.get("blockSteps") or 0)
+        capture = Window.read(answer["capture"]) if answer.get("capture") else None
 
         def tell() -> None:
             if command != Command.WAIT and self._port is not None:
                 self._port.close()
                 self._port = None
             self.command, self.attempt, self.reason = command, attempt, reason
-            self.slots, self.stacks = slots, stacks
+            self.slots, self.stacks, self.capture = slots, stacks, capture
 
         if is_news:
             self._loop.post(tell)
@@ -306,5 +310,7 @@ def _is_unreached(error: Exception) -> bool:
 
 def _states(message: dict[str, Any]) -> tuple[Any, ...]:
     ranks = [item["state"] for item in message.get("ranks", [])]
-    told = tuple(message.get(key) for key in ("state", "failure", "captures", "slots", "followed", "stacks"))
+    told = tuple(
+        message.get(key) for key in ("state", "failure", "captures", "capture", "slots", "followed", "stacks")
+    )
     return (ranks, *told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional, Protocol, Sequence
 
 if TYPE_CHECKING:
+    from ftjob_protocol.captures.window import Window
     from ftjob_protocol.failures import Failure
 
 
@@ -38,6 +39,10 @@ class Contact(Protocol):
     @property
     def delivered(self) -> int:
         """The number of the last message that the leader has."""
+
+    @property
+    def capture(self) -> Optional[Window]:
+        """The capture that is under way, as the leader wants it."""
 
     def send(self, message: dict[str, Any]) -> None:
         """Let the leader know how it stands here."""

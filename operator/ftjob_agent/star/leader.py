@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import math
-import resource
 import socket
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from ftjob_agent import linux
 from ftjob_agent.config import ConfigError
 from ftjob_agent.loop import Loop, Timer
 from ftjob_agent.star.book import Book, Key, NotYetError, RefusedError, hold_seconds
+from ftjob_agent.star.books import elastic_book, in_place_book
+from ftjob_agent.star.captures.captures import Captures
 from ftjob_agent.star.hang_judge import Watchdog
-from ftjob_agent.star.in_place import InPlaceBook
 from ftjob_agent.star.server import STRANGERS, HttpError, Request, Server, listen
 from ftjob_agent.star.slow.listener import Listener
 from ftjob_protocol import captures, orders
+from ftjob_protocol.captures.order import PATH as CAPTURE
+from ftjob_protocol.captures.order import CaptureOrder
 from ftjob_protocol.orders import Order, OrderKind
 from ftjob_protocol.signing.signature import Receiver
 from ftjob_protocol.states import Command
 from ftjob_protocol.variables import LEADER_IP
 
 if TYPE_CHECKING:
-    from ftjob_agent.star.elastic import Conductor, ElasticBook
     from ftjob_protocol.agent_config import AgentConfig
+    from ftjob_protocol.captures.window import Window
     from ftjob_protocol.failures import Failure
 
 OPERATOR_CONNECTIONS = 64
@@ -46,14 +49,15 @@ class Leader:
         self._key: Key = (config.role, config.index)
         self._hold = hold_seconds(config)
         now = time.monotonic()
-        self._elastic, self._conductor = _elastic_book(config, now)
-        self._in_place = _in_place_book(config, now)
+        self._elastic, self._conductor = elastic_book(config, now)
+        self._in_place = in_place_book(config, now)
         self.book: Book = self._elastic or self._in_place or Book(config, now)
         self.book.is_ready = config.rendezvous is None
         self._watchdog = Watchdog(self.book, config.watchdog.hang_seconds) if config.watchdog else None
         self._steps = Listener(self.book, config.strategy, loop.post, self._release)
         self.delivered = -1
         """The number of the last message of the leader's own agent."""
+        self.captures = Captures(config, self.book, self._tell_captures)
         self._agents: dict[Key, _Held] = {}
         self._watchers: list[_Held] = []
         self._told, self._shown = self.book.answer_version, self.book.version
@@ -72,7 +76,7 @@ class Leader:
             ) from None
         agents = config.elastic.max_workers if config.elastic else config.agents
         connections, strangers = 2 * agents + OPERATOR_CONNECTIONS, agents + STRANGERS
-        _allow_files(connections + strangers + 256)
+        linux.allow_files(connections + strangers + 256)
         receiver = Receiver(token, senders=2 * connections)
         Server(loop, listener, receiver, self._handle, connections=connections, strangers=strangers)
 
@@ -107,14 +111,21 @@ class Leader:
         return self._steps.block_length
 
     @property
+    def capture(self) -> Optional[Window]:
+        """The capture that is under way."""
+        return self.captures.window
+
+    @property
     def reason(self) -> Optional[Failure]:
         """Why the attempt has to stop."""
         return self.book.failure
 
     def send(self, message: dict[str, Any]) -> None:
         """Take in the message of the leader's own agent."""
-        self.book.hear(self._key, message, time.monotonic())
-        self._steps.hear(self._key, message, time.monotonic())
+        now = time.monotonic()
+        self.book.hear(self._key, message, now)
+        self._steps.hear(self._key, message, now)
+        self.captures.hear(self._key, message, now)
         self.delivered = int(message["sequence"])
         self._release()
 
@@ -151,12 +162,13 @@ class Leader:
         if self._watchdog is not None:
             self._watchdog.look(now)
         self._steps.look(now)
+        self.captures.look(now)
         self._release()
         return found
 
     def next_look(self, now: float) -> float:
         """Return when `trouble` may change by itself."""
-        looks = [self.book.next_look(now)]
+        looks = [self.book.next_look(now), self.captures.next_look(now)]
         looks += [self._conductor.next_look(now)] if self._conductor is not None else []
         watched = self._watchdog.next_look() if self._watchdog is not None else None
         looks += [watched] if watched is not None else []
@@ -184,11 +196,21 @@ class Leader:
         self.book.set_ready(is_ready, time.monotonic())
         self._release()
 
-    def requests(self) -> dict[str, list[int]]:
-        """Return the captures that are known to be under way, and who takes part."""
-        ranks = self.book.profiled()
-        known = {capture for member in self.book.members.values() for capture in member.captures}
-        return dict.fromkeys(sorted({captures.SCHEDULED, *known}), ranks) if ranks else {}
+    def requests(self) -> dict[str, dict[str, Any]]:
+        """Return what is to be written down of the captures that are known to be under way."""
+        found = dict(self.captures.requests())
+        profiling = self._config.profiling
+        if profiling is not None and self._config.is_scheduled and self.book.profiled():
+            known = {capture for member in self.book.members.values() for capture in member.captures}
+            for capture in {captures.SCHEDULED, *known} - found.keys():
+                found[capture] = captures.request(
+                    capture,
+                    attempt=self._config.attempt,
+                    mode=profiling.mode,
+                    wanted=profiling.wanted,
+                    ranks=self.book.profiled(),
+                )
+        return found
 
     def place(self) -> tuple[str, str]:
         """Return the leader's address as its peers see it, and the interface that has it."""
@@ -212,8 +234,17 @@ class Leader:
         own = f"{LEADER_IP}:{self._config.server_port}"
         return [own if key == self._key else member.server for key, member in found]
 
+    def _tell_captures(self, to_agents: bool) -> None:
+        self.book.version += 1
+        self.book.answer_version += to_agents
+
+    def _state(self) -> dict[str, Any]:
+        return replace(self._steps.state(), asked=self.captures.asked()).as_json()
+
     def _told_to(self, key: Key) -> dict[str, Any]:
-        return {**self.book.answer(key), "blockSteps": self.block_length}
+        window = self.captures.window
+        told = {**self.book.answer(key), "blockSteps": self.block_length}
+        return {**told, **({"capture": window.as_json()} if window is not None else {})}
 
     def _hear_self(self, now: float) -> None:
         own = self.book.members.get(self._key)
@@ -233,6 +264,9 @@ class Leader:
         elif path in {orders.START, orders.END}:
             _expect(request, "POST")
             self._order(request, path)
+        elif path == CAPTURE:
+            _expect(request, "POST")
+            self._order_capture(request)
         elif path == orders.SERVERS:
             _expect(request, "GET")
             if self.book.command == Command.WAIT:
@@ -260,7 +294,16 @@ class Leader:
         except RefusedError as error:
             raise HttpError(409, str(error)) from None
         self._release()
-        request.reply(self._steps.state().as_json())
+        request.reply(self._state())
+
+    def _order_capture(self, request: Request) -> None:
+        """Take the operator's word on a capture; the state that is answered says if it is refused."""
+        try:
+            self.captures.order(CaptureOrder.read(request.document()), time.monotonic())
+        except ValueError as error:
+            raise HttpError(400, str(error)) from None
+        self._release()
+        request.reply(self._state())
 
     def _agent(self, request: Request, key: Key) -> None:
         data = request.document()
@@ -276,7 +319,9 @@ class Leader:
             raise HttpError(409, str(error)) from None
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise HttpError(400, f"not a report: {type(error).__name__} {error}") from None
-        self._steps.hear(key, data, time.monotonic())
+        now = time.monotonic()
+        self._steps.hear(key, data, now)
+        self.captures.hear(key, data, now)
         self._address, self._peers[key] = request.local_address, request.peer_address
         overtaken = self._agents.pop(key, None)
         if overtaken is not None:
@@ -298,7 +343,7 @@ class Leader:
     def _watch(self, request: Request) -> None:
         wait = min(_number(request.query.get("wait", "0")), LONGEST_WAIT)
         if wait <= 0 or request.query.get("version") != str(self.book.version):
-            request.reply(self._steps.state().as_json())
+            request.reply(self._state())
             return
         held = _Held(request, Timer(lambda: None))
         held.timer = self._loop.call_at(time.monotonic() + wait, lambda: self._answer_watcher(held))
@@ -307,7 +352,7 @@ class Leader:
     def _answer_watcher(self, held: _Held) -> None:
         self._watchers.remove(held)
         held.timer.cancel()
-        held.request.reply(self._steps.state().as_json())
+        held.request.reply(self._state())
 
     def _release(self) -> None:
         """Answer all who wait for what has changed."""
@@ -337,30 +382,6 @@ class Leader:
         if sorted(there) != self._let_in:
             self._let_in = sorted(there)
             self._say({"peers": self._let_in})
-
-
-def _in_place_book(config: AgentConfig, now: float) -> Optional[InPlaceBook]:
-    if config.in_place is None or config.elastic is not None:
-        return None
-    return InPlaceBook(config, config.in_place, now)
-
-
-def _elastic_book(config: AgentConfig, now: float) -> tuple[Optional[ElasticBook], Optional[Conductor]]:
-    """Return the book of an elastic job, and who decides on its slots unless the rendezvous' child does."""
-    if config.elastic is None:
-        return None, None
-    from ftjob_agent.star.elastic import ElasticBook, Regroup
-
-    book = ElasticBook(config, config.elastic, now)
-    return book, None if config.rendezvous is not None else Regroup(book)
-
-
-def _allow_files(count: int) -> None:
-    """Raise the limit of open files if a large job needs more than the usual 1024; ranks inherit it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < count:
-        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _expect(request: Request, method: str) -> None:

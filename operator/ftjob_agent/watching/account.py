@@ -87,7 +87,7 @@ class Account:
             "ranks": [self._rank(spec.rank, started.get(spec.rank, unstarted)) for spec in specs],
             "failure": failure.as_json() if failure else None,
             "captures": {capture: list(ranks) for capture, ranks in self.captures.items()},
-            "profiled": [spec.rank for spec in specs if config.is_scheduled and config.is_profiled(spec)],
+            "profiled": [spec.rank for spec in specs if config.is_capturing and config.is_profiled(spec)],
             "progress": {"rank": lowest, **progress.as_json()} if progress else None,
             "notes": list(self._notes)[:NOTES],
         }
@@ -116,4 +116,6 @@ class Account:
 
     def _rank(self, rank: int, state: str) -> dict[str, Any]:
         progress = self.progress.get(rank, RankProgress())
-        return {"rank": rank, "state": state, "step": progress.step, "timeNs": progress.time_ns}
+        told = {"rank": rank, "state": state, "step": progress.step, "timeNs": progress.time_ns}
+        # Captures begin at a step that the hooks count, whatever the script says of its own.
+        return told if progress.counted == progress.step else {**told, "counted": progress.counted}

@@ -41,6 +41,8 @@ class RankProgress:
     time_ns: int = 0
     seen_ns: int = 0
     """When any optimizer of the rank stepped, whatever counts as its steps."""
+    counted: Optional[int] = None
+    """Steps that the hooks count, whatever the script says."""
 
     @property
     def is_known(self) -> bool:
@@ -89,6 +91,7 @@ class Reader:
             metrics={**self._read_metrics(), **self._said_metrics},
             time_ns=max(when, self._said_ns),
             seen_ns=hooked.seen_ns,
+            counted=hooked.step,
         )
 
     def _pace(self, step: Optional[int], when: int) -> Optional[float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from ftjob_agent import linux, outputs
 from ftjob_protocol import files
@@ -42,15 +42,15 @@ class Sampler(threading.Thread):
         self._config = config
         self._pids = pids
         self._ended = threading.Event()
-        self._wanted: dict[str, list[int]] = {}
+        self._wanted: dict[str, dict[str, Any]] = {}
         self._written: set[str] = set()
 
     def end(self) -> None:
         """Write what waits, and stop."""
         self._ended.set()
 
-    def request(self, captures: dict[str, list[int]]) -> None:
-        """Let the requests of these captures, with the ranks that take part, be written (the leader does)."""
+    def request(self, captures: dict[str, dict[str, Any]]) -> None:
+        """Let these requests of captures, by their ids, be written down (the leader does)."""
         self._wanted = captures
 
     def run(self) -> None:

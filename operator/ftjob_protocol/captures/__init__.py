@@ -12,6 +12,11 @@ SCHEDULED_PREFIX = "s"
 SCHEDULED = f"{SCHEDULED_PREFIX}0"
 """Id of the first scheduled capture; the next ones are ``s1``, ``s2`` and so on."""
 
+MAX_BYTES = 2 << 30
+"""Most bytes of all captures of a job in its outputs, unless it says otherwise."""
+KEEP_LAST = 5
+"""Most captures that are kept, unless the job says otherwise."""
+
 _SCHEDULED = re.compile(rf"{SCHEDULED_PREFIX}(0|[1-9][0-9]?)")
 """At most a hundred: ``schedule.repeat`` allows no more."""
 
@@ -90,7 +95,10 @@ def request(capture: str, *, attempt: int, mode: str, wanted: Wanted, ranks: Seq
 
 
 class Done(NamedTuple):
-    """``done.json``: which steps a rank has captured, and into which files. Steps count from 1."""
+    """``done.json``: which steps a rank has captured, and into which files.
+
+    Steps count from 1; they are 0 where none are seen.
+    """
 
     rank: int
     first_step: int
@@ -98,12 +106,16 @@ class Done(NamedTuple):
     files: Sequence[str]
     is_partial: bool = False
     """Whether the script ended, or took the profiler, before the capture was whole."""
+    start_ns: int = 0
+    """When it began, by the clock of its host, in nanoseconds since 1970; 0: not known."""
+    end_ns: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return it as the file has it."""
         partial = {"partial": True} if self.is_partial else {}
         steps = {"rank": self.rank, "firstStep": self.first_step, "lastStep": self.last_step}
-        return {**steps, **partial, "files": list(self.files)}
+        times = {"startNs": self.start_ns, "endNs": self.end_ns} if self.start_ns else {}
+        return {**steps, **partial, **times, "files": list(self.files)}
 
     @classmethod
     def read(cls, data: Any) -> Optional[Done]:
@@ -111,9 +123,10 @@ class Done(NamedTuple):
         try:
             names = tuple(str(name) for name in data["files"])
             rank, first, last = (int(data[key]) for key in ("rank", "firstStep", "lastStep"))
-        except (TypeError, ValueError, KeyError):
+            start, end = (int(data.get(key, 0)) for key in ("startNs", "endNs"))
+        except (TypeError, ValueError, KeyError, AttributeError):
             return None
-        return cls(rank, first, last, names, bool(data.get("partial")))
+        return cls(rank, first, last, names, bool(data.get("partial")), start, end)
 
 
 def _as_json(wanted: Wanted) -> dict[str, Any]:

@@ -30,6 +30,7 @@ if _NAME not in sys.modules:
 from ftjob_protocol import files, steps, variables  # noqa: E402
 from ftjob_protocol.captures import Done, Profile  # noqa: E402
 from ftjob_protocol.captures.schedule import ACTIVE, WAIT, WARM, Schedule, Windows  # noqa: E402
+from ftjob_protocol.captures.window import OrderWord, RankCapture, RankPhase, Told, Window  # noqa: E402
 from ftjob_protocol.files import nofollow  # noqa: E402
 from ftjob_protocol.values.digits import whole  # noqa: E402
 from ftjob_protocol.vitals import clock, where  # noqa: E402
@@ -43,10 +44,15 @@ __all__ = [
     "Doing",
     "Done",
     "Line",
+    "OrderWord",
     "Profile",
+    "RankCapture",
+    "RankPhase",
     "Schedule",
     "StepRecord",
+    "Told",
     "Where",
+    "Window",
     "Windows",
     "clock",
     "files",

@@ -1,1 +1,1 @@
-"""Scheduled captures: when they are due, and how each framework's profiler is worked."""
+"""Captures: when they are due, by schedule or by order, and how each framework's profiler is worked."""

@@ -86,6 +86,7 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     global _running
     _running = None
+    _calls.clear()  # they look at what is the parent's
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

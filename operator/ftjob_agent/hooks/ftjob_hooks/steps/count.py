@@ -9,7 +9,8 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from .. import json_file, notes, process
-from ..captures.scheduled import scheduled
+from ..captures.of_process import of_process
+from ..captures.orders import Position
 from ..clock import begin as clock_begin
 from ..clock import recorder
 from ..protocol import files, variables
@@ -31,6 +32,7 @@ class StepCount:
         self._others: Optional[memoryview] = None  # that of the process that trains, if it is another one
         self._lead = Lead()
         self._captures: Any = None
+        self._is_served = False  # whether it was looked which captures there are
         self._gave_way = False  # before there was anything to capture
         self._metrics: Tuple[int, Mapping[str, Any]] = (0, {})
         self._metrics_written = 0
@@ -80,8 +82,9 @@ class StepCount:
         words[layout.FLAGS] = layout.EXACT if exact else 0
         if moved > 0:
             self.executed += moved
-            if self._captures is not None:
-                self._captures.advance(self.executed, framework)
+            captures = self._captures
+            if captures is not None and captures.is_wanted:
+                captures.advance(self.executed, step, framework)
 
     def resume(self, step: int) -> None:
         """Start counting at `step`, where a checkpoint left off."""
@@ -91,7 +94,7 @@ class StepCount:
     def give_way(self) -> None:
         """Leave the framework's profiler to the script, which is about to use it."""
         if self._captures is not None:
-            self._captures.give_way(self.executed)
+            self._captures.give_way()
         else:
             self._gave_way = True
 
@@ -131,10 +134,28 @@ class StepCount:
         self._epochs = memoryview(mapped).cast("d")
         notes.write()
         clock_begin.begin()
-        self._captures = scheduled()
-        if self._gave_way:
-            self.give_way()
+        self._serve()
         atexit.register(self._end, os.getpid())
+
+    def serve_without_steps(self) -> None:
+        """Take captures in the rank's first process, although it may never make a step that is seen."""
+        if not self._is_served and process.speaks():
+            self._serve()
+            atexit.register(self._end, os.getpid())
+
+    def _serve(self) -> None:
+        if not self._is_served:
+            self._is_served = True
+            self._captures = of_process(self._position)
+            if self._gave_way:
+                self.give_way()
+
+    def _position(self) -> Position:
+        words = self._words
+        if words is None or self.executed < 2:
+            return Position(self.step, self.executed)
+        seconds = (words[layout.LAST_NS] - words[layout.FIRST_NS]) / _SECOND / (self.executed - 1)
+        return Position(self.step, self.executed, max(0.0, seconds))
 
     @notes.guarded
     def _end(self, pid: int) -> None:
@@ -146,7 +167,7 @@ class StepCount:
             read()
         self.flush()
         if captures is not None:
-            captures.end(self.executed)
+            captures.end()
 
 
 def _finite(values: Mapping[str, Any]) -> Dict[str, float]:

@@ -29,6 +29,7 @@ def hook_tensorflow(module: ModuleType) -> None:
 def hook_jax(module: ModuleType) -> None:
     """Watch JAX's profiler: on GPUs there is one for all frameworks of a process."""
     _give_way_before(module, "start_trace", "start_server")
+    count.current.serve_without_steps()  # of JAX no steps are seen
 
 
 def _give_way_before(module: Any, *names: str) -> None:

@@ -34,3 +34,17 @@ class Tracer:
 
     def abandon(self) -> None:
         """Throw a warm-up away."""
+
+
+class NoTracer(Tracer):
+    """For a capture of stacks alone."""
+
+    def start(self, folder: str) -> None:
+        """Do nothing."""
+
+    def step(self, number: int) -> None:
+        """Do nothing."""
+
+    def stop(self) -> Save:
+        """Write nothing."""
+        return lambda _folder: None

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Optional
 
-from .. import notes
+from ... import notes
 
 _FILE = "horovod_timeline.json"
 # Each framework's module has a library and a state of its own; one of them is in use.

@@ -1,0 +1,1 @@
+"""What each framework does for a capture."""
