@@ -112,3 +112,21 @@ def _steps(folder: Path, capture: str) -> tuple[int, int, set[str]]:
     events = _trace(folder, capture)["traceEvents"]
     marks = {event["name"] for event in events if str(event.get("name", "")).startswith("ProfilerStep#")}
     return done["firstStep"], done["lastStep"], marks
+
+
+UNDESTROYED = """
+import torch
+from torch import distributed
+distributed.init_process_group("gloo", rank=0, world_size=1, store=distributed.HashStore())
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(3):
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+"""
+
+
+def test_a_group_that_the_script_never_destroys_ends_without_a_crash(tmp_path: Path) -> None:
+    hooks = hooks_in(tmp_path / "ftjob-agent.pyz")
+    run(rank_env(hooks, tmp_path, FTJOB_CLOCK=1), "-c", UNDESTROYED)
+    assert Steps.read(tmp_path).step == 3

@@ -6,6 +6,7 @@ backward pass: from the time on at which it has issued the last collective there
 
 from __future__ import annotations
 
+import atexit
 import functools
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -32,7 +33,8 @@ def hook_c10d(module: ModuleType) -> None:
 
         @functools.wraps(original)
         def register(name: Any, group: Any) -> Any:
-            _watch_group(group)
+            if _watch_group(group):
+                atexit.register(_unwatch_group, c10d, name)
             return original(name, group)
 
         c10d._register_process_group = register
@@ -79,9 +81,20 @@ def _waiting(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @notes.guarded
-def _watch_group(group: Any) -> None:
-    if hasattr(group, "register_pre_hook"):
-        group.register_pre_hook(_HOOK, _before_collective)
+def _watch_group(group: Any) -> bool:
+    if not hasattr(group, "register_pre_hook"):
+        return False
+    group.register_pre_hook(_HOOK, _before_collective)
+    return True
+
+
+def _unwatch_group(c10d: Any, name: Any) -> None:
+    """Take the hook away: a group that is never destroyed outlives Python, and its hook must not."""
+    try:
+        group = c10d._resolve_process_group(name)
+    except Exception:
+        return  # destroyed
+    group.unregister_pre_hook(_HOOK)
 
 
 def _before_collective(_arguments: Any) -> None:
