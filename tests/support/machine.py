@@ -20,6 +20,7 @@ from ftjob.plan.decide import decide
 from ftjob.plan.observed.state import Refusal, RefusalKind
 from ftjob.plan.plan import Changes, Plan, Step
 from ftjob.plan.status.derive import derive_status
+from ftjob_protocol.orders import Order
 from ftjob_protocol.values.ranges import parse_indexes
 
 KEY = ("team", "digits")
@@ -227,7 +228,7 @@ class Life(RuleBasedStateMachine):
     def tell(self, decision: Plan) -> None:
         """Let the agents hear an order; whether the operator hears their answer is another matter."""
         pods = self.present()
-        if decision.order is None or not pods or "running" not in self.state(pods[0]):
+        if not isinstance(decision.order, Order) or not pods or "running" not in self.state(pods[0]):
             return
         assert decision.order.attempt <= self.job["status"]["attempt"], "intent comes before effect"
         if self.star(pods[0]).take(decision.order, self.now):

@@ -286,8 +286,6 @@ def _combinations() -> Iterator[Malformed]:
             for ranks in ("", "all", "3-1", "4", "0,7-9", "1;2", "1-", ",", "999999999999")
         ),
         ("profiling.tools", "no tool", {"profiling": {"tools": []}}),
-        ("profiling.tools", "stacks", {"profiling": {"tools": ["Stacks"]}}),
-        ("profiling.budget", "budget", {"profiling": {"budget": {"maxBytes": "2Gi"}}}),
         *(
             ("profiling.budget.maxBytes", f"budget {size!r}", {"profiling": {"budget": {"maxBytes": size}}})
             for size in ("lots", "2 Gi")

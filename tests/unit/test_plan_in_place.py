@@ -100,7 +100,7 @@ def test_then_the_agents_are_told_to_wait_out_the_backoff() -> None:
     before = life.status
     told = life.see(running(), halted(), after=4)
     assert told.step is Step.HOLD
-    assert told.order is not None
+    assert isinstance(told.order, Order)
     assert (told.order.command, told.order.attempt) == ("start", 1)
     assert 6 <= told.order.wait_seconds <= 9
     assert life.status == before, "waiting is no write"

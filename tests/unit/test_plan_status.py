@@ -320,18 +320,6 @@ SCHEDULED = (
 )
 
 
-@pytest.mark.parametrize(
-    ("asked", "shown"), [("c7", "c7"), ("../etc", "invalid-id"), ('{"id": 1}', "invalid-id")]
-)
-def test_a_capture_on_demand_is_refused_with_its_reason(asked: str, shown: str) -> None:
-    wanted, seen = TWO.running(), observed(pod(0).running(), pod(1).running())
-    annotated = dataclasses.replace(wanted.build(), annotations={"ftjob.dev/capture": asked})
-    found = derive_status(annotated, seen, decide(wanted, seen), now=NOW).profile
-    assert found is not None
-    assert [(capture.id, capture.phase) for capture in found.captures] == [(shown, "Refused")]
-    assert "profiling.mode" in str(found.captures[0].reason)
-
-
 def test_captures_say_which_ranks_are_missing() -> None:
     live = LeaderState(0, "Running", None, captures={"s0": (range(2),)})
     running = status(SCHEDULED.running(), observed(pod(0).running(), pod(1).running(), leader=live))

@@ -12,7 +12,6 @@ from ftjob.api.rules.rule import Rule
 from ftjob.api.rules.scheduling import SCHEDULING_RULES
 from ftjob.api.rules.template import TEMPLATE_RULES
 from ftjob.api.rules.tpu import TPU_RULES
-from ftjob.api.rules.unsupported import UNSUPPORTED
 from ftjob.models.names import JOB_NAME_MAX
 
 RULES: tuple[Rule, ...] = (
@@ -21,7 +20,6 @@ RULES: tuple[Rule, ...] = (
     *TPU_RULES,
     *SCHEDULING_RULES,
     *TEMPLATE_RULES,
-    *UNSUPPORTED,
 )
 """Every rule about a spec."""
 

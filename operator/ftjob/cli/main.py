@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Distributed training on Kubernetes from one short YAML, and the same YAML on this machine."
 EPILOG = """\
-exit codes: 0 succeeded, 1 the job failed, 2 invalid job or usage, 130 interrupted
+exit codes: 0 succeeded, 1 the job or capture failed, 2 invalid job or usage, 3 a capture is partial,
+130 interrupted
 """
 
 
@@ -61,6 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(module="ftjob.cli.run")
 
+    _add_profile(commands)
+
     validate = commands.add_parser("validate", help="say what is wrong with jobs", allow_abbrev=False)
     validate.add_argument("files", metavar="FILE", nargs="+", help="YAML files; - is stdin")
     validate.set_defaults(module="ftjob.cli.validate")
@@ -80,6 +83,27 @@ def build_parser() -> argparse.ArgumentParser:
     version = commands.add_parser("version", help="print the version", allow_abbrev=False)
     version.set_defaults(module="ftjob.cli.version")
     return parser
+
+
+def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what captures a job that runs."""
+    profile = commands.add_parser(
+        "profile", help="capture some steps of a job that runs, as it runs", allow_abbrev=False
+    )
+    profile.add_argument(
+        "target", metavar="JOB|DIR", help="a job in the cluster, or the outputs folder of `ftjob run`"
+    )
+    profile.add_argument("-n", "--namespace", metavar="NAME", help="the job's namespace (default: kubectl's)")
+    length = profile.add_mutually_exclusive_group()
+    length.add_argument("--steps", metavar="N", type=int, help="how many steps (default: 5)")
+    length.add_argument("--seconds", metavar="S", type=_seconds, help="or for how long")
+    profile.add_argument("--ranks", metavar="LIST", help='such as "0,3-5" (default: as spec.profiling says)')
+    profile.add_argument("--stacks", action="store_true", help="sample Python's stacks too")
+    profile.add_argument(
+        "--id", metavar="ID", help="the capture's folder below captures/ (default: by the time)"
+    )
+    profile.add_argument("--wait", action="store_true", help="print its phases to the end")
+    profile.set_defaults(module="ftjob.cli.speed.profile")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ftjob.local.environment import Trainer
     from ftjob.models.layout import WorkerPlace
     from ftjob.plan.build.agent_config import AgentCommand
+    from ftjob_protocol.captures.order import CaptureOrder
     from ftjob_protocol.orders import Order
 
 TAIL = 4096
@@ -144,8 +145,8 @@ class Agent:
         """Ask the leader what it knows of the whole job; None while it does not answer."""
         return self._ask("GET", orders.PROGRESS)
 
-    def order(self, order: Order) -> LeaderState | None:
-        """Tell the leader what becomes of dead ranks; None if it does not answer, or can't do it."""
+    def order(self, order: Order | CaptureOrder) -> LeaderState | None:
+        """Tell the leader what becomes of dead ranks, or what to capture; None if it can't do it now."""
         return self._ask("POST", order.path, json.dumps(order.as_json()).encode())
 
     def _ask(self, method: str, path: str, body: bytes = b"") -> LeaderState | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import stat
 from contextlib import ExitStack, suppress
@@ -14,9 +15,11 @@ import yaml
 from ftjob.local.errors import CannotRun
 from ftjob.models.names import KIND
 from ftjob_protocol import files
+from ftjob_protocol.captures.order import may_ask_for
 from ftjob_protocol.files.nofollow import Folder
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 MODE = 0o700
 """Of new folders: other users of this machine are strangers."""
 JOB_LIMIT = 1 << 24
+ORDER_LIMIT = 1 << 14
 LOCK_FILE = ".ftjob-lock"
 EARLIER = "earlier"
 OF_ONE_RUN = (files.JOB, files.CAPTURES, files.LOGS, files.PLUGINS, files.SYSTEM, files.VITALS)
@@ -114,6 +118,20 @@ class OutputsFolder:
             ) from None
         return self.path / path
 
+    def capture_orders(self, known: Collection[str]) -> dict[str, str]:
+        """Return what was asked for beside the captures that are known, by id, as `ftjob profile` writes it.
+
+        A request that has its attempt is none: the leader has written down what became of it.
+        """
+        found = {}
+        with suppress(OSError), self._folder.enter(files.CAPTURES) as captures:
+            for name in captures.names():
+                if name not in known and may_ask_for(name):
+                    text = _order_in(captures, name)
+                    if text is not None:
+                        found[name] = text
+        return found
+
     def log(self, rank: int) -> Path:
         """Return where a rank's output is."""
         return self.path / files.log(rank)
@@ -124,6 +142,18 @@ class OutputsFolder:
             return
         self._folder.write(files.JOB, to_yaml(body).encode())
         self._written = body
+
+
+def _order_in(captures: Folder, name: str) -> str | None:
+    """Return the order in the folder of a capture, with the id of that folder."""
+    try:
+        with captures.enter(name) as folder:
+            body = json.loads(folder.read(files.REQUEST, ORDER_LIMIT))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(body, dict) or "attempt" in body:
+        return None
+    return json.dumps({**body, "id": name})
 
 
 class _Dumper(yaml.SafeDumper):

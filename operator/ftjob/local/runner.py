@@ -25,9 +25,10 @@ from ftjob.local.errors import CannotRun
 from ftjob.local.free_ports import free_ports
 from ftjob.local.logs import LogTail
 from ftjob.local.orphans import adopt_orphans, kill_children
-from ftjob.models.names import KUEUE_LABEL
+from ftjob.models.names import ANNOTATION_CAPTURE, KUEUE_LABEL
 from ftjob.models.spec import GangMode, trainer_of
 from ftjob.models.status import Phase
+from ftjob.plan import on_demand
 from ftjob.plan.build.agent_config import agent_command
 from ftjob.plan.build.pod import build_pod
 from ftjob.plan.build.token import job_token
@@ -112,6 +113,7 @@ class Runner:
         self._warning = ""
         self._next_question = 0.0
         self._next_write = 0.0
+        self._next_orders = 0.0
         self._signals = 0
         self._woken, self._wake = os.pipe()
 
@@ -170,6 +172,7 @@ class Runner:
     def _step(self) -> JobStatus:
         """Look once, decide, write it down, and do it."""
         now = time.time()
+        self._hear_orders()
         observed = self._observe(now)
         plan = decide(self._job, observed, now=now, config=self._config)
         status = derive_status(self._job, observed, plan, now=now)
@@ -197,6 +200,19 @@ class Runner:
             existing=frozenset(self._existing),
             leader=self._leader_state,
         )
+
+    def _hear_orders(self) -> None:
+        """Take a capture that was asked for in the outputs, as the operator takes one from the annotation."""
+        if time.monotonic() < self._next_orders:
+            return
+        self._next_orders = time.monotonic() + ASK_SECONDS
+        profile = self._job.status.profile
+        captures = profile.captures if profile is not None else []
+        if any(on_demand.is_untold(capture) for capture in captures):
+            return  # until the ranks run
+        orders = self._outputs.capture_orders({capture.id for capture in captures})
+        if orders:
+            self._job = replace(self._job, annotations={ANNOTATION_CAPTURE: next(iter(orders.values()))})
 
     def _ask(self, leader: Agent) -> None:
         if leader.pid is not None and time.monotonic() >= self._next_question:

@@ -171,8 +171,14 @@ class Capture(StatusModel):
     """One profile of some ranks over some steps."""
 
     id: Annotated[str, Field(description="Its folder under captures/.")]
-    phase: Annotated[str, Field(description="Capturing, Ready, Partial, NotReached, Failed or Refused.")]
-    ranks: Annotated[str, Field(description="Ranks that are done, e.g. 4/4.")] = ""
+    phase: Annotated[
+        str,
+        Field(
+            description="Requested, Armed, Capturing, Collecting; then Ready, Partial, Failed, NotReached or "
+            "Refused."
+        ),
+    ]
+    ranks: Annotated[str, Field(description="Ranks that have come to this phase, e.g. 4/4.")] = ""
     path: Annotated[str | None, Field(description="Folder in outputs.")] = None
     reason: Annotated[str | None, Field(description="Why it is partial, not reached, failed or refused.")] = (
         None

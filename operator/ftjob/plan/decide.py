@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ftjob.api.job import UnreadableJob
 from ftjob.api.problem import summary
 from ftjob.api.validate import validate
+from ftjob.plan import on_demand
 from ftjob.plan.gangs.arrange import arrange, gang_problem
 from ftjob.plan.kueue.queue import queue_problem, wait_in_queue, with_workload
 from ftjob.plan.life.attempt import Attempt, active_seconds
@@ -78,7 +79,7 @@ def _next_step(job: AnyJob, observed: Observed, *, now: float, config: Config) -
         or wait_to_begin(attempt, config)
         or _go_on(attempt, config)
     )
-    return _with_limits(plan, attempt)
+    return _with_limits(_with_capture(plan, attempt), attempt)
 
 
 def _go_on(attempt: Attempt, config: Config) -> Plan:
@@ -116,6 +117,15 @@ def _deadline_passed(attempt: Attempt) -> Plan | None:
     return give_up(
         attempt, Reason.DEADLINE_EXCEEDED, f"the job was active for activeDeadlineSeconds ({deadline} s)"
     )
+
+
+def _with_capture(plan: Plan, attempt: Attempt) -> Plan:
+    """Have the leader told of a capture that is asked for, unless it has to be told something else."""
+    if plan.step is not Step.CONTINUE or plan.order is not None:
+        return plan
+    order = on_demand.order(attempt)
+    look = on_demand.TELL_AGAIN_SECONDS if order is not None else None
+    return replace(plan, order=order, next_look=soonest(plan.next_look, look))
 
 
 def _with_limits(plan: Plan, attempt: Attempt) -> Plan:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ftjob.models.spec import GangMode
     from ftjob.models.status import Failure
     from ftjob.plan.observed.state import Lookup
+    from ftjob_protocol.captures.order import CaptureOrder
     from ftjob_protocol.orders import Order
 
 
@@ -190,7 +191,7 @@ class Plan:
     reason: str = ""
     message: str = ""
     changes: Changes = field(default_factory=Changes)
-    order: Order | None = None
+    order: Order | CaptureOrder | None = None
     """For the agent of index 0."""
     kueue: ForKueue = field(default_factory=ForKueue)
     status: ForStatus = field(default_factory=ForStatus)

@@ -18,6 +18,7 @@ from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADE
 if TYPE_CHECKING:
     from ftjob.api.job import AnyJob, JobHead
     from ftjob.plan.observed.pod import PodState
+    from ftjob_protocol.captures.order import CaptureOrder
     from ftjob_protocol.orders import Order
 
 TIMEOUT_SECONDS = 3.0
@@ -97,8 +98,10 @@ class Agents:
         except AgentError:
             return ""
 
-    async def order(self, job: AnyJob, pods: tuple[PodState, ...], order: Order) -> LeaderState:
-        """Tell the leader what becomes of dead ranks; to repeat an order changes nothing.
+    async def order(
+        self, job: AnyJob, pods: tuple[PodState, ...], order: Order | CaptureOrder
+    ) -> LeaderState:
+        """Tell the leader what becomes of dead ranks, or what to capture; to repeat an order changes nothing.
 
         Raises
         ------

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ftjob.control.leaders.agent_client import Agents
     from ftjob.control.queue import Queue
     from ftjob.plan.observed.pod import PodState
+    from ftjob_protocol.captures.order import CaptureOrder
     from ftjob_protocol.orders import Order
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Orders:
         self._agents, self._cache, self._queue = agents, cache, queue
         self._on_their_way: dict[str, asyncio.Task[bool]] = {}
 
-    def send(self, job: AnyJob, order: Order) -> None:
+    def send(self, job: AnyJob, order: Order | CaptureOrder) -> None:
         """Send an order, unless one of this job is on its way.
 
         Nobody waits for the answer: it brings the job back into the queue. An order that is not answered goes
@@ -56,14 +57,12 @@ class Orders:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _send(self, job: AnyJob, pods: tuple[PodState, ...], order: Order) -> bool:
+    async def _send(self, job: AnyJob, pods: tuple[PodState, ...], order: Order | CaptureOrder) -> bool:
         """Return whether the leader has said something new."""
         try:
             state = await self._agents.order(job, pods, order)
         except AgentError as error:
-            logger.info(
-                "%s of attempt %d not heard: %s", order.command, order.attempt, error, extra=about(job)
-            )
+            logger.info("%s %s not heard: %s", order.path, order.as_json(), error, extra=about(job))
         except Exception:
             logger.exception("a mistake in ftjob; the order is sent again", extra=about(job))
         else:

@@ -23,6 +23,7 @@ from ftjob_protocol.agent_config import (
     Profiling,
     Watchdog,
 )
+from ftjob_protocol.captures import KEEP_LAST, MAX_BYTES
 from ftjob_protocol.rank_spec import RankSpec
 from ftjob_protocol.values import peers
 from ftjob_protocol.values.ranges import parse_ranges
@@ -30,7 +31,8 @@ from ftjob_protocol.values.ranges import parse_ranges
 if TYPE_CHECKING:
     from ftjob.api.job import Job
     from ftjob.models.layout import Layout, WorkerPlace
-    from ftjob.models.spec import JobSpec
+    from ftjob.models.spec import Budget, JobSpec
+    from ftjob.models.spec import Profiling as ProfilingSpec
     from ftjob.plan.plan import Config
 
 OUTPUTS_DIR = "/ftjob/outputs"
@@ -166,7 +168,21 @@ def _profiling(spec: JobSpec, layout: Layout, worker: WorkerPlace) -> Profiling 
         ranks=frozenset(rank - worker.first_rank for rank in _profiled(spec, layout, worker)),
         tools=tuple(tool.value for tool in profiling.tools),
         options=profiling.options.model_dump(by_alias=True, exclude_none=True),
+        max_bytes=_max_bytes(profiling.budget),
+        keep_last=_keep_last(profiling),
     )
+
+
+def _max_bytes(budget: Budget | None) -> int:
+    amount = milli(budget.max_bytes) if budget is not None and budget.max_bytes is not None else None
+    return MAX_BYTES if amount is None else max(1, amount // MILLI)
+
+
+def _keep_last(wanted: ProfilingSpec) -> int:
+    """Return how many captures are kept: whoever asks for a schedule of many wants them all."""
+    if wanted.budget is not None and wanted.budget.keep_last is not None:
+        return wanted.budget.keep_last
+    return max(KEEP_LAST, wanted.schedule.repeat) if wanted.mode is ProfilingMode.SCHEDULED else KEEP_LAST
 
 
 def _threads(trainer: dict[str, Any], processes: int) -> dict[str, str]:

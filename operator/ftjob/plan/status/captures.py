@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from ftjob.models.names import ANNOTATION_CAPTURE
 from ftjob.models.spec import ProfilingMode, Tool
 from ftjob.models.status import Capture, ProfileStatus
+from ftjob.plan import on_demand
 from ftjob.plan.build.agent_config import profiled_ranks
 from ftjob_protocol import files
-from ftjob_protocol.captures import SCHEDULED_PREFIX
+from ftjob_protocol.captures import SCHEDULED_PREFIX, is_scheduled
 from ftjob_protocol.captures.schedule import Windows
 from ftjob_protocol.values.ranges import format_indexes, merge
 from ftjob_protocol.values.text import clean
@@ -19,14 +18,11 @@ from ftjob_protocol.values.text import clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ftjob.api.job import Job
     from ftjob.models.spec import Schedule
     from ftjob.models.status import Progress
     from ftjob.plan.life.attempt import Attempt
     from ftjob.plan.observed.pod import PodState
 
-CAPTURE_ID = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-"""A capture's id becomes a folder."""
 REASON_BYTES = 1024
 
 
@@ -35,22 +31,11 @@ def profile_status(attempt: Attempt, progress: Progress | None, *, final: bool) 
     captures = _scheduled(attempt, final=final)
     if final:
         captures += _missing(attempt, progress, {capture.id for capture in captures})
-    refused = _refused_capture(attempt.job)
-    if refused is not None and all(capture.id != refused.id for capture in captures):
-        captures.append(refused)
+    captures += on_demand.entries(attempt, final=final)
     if not captures:
         return attempt.status.profile
-    return ProfileStatus(last_capture_id=captures[-1].id, captures=captures)
-
-
-def _refused_capture(job: Job) -> Capture | None:
-    """Return the entry of a capture that was asked for: refused with its reason, never ignored."""
-    asked = job.annotations.get(ANNOTATION_CAPTURE)
-    if asked is None:
-        return None
-    valid = re.fullmatch(CAPTURE_ID, asked)
-    reason = "captures on demand are not supported in this version yet; set profiling.mode to Scheduled"
-    return Capture(id=asked if valid else "invalid-id", phase="Refused", reason=reason)
+    before = attempt.status.profile or ProfileStatus()
+    return before.model_copy(update={"last_capture_id": captures[-1].id, "captures": captures})
 
 
 def _scheduled(attempt: Attempt, *, final: bool) -> list[Capture]:
@@ -59,7 +44,7 @@ def _scheduled(attempt: Attempt, *, final: bool) -> list[Capture]:
         return []
     done = _done(attempt)
     if not done and before is not None:  # a restarted operator has not been told yet
-        return [capture for capture in before.captures if capture.phase != "Refused"]
+        return [capture for capture in before.captures if is_scheduled(capture.id)]
     expected = sorted(profiled_ranks(spec, attempt.layout))
     captures = []
     for number in range(spec.profiling.schedule.repeat):
