@@ -266,6 +266,7 @@ class Agent:
             self._watch.look()
         if self._sampler is not None and self.leader is not None:
             self._sampler.request(self.leader.requests())
+            self.leader.captures.count_in(self._sampler.keep(self.leader.unfinished()))
         self.tell()
 
     def look_at_exceptions(self, now: float) -> None:

@@ -212,6 +212,16 @@ class Leader:
                 )
         return found
 
+    def unfinished(self) -> frozenset[str]:
+        """Return the captures that are being written, or may be."""
+        done = {
+            capture: sum(len(member.captures.get(capture, ())) for member in self.book.members.values())
+            for capture in self.requests()
+        }
+        wanted, present = len(self.book.profiled()), self.captures.window
+        scheduled = {name for name, count in done.items() if captures.is_scheduled(name) and count < wanted}
+        return frozenset(scheduled | ({present.id} if present is not None else set()))
+
     def place(self) -> tuple[str, str]:
         """Return the leader's address as its peers see it, and the interface that has it."""
         address = self._address

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
 from ftjob_agent import linux, outputs
+from ftjob_agent.watching.budget import Outcome, keep
 from ftjob_protocol import files
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class Sampler(threading.Thread):
         self._ended = threading.Event()
         self._wanted: dict[str, dict[str, Any]] = {}
         self._written: set[str] = set()
+        self._busy: Optional[frozenset[str]] = None
+        self._looked: Optional[tuple[frozenset[str], frozenset[str]]] = None
+        self.outcome = Outcome()
+        """What became of the captures when they were last counted."""
 
     def end(self) -> None:
         """Write what waits, and stop."""
@@ -52,6 +57,11 @@ class Sampler(threading.Thread):
     def request(self, captures: dict[str, dict[str, Any]]) -> None:
         """Let these requests of captures, by their ids, be written down (the leader does)."""
         self._wanted = captures
+
+    def keep(self, busy: frozenset[str]) -> Outcome:
+        """Keep the captures but for these within their budget (the leader does); return the last outcome."""
+        self._busy = busy
+        return self.outcome
 
     def run(self) -> None:
         """Sample until the end; an outputs volume that fails costs only the samples."""
@@ -63,6 +73,7 @@ class Sampler(threading.Thread):
                 samples.take(self._pids())
                 samples.write_if_due(time.monotonic())
             self._write_requests()
+            self._keep_to_budget()
             self._ended.wait(SECONDS)
         self._write_requests()
         if samples is not None:
@@ -75,6 +86,14 @@ class Sampler(threading.Thread):
                 outputs.write_request(self._config, capture, self._wanted[capture])
             except OSError:
                 pass
+
+    def _keep_to_budget(self) -> None:
+        """Count the captures anew when one begins or ends: the volume is not looked at again and again."""
+        busy = self._busy
+        if busy is None or (busy, frozenset(self._written)) == self._looked or not self._wanted:
+            return
+        self._looked = busy, frozenset(self._written)
+        self.outcome = keep(self._config, busy)
 
 
 class Samples:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Optional, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Optional, Protocol, Sequence
 
 from ftjob_agent.star.captures.state import State, state_of
 from ftjob_protocol.captures import request
@@ -27,6 +27,19 @@ from ftjob_protocol.values.ranges import to_ranges
 if TYPE_CHECKING:
     from ftjob_agent.star.book import Book, Key
     from ftjob_protocol.agent_config import AgentConfig
+
+
+class Outcome(Protocol):
+    """What became of the captures in the outputs."""
+
+    @property
+    def removed(self) -> Sequence[str]:
+        """Those whose files are gone."""
+
+    @property
+    def problem(self) -> str:
+        """Why there can be no more."""
+
 
 LEAD_SECONDS = 2.0
 """From the leader's word to the first step: agents tell of steps once a second, hooks look 20 times."""
@@ -99,6 +112,16 @@ class Captures:
         state = state_of(present.ranks, present.said)
         reason = "; ".join(filter(None, (present.why, state.reason)))
         return (*self._past, Asked(present.order.id, state.phase, state.ranks, len(present.ranks), reason))
+
+    def count_in(self, outcome: Outcome) -> None:
+        """Note what became of the captures in the outputs, whose budget may be used up."""
+        self._is_full = outcome.problem
+        past = [
+            replace(asked, is_removed=True) if asked.id in outcome.removed else asked for asked in self._past
+        ]
+        if past != self._past:
+            self._past = past
+            self._tell(False)
 
     def requests(self) -> Mapping[str, dict[str, Any]]:
         """Return what is to be written down of each capture, by its id."""
