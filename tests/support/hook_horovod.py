@@ -22,7 +22,7 @@ def main(folder: Path, *program: str) -> int:
     ranks = []
     for rank in range(2):
         own = folder / f"rank-{rank:05d}"
-        own.mkdir(parents=True)
+        own.mkdir(parents=True, exist_ok=True)
         env = {
             "FTJOB_RANK": rank,
             "FTJOB_RANK_DIR": own,
