@@ -14,7 +14,7 @@ from ftjob_protocol.captures.order import Asked, read_asked
 from ftjob_protocol.failures import Failure
 from ftjob_protocol.states import State
 from ftjob_protocol.values.fields import Fields
-from ftjob_protocol.values.progress import read_progress
+from ftjob_protocol.values.progress import read_progress, read_shares
 from ftjob_protocol.values.ranges import format_ranges
 from ftjob_protocol.values.text import clean
 from ftjob_protocol.vitals.verdict import Verdict
@@ -52,6 +52,8 @@ class LeaderState:
     """The first failing rank."""
     verdict: Optional[Verdict] = None
     """Why the job is slow; None: not known yet."""
+    shares: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """How much of the time since the first step went into waiting for data, for others, and into pauses."""
     ordered: int = 0
     """The last attempt that it was told to start."""
     version: int = field(default=0, compare=False)
@@ -71,6 +73,7 @@ class LeaderState:
             "progress": read_progress(self.progress),
             "failure": self.failure.as_json() if self.failure else None,
             "verdict": self.verdict.as_json() if self.verdict else None,
+            "shares": read_shares(self.shares),
             "watchdog": clean(self.watchdog, WATCHDOG_BYTES),
             "absent": [clean(name, NAME_LIMIT) for name in self.absent[:ABSENT_NAMED]],
             "waits": clean(self.waits, WAITS_BYTES),
@@ -103,6 +106,7 @@ class LeaderState:
             waits=fields.text("waits", WAITS_BYTES),
             failure=Failure.from_json(fields.inner("failure")),
             verdict=Verdict.read(fields.inner("verdict")),
+            shares=read_shares(data.get("shares")),
             ordered=fields.whole("ordered") or 0,
             version=fields.whole("version") or 0,
         )

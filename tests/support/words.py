@@ -67,7 +67,7 @@ FAILURE = st.none() | st.fixed_dictionaries(
 PROGRESS = st.none() | st.fixed_dictionaries(
     {},
     optional={
-        **dict.fromkeys(("step", "totalSteps", "epoch", "stepSeconds", "timeNs"), NUMBER),
+        **dict.fromkeys(("step", "totalSteps", "epoch", "stepSeconds", "timeNs", "firstNs"), NUMBER),
         "metrics": st.dictionaries(st.text(max_size=80), NUMBER, max_size=40) | ANY,
     },
 )
@@ -76,7 +76,10 @@ CAPTURES = st.dictionaries(
     st.sampled_from(["", "0-3", "0,2", "1-3,5-999999999"]) | ANY,
     max_size=3,
 )
+SHARES = st.dictionaries(st.sampled_from(["input", "blocked", "pauses", "x"]), st.floats() | NUMBER) | ANY
 SAID = {"attempt": st.just(0) | NUMBER, "state": st.sampled_from(State)}
 MORE = {"failure": FAILURE, "progress": PROGRESS, "captures": CAPTURES}
-ANSWERS = ANY | st.fixed_dictionaries(SAID, optional={**MORE, "ordered": NUMBER, "watchdog": TEXT})
+ANSWERS = ANY | st.fixed_dictionaries(
+    SAID, optional={**MORE, "ordered": NUMBER, "watchdog": TEXT, "shares": SHARES}
+)
 MESSAGES = st.just("") | st.fixed_dictionaries({**SAID, "version": st.just(1)}, optional=MORE).map(json.dumps)

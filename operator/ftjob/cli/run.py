@@ -22,6 +22,7 @@ from ftjob.cli.words import (
     profiles,
     reason,
     shorten,
+    time_line,
     verdict,
 )
 from ftjob.local.errors import CannotRun
@@ -120,6 +121,8 @@ def _summary(stream: TextIO, found: Found, status: JobStatus, outputs: OutputsFo
     if verdict(status):
         lines.append(f"verdict:  {verdict(status)}")
         lines += [f"          {found.next}" for found in findings(status)[:1] if found.next]
+    if status.timeline is not None and time_line(status.timeline):
+        lines.append(f"time:     {time_line(status.timeline)}")
     lines.append(f"outputs:  {shorten(outputs.path, here)} ({files.JOB}, {files.LOGS}/)")
     lines += [f"profile:  {shorten(path, here)}" for path in profiles(outputs.path)]
     lines += [f"profile:  {text}" for text in missing_profiles(status)]

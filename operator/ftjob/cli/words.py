@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftjob.models.status import ConditionType
+from ftjob.models.status import ConditionType, Part
 from ftjob_protocol import files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ftjob.models.status import Failure, Finding, JobStatus, Progress
+    from ftjob.models.status import Failure, Finding, JobStatus, Progress, Timeline
 
 
 def duration(seconds: float) -> str:
@@ -70,6 +70,19 @@ def failure_text(failure: Failure) -> str:
         hint,
     )
     return "\n".join(part for part in found if part)
+
+
+def time_line(timeline: Timeline) -> str:
+    """Return where a job's time went: each part with its seconds, and what of the steps was waiting."""
+    parts = [(part, timeline.seconds(part)) for part in Part]
+    shown = []
+    for part, seconds in parts:
+        if seconds:
+            of_it = {"for data": timeline.input, "for other ranks": timeline.blocked}
+            waits = [f"{duration(found)} {what}" for what, found in of_it.items() if found]
+            inside = f" ({', '.join(waits)})" if waits and part is Part.STEPPING else ""
+            shown.append(f"{part} {duration(seconds)}{inside}")
+    return ", ".join(shown)
 
 
 def reason(status: JobStatus) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ftjob.models.status import Condition, ConditionType, JobStatus, Phase
+from ftjob.plan.status.timeline import ended_from_outside
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def ended_by(status: JobStatus, ending: Ending, now: float) -> JobStatus:
             "phase": Phase.FAILED,
             "conditions": [*kept, *changed.values()],
             "completion_time": status.completion_time or time,
+            "timeline": ended_from_outside(status, now),
             "failure": None,
         }
     )

@@ -230,6 +230,48 @@ class ProfileStatus(StatusModel):
     ] = []
 
 
+class Part(StrEnum):
+    """Where a job's time goes; each second is in one of them."""
+
+    QUEUED = "queued"
+    SUSPENDED = "suspended"
+    STARTING = "starting"
+    COMPILING = "compiling"
+    STEPPING = "stepping"
+    PAUSES = "pauses"
+    LOST = "lost"
+    IDLE = "idle"
+    UNCOUNTED = "uncounted"
+
+
+class Timeline(StatusModel):
+    """Where the job's time went, in seconds; written when the part changes."""
+
+    part: Annotated[Part | None, Field(description="What goes on since then; absent at the end.")] = None
+    since: Annotated[Time, Field(description="Until when the seconds are counted (RFC 3339).")]
+    queued: Annotated[int | None, Field(description="From its creation, until it may start.")] = None
+    suspended: Annotated[int | None, Field(description="While spec.suspend was true.")] = None
+    starting: Annotated[int | None, Field(description="Until the ranks of the first attempt ran.")] = None
+    compiling: Annotated[
+        int | None, Field(description="From there to the first step: imports, reading, compiling.")
+    ] = None
+    stepping: Annotated[int | None, Field(description="From the first step to the last, less pauses.")] = None
+    pauses: Annotated[int | None, Field(description="Between steps: evaluations, checkpoints.")] = None
+    lost: Annotated[
+        int | None,
+        Field(description="By restarts: from the last step before to the first that is new, as far as seen."),
+    ] = None
+    idle: Annotated[int | None, Field(description="After the last step.")] = None
+    uncounted: Annotated[int | None, Field(description="While ranks ran whose steps nobody saw.")] = None
+    input: Annotated[int | None, Field(description="Of stepping, waiting for data.")] = None
+    blocked: Annotated[int | None, Field(description="Of stepping, waiting for other ranks.")] = None
+
+    def seconds(self, part: Part) -> int:
+        """Return how many seconds have gone there, up to `since`."""
+        found: int | None = getattr(self, part.value)
+        return found or 0
+
+
 class Display(StatusModel):
     """Strings for the printer columns."""
 
@@ -282,6 +324,7 @@ class JobStatus(StatusModel):
         int | None, Field(description="Time counted by the deadline before activeSince; in all at the end.")
     ] = None
     progress: Annotated[Progress | None, Field(description="How far the training is.")] = None
+    timeline: Annotated[Timeline | None, Field(description="Where the job's time went.")] = None
     failure: Annotated[Failure | None, Field(description="The first failing rank.")] = None
     profile: Annotated[ProfileStatus | None, Field(description="What profiling has shown.")] = None
     display: Annotated[Display | None, Field(description="Strings for the printer columns.")] = None

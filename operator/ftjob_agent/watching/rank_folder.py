@@ -39,6 +39,8 @@ class RankProgress:
     step_seconds: Optional[float] = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     time_ns: int = 0
+    first_ns: int = 0
+    """When its first step ended, in this life of the rank."""
     seen_ns: int = 0
     """When any optimizer of the rank stepped, whatever counts as its steps."""
     counted: Optional[int] = None
@@ -58,6 +60,7 @@ class RankProgress:
             "stepSeconds": self.step_seconds,
             "metrics": dict(self.metrics) or None,
             "timeNs": self.time_ns or None,
+            "firstNs": self.first_ns or None,
         }
         return {key: value for key, value in known.items() if value is not None}
 
@@ -71,7 +74,7 @@ class Reader:
         self._partial = b""
         self._said: dict[str, Any] = {}
         self._said_metrics: dict[str, float] = {}
-        self._said_ns = 0
+        self._said_ns = self._said_first_ns = 0
         self._window: collections.deque[tuple[int, int]] = collections.deque(maxlen=WINDOW)
 
     def read(self) -> RankProgress:
@@ -90,6 +93,7 @@ class Reader:
             step_seconds=pace,
             metrics={**self._read_metrics(), **self._said_metrics},
             time_ns=max(when, self._said_ns),
+            first_ns=hooked.first_ns or self._said_first_ns,
             seen_ns=hooked.seen_ns,
             counted=hooked.step,
         )
@@ -118,6 +122,7 @@ class Reader:
             epoch=found.epoch,
             step_seconds=(found.last_ns - found.first_ns) / 1e9 / (found.step - 1) if has_pace else None,
             time_ns=found.last_ns,
+            first_ns=found.first_ns,
             seen_ns=found.seen_ns,
         )
 
@@ -155,6 +160,8 @@ class Reader:
             self._said.update(found)
             self._said_metrics = _metrics({**self._said_metrics, **metrics})
             self._said_ns = time.time_ns()
+            if "step" in said and not self._said_first_ns:
+                self._said_first_ns = self._said_ns
 
 
 def captured(rank_dir: str) -> list[str]:

@@ -10,7 +10,17 @@ from ftjob_protocol.values.text import clean
 METRICS_MAX = 32
 METRIC_BYTES = 63
 
-_NUMBERS = {"step": count, "totalSteps": count, "timeNs": count, "epoch": finite, "stepSeconds": finite}
+SHARES = ("input", "blocked", "pauses")
+"""Of the time since the first step: waiting for data, waiting for other ranks, between steps."""
+
+_NUMBERS = {
+    "step": count,
+    "totalSteps": count,
+    "timeNs": count,
+    "firstNs": count,
+    "epoch": finite,
+    "stepSeconds": finite,
+}
 
 
 def read_progress(data: Optional[dict[str, Any]]) -> Optional[dict[str, Any]]:
@@ -34,3 +44,9 @@ def read_metrics(data: Any) -> dict[str, float]:
         if number is not None and shown:
             found[shown] = number
     return found
+
+
+def read_shares(data: Any) -> dict[str, float]:
+    """Return shares of the time of stepping, from 0 to 1; a bad one is left out."""
+    found = {name: finite(data.get(name)) for name in SHARES} if isinstance(data, dict) else {}
+    return {name: share for name, share in found.items() if share is not None and 0 <= share <= 1}

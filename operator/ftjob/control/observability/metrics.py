@@ -21,7 +21,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ftjob.models.status import Phase
+from ftjob.models.status import Part, Phase
 from ftjob_protocol.vitals.verdict import FINDINGS_MAX
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ftjob.api.job import AnyJob, JobHead
     from ftjob.control.cache.cache import Cache
     from ftjob.control.queue import Queue
-    from ftjob.models.status import JobStatus
+    from ftjob.models.status import JobStatus, Timeline
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time series for each, of no use here
 
@@ -76,6 +76,12 @@ class Metrics:
             "Time from failures until all workers ran again.",
             registry=self.registry,
         )
+        self.job_seconds = Counter(
+            "ftjob_job_seconds",
+            "Where the time of jobs went, from creation to end; counted when a part of it is over.",
+            ["part"],
+            registry=self.registry,
+        )
         self.pods_created = Counter("ftjob_pods_created", "Pods that were created.", registry=self.registry)
         self.created_to_pods = Histogram(
             "ftjob_job_to_pods_seconds",
@@ -98,6 +104,8 @@ class Metrics:
                 self.finished.labels(phase.value)
         for cause in ("failure", "disruption"):
             self.restarts.labels(cause)
+        for part in Part:
+            self.job_seconds.labels(part.value)
 
     def watch(self, cache: Cache, queue: Queue) -> None:
         """Report what the cache and the queue hold at the time of each scrape."""
@@ -124,12 +132,22 @@ class Metrics:
         self.restarts.labels("disruption").inc(max(0, status.restarts.disruptions - old.restarts.disruptions))
         lost = (status.restarts.lost_seconds or 0) - (old.restarts.lost_seconds or 0)
         self.lost_seconds.inc(max(0, lost))
+        for part, seconds in spent(old.timeline, status.timeline):
+            self.job_seconds.labels(part.value).inc(seconds)
         if old.running_time is None and status.running_time is not None:
             self.created_to_running.observe(max(0.0, now - _unix(job.created, now)))
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def spent(old: Timeline | None, new: Timeline | None) -> Iterator[tuple[Part, int]]:
+    """Yield the seconds that a job's new status counts in each part."""
+    for part in Part if new is not None else ():
+        seconds = new.seconds(part) - (old.seconds(part) if old is not None else 0) if new is not None else 0
+        if seconds > 0:
+            yield part, seconds
 
 
 class _State(Collector):

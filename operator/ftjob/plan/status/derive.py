@@ -17,9 +17,10 @@ from ftjob.plan.status.captures import profile_status
 from ftjob.plan.status.conditions import ADMITTED, Said, conditions, of_attempt, resumed
 from ftjob.plan.status.display import display, restarts_shown
 from ftjob.plan.status.hint import explained
-from ftjob.plan.status.progress import newest_progress
+from ftjob.plan.status.progress import newest_progress, told_progress
 from ftjob.plan.status.restarts import count_lost_time, count_replacements, count_restart, succeeded
 from ftjob.plan.status.roles import fresh_roles, role_statuses
+from ftjob.plan.status.timeline import not_started, timeline
 from ftjob.plan.status.verdict import with_verdict
 from ftjob_protocol.reasons import Reason
 
@@ -49,7 +50,7 @@ def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) ->
         return job.status
     never = plan.step is Step.QUEUE and job.status.start_time is None
     if never or plan.step in {Step.WAIT, Step.REFUSE} or not isinstance(job, Job):
-        return _not_started(job, plan, rfc3339(now))
+        return _not_started(job, plan, now)
     attempt = Attempt(job, observed, now).after(plan.status.replacements)
     if plan.step in {Step.SUSPEND, Step.QUEUE}:
         changes = _suspended(attempt, plan)
@@ -57,7 +58,8 @@ def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) ->
         changes = _between_attempts(attempt, plan)
     else:
         changes = _in_attempt(attempt, plan)
-    progress = newest_progress(attempt)
+    said = told_progress(attempt)
+    progress = newest_progress(said, job.status.progress)
     after = job.status.model_copy(update=changes)
     final = after.phase is not None and after.phase.is_final
     return after.model_copy(
@@ -66,6 +68,7 @@ def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) ->
             "selector": _selector(job),
             "gang": plan.status.gang,
             "progress": progress,
+            "timeline": timeline(attempt, after, said),
             "profile": with_verdict(profile_status(attempt, progress, final=final), attempt),
             "display": display(after.roles, progress, after, final=final),
         }
@@ -185,7 +188,7 @@ def _selector(job: JobHead) -> str:
     return f"{LABEL_JOB}={job.name},{LABEL_ROLE}={WORKER}"
 
 
-def _not_started(job: AnyJob, plan: Plan, stamp: str) -> JobStatus:
+def _not_started(job: AnyJob, plan: Plan, now: float) -> JobStatus:
     """Return the status of a job of which nothing runs: it may still be edited, so it has no start time."""
     refused = plan.step is Step.REFUSE
     said: list[Said] = [(ConditionType.ADMITTED, "False", plan.reason, plan.message)]
@@ -196,13 +199,15 @@ def _not_started(job: AnyJob, plan: Plan, stamp: str) -> JobStatus:
         ]
     roles = fresh_roles(job)
     workers = f"0/{sum(role.desired for role in roles)}" if roles else ""
+    phase = Phase.FAILED if refused else _WAITING.get(plan.step, Phase.PENDING)
     return JobStatus(
         observed_generation=job.generation,
-        phase=Phase.FAILED if refused else _WAITING.get(plan.step, Phase.PENDING),
-        conditions=conditions(job, stamp, *said),
+        phase=phase,
+        conditions=conditions(job, rfc3339(now), *said),
         attempt=job.status.attempt,
         pod_attempt=job.status.pod_attempt,
         restarts=job.status.restarts,
+        timeline=not_started(job, phase, now),
         selector=_selector(job),
         roles=roles,
         display=Display(workers=workers, restarts=restarts_shown(job.status)),

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from ftjob.plan.observed.pod import PodState
 
 
-def newest_progress(attempt: Attempt) -> Progress | None:
-    """Return the newest progress: the last word of the leader's agent, else what it says now."""
+def told_progress(attempt: Attempt) -> dict[str, Any] | None:
+    """Return what is told of this attempt: the last word of the leader's agent, else what it says now."""
     status, leader = attempt.status, attempt.observed.leader
     live = leader.progress if leader is not None and leader.attempt == status.attempt else None
-    said = read_progress({**(live or {}), **(_last_word(attempt.ranked_pods) or {})})
+    return read_progress({**(live or {}), **(_last_word(attempt.ranked_pods) or {})})
+
+
+def newest_progress(said: dict[str, Any] | None, known: Progress | None) -> Progress | None:
+    """Return the newest progress: what is told now, if anything is, else what was known."""
     if not said:
-        return status.progress
+        return known
     step, total = said.get("step"), said.get("totalSteps")
     pace = said.get("stepSeconds")
     if pace is not None and pace <= 0:

@@ -9,6 +9,7 @@ from ftjob.models.times import unix
 from ftjob.plan.life.attempt import progressed
 from ftjob.plan.life.in_place import failed_ranks
 from ftjob.plan.status.hint import explained
+from ftjob.plan.status.progress import newest_progress, told_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,8 @@ def count_restart(attempt: Attempt, failure: Failure, restart: RestartDecision) 
             "failed_nodes": _failed_nodes(old, [failure]),
             "failed_ranks": failed_ranks(status, failure, attempt.now),
         }
-    step = status.progress.step if status.progress is not None else None
+    progress = newest_progress(told_progress(attempt), status.progress)
+    step = progress.step if progress is not None else None
     return old.model_copy(update={**changes, "step": step, "succeeded": succeeded(attempt)})
 
 
