@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftjob.deaths.row import Row, Where
+from ftjob_protocol.failures import FailureClass
 
 _DISTRIBUTE = "https://www.tensorflow.org/tutorials/distribute/multi_worker_with_keras"
 
@@ -113,6 +114,6 @@ ROWS = (
         "A library was built for another NumPy than the installed one",
         "Install a newer build of that library, or numpy<2",
         "https://numpy.org/doc/stable/user/troubleshooting-importerror.html",
-        reasons=("Exception",),
+        reasons=(FailureClass.EXCEPTION,),
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftjob.deaths.row import Row, Where
-from ftjob_protocol.failures import FailureType
+from ftjob_protocol.reasons import Reason
 
 _SIZE = r"[\d.]{1,12} (?:bytes|[KMGT]iB)"
 _TORCH_CUDA = "https://docs.pytorch.org/docs/stable/notes/cuda.html#memory-management"
@@ -66,7 +66,7 @@ ROWS = (
         "Raise resources.limits.memory of the trainer; or keep less in memory: fewer loader workers, a "
         "smaller prefetch, no whole data set in a list (/dev/shm counts, too)",
         "https://kubernetes.io/docs/tasks/configure-pod-container/assign-memory-resource/",
-        reasons=(FailureType.OOM_KILLED,),
+        reasons=(Reason.OOM_KILLED,),
     ),
     Row(
         "torch-host-out-of-memory",

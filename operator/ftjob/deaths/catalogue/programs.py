@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftjob.deaths.row import Row, Where
+from ftjob_protocol.failures import FailureClass
 
 _IMAGE = "https://kubernetes.io/docs/tasks/inject-data-application/define-command-argument-container/"
 _COMMAND = r"[^\s:]{1,200}"
@@ -116,7 +117,7 @@ ROWS = (
         "Look for the kernel's OOM killer on the node (dmesg; memory without a limit is ended first), and "
         "for whoever sends SIGKILL",
         "https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/",
-        reasons=("Signal", "Exit"),
+        reasons=(FailureClass.SIGNAL, FailureClass.EXIT),
         exit_codes=(137,),
     ),
 )
