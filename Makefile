@@ -104,6 +104,7 @@ test-profilers: setup  ## Every order of a program's own profiler and ours, 20 t
 
 generate: setup agent  ## Write manifests/ and the tables in docs/ anew from the sources and the chart
 	@.venv/bin/ftjob crd >dist/crd.yaml && mv dist/crd.yaml manifests/crd/ftjob.dev_frameworktrainingjobs.yaml
+	@$(PYTHON) -m ftjob.insight.summary >dist/summary.json && mv dist/summary.json operator/ftjob/insight/summary.schema.json
 	@HELM="$$(tests/setup/tools.sh helm)" manifests/install/render.sh
 	@$(PYTHON) tools/docs.py
 

@@ -1,0 +1,46 @@
+"""The collector as a process of its own, see `child`.
+
+It has a bounded memory and a low priority: what it reads was written by anybody, maybe beside a training.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+MEMORY = 448 << 20
+"""Bytes of data; with libraries and stacks 512 MiB in all."""
+USAGE = "usage: python -m ftjob.insight write OUTPUTS [CAPTURE] | summary PATH [CAPTURE]\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write reports into outputs, or a summary to stdout."""
+    if len(arguments) not in {2, 3} or arguments[0] not in {"write", "summary"}:
+        sys.stderr.write(USAGE)
+        return 2
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    os.nice(10)
+    from ftjob.insight import outputs  # noqa: PLC0415  with its memory bounded
+    from ftjob.insight.summary import SummaryError, encode  # noqa: PLC0415
+
+    what, path, capture = arguments[0], Path(arguments[1]), (arguments[2:] or [""])[0]
+    try:
+        if what == "summary":
+            sys.stdout.buffer.write(encode(outputs.summary_of(path, capture)))
+        elif capture:
+            outputs.report_capture(path, capture)
+        else:
+            outputs.report_job(path)
+    except (outputs.ReportError, SummaryError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"{error.filename or path}: {error.strerror or error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""Starting the collector: a process of its own, so that no trace can take the memory of who asks for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from ftjob.insight.summary import Summary, decode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class CollectorError(Exception):
+    """The collector says why it has nothing to show."""
+
+
+def command(what: str, path: Path, capture: str = "") -> list[str]:
+    """Return what starts it; `what` is ``write`` or ``summary``."""
+    return [sys.executable, "-m", __package__, what, str(path), *([capture] if capture else [])]
+
+
+def write(path: Path, capture: str = "") -> None:
+    """Write the reports into the outputs.
+
+    Raises
+    ------
+    CollectorError
+        They could not be written.
+    """
+    _run(command("write", path, capture))
+
+
+def summary(path: Path, capture: str = "") -> Summary:
+    """Return the summary of a file, of a capture, or of a job's outputs.
+
+    Raises
+    ------
+    CollectorError, SummaryError
+        There is none.
+    """
+    return decode(_run(command("summary", path, capture)), str(path))
+
+
+def _run(arguments: list[str]) -> bytes:
+    done = subprocess.run(
+        arguments, capture_output=True, check=False, env={**os.environ, "PYTHONSAFEPATH": "1"}
+    )
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise CollectorError(lines[-1] if lines else f"the collector ended with {done.returncode}")
+    return done.stdout

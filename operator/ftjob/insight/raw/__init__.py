@@ -1,0 +1,1 @@
+"""What the frameworks' profilers have written, one rank at a time."""
