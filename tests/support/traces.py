@@ -149,3 +149,45 @@ def write_job(outputs: Path, name: str = "digits", **status: object) -> None:
         "status": {"phase": "Succeeded", "attempt": 0, **status},
     }
     (outputs / "job.yaml").write_text(json.dumps(body))
+
+
+def write_vitals(
+    outputs: Path, planned: Planned, blocks: int, *, seconds: float = 30.0, growth: int = 0
+) -> None:
+    """Write what each rank measured of blocks of 256 steps, as its agent does."""
+    folder = outputs / "vitals"
+    folder.mkdir(parents=True, exist_ok=True)
+    longest = planned.work + planned.input + (planned.slow_by if planned.slow_rank is not None else 0)
+    step = longest + planned.transfer
+    for rank in range(planned.ranks):
+        slow = planned.slow_by if rank == planned.slow_rank else 0.0
+        waits = planned.input + (slow if planned.slow_input else 0.0)
+        own = planned.work + planned.input + slow
+        lines = []
+        for number in range(blocks):
+            line = {
+                "attempt": 0,
+                "rank": rank,
+                "first": number * 256 + 1,
+                "length": 256,
+                "node": f"node-{rank // 2}",
+                "startS": 1_795_980_000 + number * seconds,
+                "endS": 1_795_980_000 + (number + 1) * seconds,
+                "stepMs": [step, step * 1.04, step * 1.2],
+                "inputMs": [waits, waits * 1.1, waits * 1.5],
+                "ownMs": [own + number % 3 * 0.1, own * 1.05, own * 1.2],
+                "blockedMs": [step - own, step, step],
+                "collectives": 1,
+                "cpuMs": own * 0.9,
+                "runDelayMs": 0.2,
+                "throttledMs": 0.0,
+                "rssBytes": (1 << 30) + growth * number,
+                "where": [
+                    ["train.py:57 load", "input", round(waits / step, 3)],
+                    ["train.py:71 loss", "step", 0.5],
+                ],
+            }
+            if number == 0:
+                line["isFirst"] = True
+            lines.append(json.dumps(line, separators=(",", ":")))
+        (folder / f"rank-{rank:05d}.jsonl").write_text("\n".join(lines) + "\n")

@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(module="ftjob.cli.run")
 
     _add_profile(commands)
+    _add_speed(commands)
 
     validate = commands.add_parser("validate", help="say what is wrong with jobs", allow_abbrev=False)
     validate.add_argument("files", metavar="FILE", nargs="+", help="YAML files; - is stdin")
@@ -104,6 +105,27 @@ def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     profile.add_argument("--wait", action="store_true", help="print its phases to the end")
     profile.set_defaults(module="ftjob.cli.speed.profile")
+
+
+def _add_speed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what says why a job is slow."""
+    report = commands.add_parser(
+        "report", help="write a page that says why a job is slow", allow_abbrev=False
+    )
+    report.add_argument("dir", metavar="DIR", help="the outputs of a job")
+    report.add_argument("--capture", metavar="ID", help="of this capture, anew from its raw files")
+    report.add_argument(
+        "--open", action="store_true", help="show it in a browser, with the timeline, until Ctrl-C"
+    )
+    report.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: into DIR)")
+    report.set_defaults(module="ftjob.cli.speed.report")
+
+    diff = commands.add_parser("diff", help="say what has changed between two jobs", allow_abbrev=False)
+    for name in ("before", "after"):
+        diff.add_argument(
+            name, metavar=name.upper(), help="outputs, the folder of a capture, or a summary.json"
+        )
+    diff.set_defaults(module="ftjob.cli.speed.diff")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,11 +1,10 @@
 """The collector as a process of its own, see `child`.
 
-It has a bounded memory and a low priority: what it reads was written by anybody, maybe beside a training.
+Its memory is bounded: what it reads was written by anybody.
 """
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 from pathlib import Path
@@ -21,7 +20,6 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(USAGE)
         return 2
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    os.nice(10)
     from ftjob.insight import outputs  # noqa: PLC0415  with its memory bounded
     from ftjob.insight.summary import SummaryError, encode  # noqa: PLC0415
 

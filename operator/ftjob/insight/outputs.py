@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ftjob.insight.collect.capture import NoCaptureError, captures, collect, write_timeline
@@ -52,7 +53,14 @@ def report_job(path: Path) -> None:
 
 
 def _of_job(outputs: Folder) -> Summary:
-    return whole_job(outputs, [_stored(outputs, capture) for capture in captures(outputs)])
+    found = []
+    for capture in captures(outputs):
+        with suppress(ReportError):  # no rank has left anything yet
+            found.append(_stored(outputs, capture))
+    summary = whole_job(outputs, found)
+    if summary is None:
+        raise ReportError("these are no outputs of a job: there is no job.yaml, no vitals and no captures")
+    return summary
 
 
 def is_ours(outputs: Folder) -> bool:

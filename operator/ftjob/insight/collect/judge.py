@@ -181,7 +181,7 @@ def verdict_of(found: Sequence[Finding], shown: Shown, seen: dict[str, bool]) ->
     return Verdict(text=text, findings=[], seen=seen)
 
 
-def from_diagnosis(diagnosis: Diagnosis) -> tuple[list[Finding], Verdict]:
+def from_diagnosis(diagnosis: Diagnosis, seen: dict[str, bool]) -> tuple[list[Finding], Verdict]:
     """Return a diagnosis in the words of the file."""
     found = [
         Finding(
@@ -198,7 +198,6 @@ def from_diagnosis(diagnosis: Diagnosis) -> tuple[list[Finding], Verdict]:
         )
         for one in diagnosis.findings
     ]
-    seen = {"input": diagnosis.seen.input, "collectives": diagnosis.seen.collectives}
     first = diagnosis.verdict
     named = [diagnosis.findings.index(first)] if first is not None else []
     return found, Verdict(text=diagnosis.text, findings=named, seen=seen)
