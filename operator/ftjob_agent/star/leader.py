@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import socket
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
@@ -15,7 +13,8 @@ from ftjob_agent.star.book import Book, Key, NotYetError, RefusedError, hold_sec
 from ftjob_agent.star.books import elastic_book, in_place_book
 from ftjob_agent.star.captures.captures import Captures
 from ftjob_agent.star.hang_judge import Watchdog
-from ftjob_agent.star.server import STRANGERS, HttpError, Request, Server, listen
+from ftjob_agent.star.lookup import own_address
+from ftjob_agent.star.server import STRANGERS, HttpError, Request, Server, listen, read_seconds
 from ftjob_agent.star.slow.listener import Listener
 from ftjob_protocol import captures, orders
 from ftjob_protocol.captures.order import PATH as CAPTURE
@@ -226,13 +225,7 @@ class Leader:
         """Return the leader's address as its peers see it, and the interface that has it."""
         address = self._address
         if not address and (self._config.agents > 1 or self._config.elastic is not None):
-            # The second is in a pod's /etc/hosts: an elastic leader may be alone before its name is known.
-            for host in (self._config.leader.host, socket.gethostname()):
-                try:
-                    address = str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
-                    break
-                except OSError:
-                    pass  # nobody has come in and the name is not known yet: whoever starts now is alone
+            address = own_address(self._config.leader.host)
         address = address or "127.0.0.1"
         return address, linux.interface_of(address, address)
 
@@ -253,8 +246,8 @@ class Leader:
 
     def _told_to(self, key: Key) -> dict[str, Any]:
         window = self.captures.window
-        told = {**self.book.answer(key), "blockSteps": self.block_length}
-        return {**told, **({"capture": window.as_json()} if window is not None else {})}
+        capture = {"capture": window.as_json()} if window is not None else {}
+        return {**self.book.answer(key), "blockSteps": self.block_length, **capture}
 
     def _hear_self(self, now: float) -> None:
         own = self.book.members.get(self._key)
@@ -341,8 +334,8 @@ class Leader:
         if is_news or data.get("seen") != self.book.answer_version:
             request.reply(self._told_to(key))
             return
-        when = time.monotonic() + self._hold
-        self._agents[key] = _Held(request, self._loop.call_at(when, lambda: self._answer_agent(key)))
+        timer = self._loop.call_at(now + self._hold, lambda: self._answer_agent(key))
+        self._agents[key] = _Held(request, timer)
 
     def _answer_agent(self, key: Key) -> None:
         held = self._agents.pop(key, None)
@@ -351,7 +344,7 @@ class Leader:
             held.request.reply(self._told_to(key))
 
     def _watch(self, request: Request) -> None:
-        wait = min(_number(request.query.get("wait", "0")), LONGEST_WAIT)
+        wait = min(read_seconds(request.query.get("wait", "0")), LONGEST_WAIT)
         if wait <= 0 or request.query.get("version") != str(self.book.version):
             request.reply(self._state())
             return
@@ -397,11 +390,3 @@ class Leader:
 def _expect(request: Request, method: str) -> None:
     if request.method != method:
         raise HttpError(405, f"{request.path} takes {method}")
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise HttpError(400, "wait is not a number of seconds") from None
-    return number if math.isfinite(number) else 0.0

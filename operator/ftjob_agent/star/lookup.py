@@ -83,3 +83,16 @@ def absolute(host: str, namespace: str, path: str = "/etc/resolv.conf") -> str:
 def _ask(host: str) -> list[str]:
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[4][0]) for address in found))
+
+
+def own_address(host: str) -> str:
+    """Return the address of this host's name, or of the leader's, who asks; empty if neither is known yet.
+
+    A pod's own name is in its /etc/hosts: an elastic leader may be alone before its other name is known.
+    """
+    for name in (host, socket.gethostname()):
+        try:
+            return str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
+        except OSError:
+            pass  # nobody has come in, and the name is not known yet: whoever starts now is alone
+    return ""

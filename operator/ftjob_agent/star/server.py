@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import selectors
 import socket
 import time
@@ -386,3 +387,12 @@ def _split(text: bytes) -> tuple[list[str], dict[str, str]]:
     lines = text.decode("latin-1").split("\r\n")
     fields = (line.partition(":") for line in lines[1:])
     return lines[0].split(" "), {key.strip().lower(): value.strip() for key, _, value in fields}
+
+
+def read_seconds(text: str) -> float:
+    """Return a time that was sent; one without end is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise HttpError(400, "wait is not a number of seconds") from None
+    return number if math.isfinite(number) else 0.0

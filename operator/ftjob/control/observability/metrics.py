@@ -98,6 +98,9 @@ class Metrics:
         self.holds_lease = Gauge(
             "ftjob_leader", "1 while this operator is the leader.", registry=self.registry
         )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
         # A series that begins with its first event has no increase then, which is what alerts look at.
         for phase in Phase:
             if phase.is_final:
