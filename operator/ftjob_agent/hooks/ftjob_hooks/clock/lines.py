@@ -104,6 +104,8 @@ _WAITS = re.compile(r"\.(item|cpu|tolist|numpy)\(|synchronize\(|block_until_read
 """Of a line: it waits for the device, by a function that is not Python's."""
 _PACKAGES = re.compile(r"[/\\](?:site|dist)-packages[/\\](.*)")
 _STANDARD = os.path.dirname(os.__file__) + os.sep
+_WATCHED = {"wait": Doing.COLLECTIVE, "following": Doing.INPUT}
+"""Our own functions around what is not Python's."""
 _HOOKS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
@@ -141,7 +143,7 @@ def place(code: CodeType, main: str = "", path: Optional[Sequence[str]] = None) 
     """
     file = code.co_filename
     if file.startswith(_HOOKS):
-        return Place(code, is_own=True, is_users=False, doing=None)
+        return Place(code, is_own=True, is_users=False, doing=_WATCHED.get(code.co_name))
     module = _module(file, sys.path if path is None else path)
     package = (module or "").partition("/")[0]
     if module is None or (package and package == main and not _FRAMEWORK.match(main)):
@@ -175,15 +177,15 @@ def see(frames: Sequence[Tuple[CodeType, int]], places: Dict[int, Place]) -> Opt
 
     `places` has the place of each code, by its identity.
     """
-    theirs = [(places[id(code)], line) for code, line in frames]
-    theirs = [(found, line) for found, line in theirs if not found.is_own]
+    found = [(places[id(code)], line) for code, line in frames]
+    theirs = [frame for frame in found if not frame[0].is_own]
     if not theirs:
         return None
     doing = Doing.OTHER
-    for index, (found, _) in enumerate(theirs):
+    for index, (function, _) in enumerate(found):
         # The program's own loop is nobody's input, also if it is a generator.
-        if found.doing is not None and not (found.is_users and index == len(theirs) - 1):
-            doing = found.doing
+        if function.doing is not None and not (function.is_users and index == len(found) - 1):
+            doing = function.doing
             break
     shown, line = next((frame for frame in theirs if frame[0].is_users), theirs[0])
     return Seen(doing, shown, line, shown.is_users and shown is theirs[0][0])
