@@ -142,8 +142,8 @@ def test_steps_give_progress_and_pace(tmp_path: Path) -> None:
     reader = Reader(str(tmp_path))
     assert not reader.read().is_known
     write_steps(tmp_path, 11, 100, last=2 * 10**9, first=10**9)
-    found = {"step": 11, "totalSteps": 100, "stepSeconds": 0.1, "timeNs": 2 * 10**9, "firstNs": 10**9}
-    assert reader.read().as_json() == found
+    told = {"step": 11, "totalSteps": 100, "stepSeconds": 0.1, "timeNs": 2 * 10**9, "firstNs": 10**9}
+    assert reader.read().as_json() == told
     write_steps(tmp_path, 21, 100, last=7 * 10**9, first=10**9, epoch=1.5)
     found = reader.read()
     assert (found.step_seconds, found.epoch) == (0.5, 1.5)
