@@ -275,6 +275,7 @@ def test_a_forked_child_that_trains_ticks_itself(ticks: list[int]) -> None:
     ticker.start()
     child = os.fork()
     if child == 0:
+        ticker.at_tick(lambda: ticks.append(os.getpid()))
         ticker.start()
         until(lambda: os.getpid() in ticks)
         os._exit(0)
