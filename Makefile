@@ -126,6 +126,7 @@ agent:  ## Build the agent's zipapp into dist/
 bench: setup agent  ## Measure sizes, speed of training, start times, restarts, bursts of jobs on fake nodes, 2,000 jobs, and jobs of 10,000 pods
 	@PYTHONPATH=tests $(PYTHON) tests/bench/sizes.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/speed.py
+	@PYTHONPATH=tests $(PYTHON) tests/bench/clock.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/inplace.py
 	@ulimit -n $$(ulimit -Hn) && PYTHONPATH=tests $(PYTHON) tests/bench/star.py && \
 	  PYTHONPATH=tests $(PYTHON) tests/bench/signing.py
