@@ -69,6 +69,7 @@ def test_a_rank_that_eats_all_memory_is_named_as_out_of_memory_and_may_come_agai
     assert ended["status"]["phase"] == "Succeeded", ended["status"]
     assert restarts(ended) == (1, 1, 0)
     assert seen.reasons == ["OOMKilled"]
+    assert "memory limit is reached" in seen.hints[0]
     delete_and_look(cluster, "hungry")
 
 
@@ -156,7 +157,9 @@ def test_half_a_job_is_taken_back_when_the_quota_refuses_the_rest(tight: Cluster
     refused = '{.status.conditions[?(@.type=="Admitted")].reason}=CreationForbidden'
     waiting = tight.until("ftj", "large", refused)
     assert waiting["status"]["phase"] == "Pending"
-    assert "exceeded quota: room" in conditions(waiting)["Admitted"]["message"]
+    said = conditions(waiting)["Admitted"]["message"]
+    assert "exceeded quota: room" in said
+    assert "The quota room has no room: pods=1 are asked for, pods=2 used, pods=2 allowed" in said
     deadline = time.monotonic() + 60
     while pods_of(tight, "large"):
         assert time.monotonic() < deadline, "pods stay that others could use the room of"
@@ -222,3 +225,43 @@ def test_a_job_may_be_suspended_in_each_phase_and_goes_on(cluster: Cluster) -> N
         assert after[1:] == before[1:], "a suspension is no restart"
     for phase in phases:
         delete_and_look(cluster, f"susp-{phase.lower()}")
+
+
+TOO_MUCH = """
+import time
+with open("/tmp/much", "wb") as file:
+    file.write(bytes(16 << 20))
+time.sleep(600)
+"""
+
+
+def test_what_keeps_a_job_from_starting_or_takes_its_pod_away_is_explained(cluster: Cluster) -> None:
+    unpullable, secretless = (scenario(name, "pass", workers=1) for name in ("unpullable", "secretless"))
+    claimless = scenario("claimless", "pass", workers=1, outputs={"claimName": "nowhere"})
+    greedy = scenario("greedy", TOO_MUCH, workers=1, restart={"limit": 0})
+    [trainer] = unpullable["spec"]["template"]["spec"]["containers"]
+    trainer["image"] = "127.0.0.1:9/nowhere:1"
+    [trainer] = secretless["spec"]["template"]["spec"]["containers"]
+    trainer["env"] = [
+        {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "of-nowhere", "key": "token"}}}
+    ]
+    [trainer] = greedy["spec"]["template"]["spec"]["containers"]
+    trainer["resources"]["limits"] = {"ephemeral-storage": "4Mi"}
+    cluster.apply(unpullable, secretless, claimless, greedy)
+    expected = {
+        "unpullable": "The node does not reach the image's registry",
+        "secretless": "The pod needs the secret of-nowhere",
+        "claimless": "There is no claim nowhere in this namespace",
+    }
+    for name, hint in expected.items():
+        deadline = time.monotonic() + 120
+        while hint not in (said := conditions(cluster.get("ftj", name))["Running"]["message"]):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.5)
+        assert said.index("nowhere") < said.index(hint), "Kubernetes' own words come first"
+        delete_and_look(cluster, name)
+    ended = cluster.finished("greedy")
+    failure = ended["status"]["failure"]
+    assert "ephemeral" in failure["message"], "the kubelet's own words"
+    assert "than its limit of 4Mi allows" in failure["hint"]
+    delete_and_look(cluster, "greedy")

@@ -74,6 +74,8 @@ class History:
     """Attempt, failures, disruptions."""
     reasons: list[str] = field(default_factory=list)
     """Of the failures that it named."""
+    hints: list[str] = field(default_factory=list)
+    """Of those that are known ways to die."""
 
     def add(self, status: dict[str, Any]) -> None:
         """Take in a version of the status."""
@@ -83,6 +85,8 @@ class History:
         _note(self.counts, count)
         if status.get("failure"):
             _note(self.reasons, status["failure"]["reason"])
+            if status["failure"].get("hint"):
+                _note(self.hints, status["failure"]["hint"])
         if status.get("phase"):
             _note(self.phases, status["phase"])
         if "Finished" in true:

@@ -54,7 +54,7 @@ ROWS = (
     Row(
         "windows-line-ends",
         Where.SAID,
-        r"\$'\\r': command not found|'(?P<name>\w{1,20})\\r': No such file or directory|bad "
+        r"\$'[^'\n]{0,80}\\r': command not found|'(?P<name>\w{1,20})\\r': No such file or directory|bad "
         r"interpreter[^\n]{0,40}\^M",
         "The script has the line ends of Windows",
         "Convert it: sed -i 's/\\r$//' FILE, and set `*.sh text eol=lf` in .gitattributes",
