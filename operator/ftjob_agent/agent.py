@@ -265,8 +265,8 @@ class Agent:
         if self._watch is not None:
             self._watch.look()
         if self._sampler is not None and self.leader is not None:
-            self._sampler.request(self.leader.requests())
-            self.leader.captures.count_in(self._sampler.keep(self.leader.unfinished()))
+            self._sampler.request(self.leader.captures.requests())
+            self.leader.captures.count_in(self._sampler.keep(self.leader.captures.unfinished()))
         self.tell()
 
     def look_at_exceptions(self, now: float) -> None:

@@ -18,6 +18,8 @@ from ftjob_protocol.agent_config import parse
 from ftjob_protocol.captures.order import Asked, CaptureOrder, CapturePhase
 from ftjob_protocol.captures.window import RankCapture, RankPhase
 from ftjob_protocol.leader_state import LeaderState
+from ftjob_protocol.values.ranges import to_ranges
+from ftjob_protocol.vitals.verdict import Finding, Verdict
 
 
 class Star:
@@ -32,7 +34,7 @@ class Star:
         self.book = Book(config, 0.0)
         self.news: list[bool] = []
         self.captures = Captures(config, self.book, self.news.append)
-        self.sequence = 0
+        self.sequence = self.attempt = 0
         self.states = dict.fromkeys(range(4), "Running")
 
     def tell(
@@ -48,7 +50,7 @@ class Star:
             ranks = range(2 * index, 2 * index + 2)
             words = {str(rank): word.as_json() for rank, word in (said or {}).items() if rank in ranks}
             message = {
-                "attempt": 0,
+                "attempt": self.attempt,
                 "life": str(index),
                 "sequence": self.sequence,
                 "state": "Running",
@@ -234,6 +236,48 @@ def test_a_finding_is_captured_once_in_half_an_hour_and_three_times_in_an_attemp
             assert star.last == Asked(name, "Ready", 2, 2, "by itself: straggler: rank 2")
     assert taken == [0, 30, 60]
     assert COOLDOWN_SECONDS == 1800
+
+
+def finding(kind: str = "Straggler", confidence: str = "High", *ranks: int) -> Finding:
+    return Finding(kind, f"{kind}: {ranks}", confidence, 0.2, to_ranges(ranks))
+
+
+@pytest.mark.parametrize(
+    ("found", "ranks"),
+    [
+        (finding("Straggler", "High", 2), [0, 2, 3]),
+        (finding("Straggler", "High", 0), [0, 1, 3]),
+        (finding("InputBound", "High"), [0, 3]),
+        (finding("Straggler", "Medium", 2), None),
+        (finding("Pauses", "High", 0), None),
+        (finding("MemoryGrowth", "High", 0), None),
+    ],
+)
+def test_a_sure_finding_is_captured_on_the_culprits_and_others(
+    star: Star, found: Finding, ranks: list[int] | None
+) -> None:
+    star.captures.explain(Verdict(found.text, found.kind, findings=(found,)), 1.0)
+    window = star.captures.window
+    assert (None if window is None else [r for part in window.ranks for r in part]) == ranks
+    if window is not None:
+        assert star.last.reason == f"by itself: {found.text}"
+
+
+def test_a_finding_is_captured_once_and_anew_in_the_next_attempt(star: Star) -> None:
+    verdict = Verdict("straggler", "Straggler", findings=(finding("Straggler", "High", 2),))
+    taken = []
+    for hour in range(6):
+        now = 7200.0 * hour
+        star.tell(20, 20, 20, 20, now=now)
+        star.captures.explain(verdict, now)
+        if star.captures.window is not None:
+            taken.append(hour)
+            star.book.command = "Halt"
+            star.captures.look(now)
+            star.book.command = "Start"
+        if hour == 3:
+            star.attempt = star.book.attempt = 1
+    assert taken == [0, 4]
 
 
 @pytest.mark.parametrize("profiling", [{"mode": "Off"}, {"outputs": None}])

@@ -16,7 +16,7 @@ from ftjob_agent.star.hang_judge import Watchdog
 from ftjob_agent.star.lookup import own_address
 from ftjob_agent.star.server import STRANGERS, HttpError, Request, Server, listen, read_seconds
 from ftjob_agent.star.slow.listener import Listener
-from ftjob_protocol import captures, orders
+from ftjob_protocol import orders
 from ftjob_protocol.captures.order import PATH as CAPTURE
 from ftjob_protocol.captures.order import CaptureOrder
 from ftjob_protocol.orders import Order, OrderKind
@@ -53,10 +53,10 @@ class Leader:
         self.book: Book = self._elastic or self._in_place or Book(config, now)
         self.book.is_ready = config.rendezvous is None
         self._watchdog = Watchdog(self.book, config.watchdog.hang_seconds) if config.watchdog else None
-        self._steps = Listener(self.book, config.strategy, loop.post, self._release)
+        self.captures = Captures(config, self.book, self._tell_captures)
+        self._steps = Listener(self.book, config.strategy, loop.post, self._release, self.captures.explain)
         self.delivered = -1
         """The number of the last message of the leader's own agent."""
-        self.captures = Captures(config, self.book, self._tell_captures)
         self._agents: dict[Key, _Held] = {}
         self._watchers: list[_Held] = []
         self._told, self._shown = self.book.answer_version, self.book.version
@@ -194,32 +194,6 @@ class Leader:
         """Say whether the rendezvous is up."""
         self.book.set_ready(is_ready, time.monotonic())
         self._release()
-
-    def requests(self) -> dict[str, dict[str, Any]]:
-        """Return what is to be written down of the captures that are known to be under way."""
-        found = dict(self.captures.requests())
-        profiling = self._config.profiling
-        if profiling is not None and self._config.is_scheduled and self.book.profiled():
-            known = {capture for member in self.book.members.values() for capture in member.captures}
-            for capture in {captures.SCHEDULED, *known} - found.keys():
-                found[capture] = captures.request(
-                    capture,
-                    attempt=self._config.attempt,
-                    mode=profiling.mode,
-                    wanted=profiling.wanted,
-                    ranks=self.book.profiled(),
-                )
-        return found
-
-    def unfinished(self) -> frozenset[str]:
-        """Return the captures that are being written, or may be."""
-        done = {
-            capture: sum(len(member.captures.get(capture, ())) for member in self.book.members.values())
-            for capture in self.requests()
-        }
-        wanted, present = len(self.book.profiled()), self.captures.window
-        scheduled = {name for name, count in done.items() if captures.is_scheduled(name) and count < wanted}
-        return frozenset(scheduled | ({present.id} if present is not None else set()))
 
     def place(self) -> tuple[str, str]:
         """Return the leader's address as its peers see it, and the interface that has it."""

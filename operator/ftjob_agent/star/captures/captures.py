@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Optional, Protocol, Sequence
 
+from ftjob_agent.star.captures.documents import requests, unfinished
 from ftjob_agent.star.captures.state import State, state_of
 from ftjob_protocol.captures import request
 from ftjob_protocol.captures.order import (
@@ -23,10 +24,12 @@ from ftjob_protocol.states import Command
 from ftjob_protocol.states import State as RankState
 from ftjob_protocol.values.fields import count, finite
 from ftjob_protocol.values.ranges import to_ranges
+from ftjob_protocol.vitals.verdict import Confidence
 
 if TYPE_CHECKING:
     from ftjob_agent.star.book import Book, Key
     from ftjob_protocol.agent_config import AgentConfig
+    from ftjob_protocol.vitals.verdict import Verdict
 
 
 class Outcome(Protocol):
@@ -52,6 +55,9 @@ COOLDOWN_SECONDS = 1800.0
 """Between two captures that the leader takes by itself."""
 AUTOMATIC_MAX = 3
 """So many it takes in an attempt."""
+CULPRITS_MAX = 4
+NOT_SEEN_IN_STEPS = ("Pauses", "MemoryGrowth")
+"""Kinds of findings that a few steps show nothing of."""
 
 
 @dataclass
@@ -95,6 +101,8 @@ class Captures:
         self._requests: dict[str, dict[str, Any]] = {}
         self._paces: dict[Key, _Pace] = {}
         self._shown: Optional[State] = None
+        self._attempt = book.attempt
+        self._explained: set[object] = set()
         self._automatic = 0
         self._last_automatic = -math.inf
         self._is_full = ""
@@ -123,9 +131,13 @@ class Captures:
             self._past = past
             self._tell(False)
 
-    def requests(self) -> Mapping[str, dict[str, Any]]:
+    def requests(self) -> dict[str, dict[str, Any]]:
         """Return what is to be written down of each capture, by its id."""
-        return self._requests
+        return requests(self._config, self._book, self._requests)
+
+    def unfinished(self) -> frozenset[str]:
+        """Return the captures that are being written, or may be."""
+        return unfinished(self._book, self.requests(), self.window)
 
     # What is asked for.
 
@@ -155,6 +167,28 @@ class Captures:
         self._automatic, self._last_automatic = self._automatic + 1, now
         self._take(order, now, f"by itself: {reason}")
         return True
+
+    def explain(self, verdict: Verdict, now: Optional[float] = None) -> None:
+        """Capture what is new and sure of a verdict, once: the culprits, and others beside them."""
+        if self._attempt != self._book.attempt:
+            self._attempt, self._automatic, self._explained = self._book.attempt, 0, set()
+        new = (
+            found
+            for found in verdict.findings
+            if found.confidence == Confidence.HIGH and found.kind not in NOT_SEEN_IN_STEPS
+        )
+        for found in new:
+            # Whatever the confidence was before: it is part of a finding's identity.
+            if found.identity not in self._explained and self.ask(found.text, self._beside(found.ranks), now):
+                self._explained.add(found.identity)
+                return
+
+    def _beside(self, culprits: Sequence[range]) -> list[int]:
+        """Return the first culprits, rank 0, and two others to compare them with."""
+        profiled = self._book.profiled()
+        blamed = [rank for rank in profiled if any(rank in found for found in culprits)][:CULPRITS_MAX]
+        others = [rank for rank in profiled if not any(rank in found for found in culprits)]
+        return sorted({*blamed, *others[:1], *others[-1:]})
 
     def _take(self, order: CaptureOrder, now: float, why: str) -> None:
         ranks = self._ranks(order)

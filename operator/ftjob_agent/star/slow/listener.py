@@ -10,6 +10,7 @@ from ftjob_agent.star.slow.judge import Judge, Scene
 if TYPE_CHECKING:
     from ftjob_agent.star.book import Book, Key
     from ftjob_protocol.leader_state import LeaderState
+    from ftjob_protocol.vitals.verdict import Verdict
 
 LOOK_SECONDS = 1.0
 
@@ -27,6 +28,8 @@ class Listener:
         Has a call made in the agent's loop.
     release
         Answers all who wait for news.
+    found
+        Is called with a verdict that is another one.
     """
 
     def __init__(
@@ -35,8 +38,9 @@ class Listener:
         strategy: str,
         post: Callable[[Callable[[], None]], None],
         release: Callable[[], None],
+        found: Callable[[Verdict], None],
     ) -> None:
-        self._book, self._release = book, release
+        self._book, self._release, self._found = book, release, found
         self._judge = Judge(strategy, post, self._tell)
         self._seen, self._due = 0, 0.0
 
@@ -64,6 +68,8 @@ class Listener:
 
     def _tell(self) -> None:
         self._book.version += 1
+        if self._judge.verdict is not None:
+            self._found(self._judge.verdict)
         self._release()
 
 
