@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from support.star_fake import FakeStar
 
 from ftjob.plan.layout import agent_port
+from ftjob_protocol.captures.order import PATH, Asked, CaptureOrder, CapturePhase
 from ftjob_protocol.files import TOKEN
 from ftjob_protocol.orders import Order, OrderKind
 from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADER, Receiver
@@ -31,6 +32,9 @@ class FakeAgent:
     def __init__(self) -> None:
         self.star = FakeStar(0)
         self.orders: list[tuple[str, int]] = []
+        self.captures: list[CaptureOrder] = []
+        self.asked: tuple[Asked, ...] = ()
+        """What it says of captures."""
         self.on_order: Callable[[], None] = lambda: None
         """Called before an order is taken."""
         self.lock = threading.Lock()
@@ -48,12 +52,24 @@ class FakeAgent:
             self.star.take(Order(OrderKind(command), attempt), time.time())
             self.star.go_on(time.time())
 
+    def capture(self, order: CaptureOrder) -> None:
+        """Take the order of a capture, which is known from then on."""
+        with self.lock:
+            self.captures.append(order)
+            if all(asked.id != order.id for asked in self.asked):
+                self.asked += (Asked(order.id, CapturePhase.ARMED, 2, 2),)
+
+    def say(self, *asked: Asked) -> None:
+        """Say this of captures from now on."""
+        with self.lock:
+            self.asked = asked
+
     def answer(self) -> bytes:
         """Return what the operator is told."""
         with self.lock:
-            report = self.star.report()
+            report, asked = self.star.report(), self.asked
         version = 2 * report.attempt + (report.failure is not None)
-        return json.dumps(replace(report, version=version).as_json()).encode()
+        return json.dumps(replace(report, version=version, asked=asked).as_json()).encode()
 
 
 def token_of(job: dict[str, Any], secrets: Callable[[str], list[dict[str, Any]]]) -> str:
@@ -92,7 +108,9 @@ def running_agent(uid: str, token: str) -> Iterator[FakeAgent]:
             if self.path == NONCE:
                 answer = json.dumps(receiver.welcome()).encode()
             else:
-                if self.command == "POST":
+                if self.command == "POST" and self.path == PATH:
+                    agent.capture(CaptureOrder.read(json.loads(body)))
+                elif self.command == "POST":
                     agent.take(self.path.rpartition("/")[2], json.loads(body)["attempt"])
                 answer = agent.answer()
             self.send_response(200)
