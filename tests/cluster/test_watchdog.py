@@ -1,10 +1,11 @@
-"""One rank hangs: the job says which, where and why, and the rules decide what follows."""
+"""What is seen of ranks from outside while they run: which one hangs, and what its steps do."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from support.cluster import job
+from support.cluster import job, pods_of
 
 if TYPE_CHECKING:
     from support.cluster import Cluster
@@ -31,3 +32,38 @@ def test_a_hanging_rank_is_named_and_the_next_attempt_succeeds(frameworks: Clust
     events = frameworks.items("events.events.k8s.io")
     said = [event for event in events if event["regarding"]["name"] == "hangs" and event["reason"] == "Hang"]
     assert "rank 2 (pod hangs-worker-0-1" in said[0]["note"]
+
+
+def test_a_running_job_on_two_nodes_is_captured_by_its_annotation(frameworks: Cluster) -> None:
+    script = "touch /ftjob/outputs/go; exec python3 /programs/capture_torch.py /ftjob/outputs/go"
+    apart = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"ftjob.dev/job": "captured"}},
+    }
+    made = job(
+        "captured", ["sh", "-c", script], strategy="Torchrun", workers=2, frameworks=True,
+        topologySpreadConstraints=[apart],
+    )  # fmt: skip
+    made["spec"]["outputs"] = {"size": "1Gi"}
+    frameworks.apply(made)
+    frameworks.until("ftj", "captured", "{.status.phase}=Running", seconds=240)
+    uids = {pod["metadata"]["uid"] for pod in pods_of(frameworks, "captured")}
+    assert len({pod["spec"]["nodeName"] for pod in pods_of(frameworks, "captured")}) == 2
+    order = json.dumps({"id": "c1", "steps": 3})
+    frameworks.kubectl("annotate", "ftj", "captured", f"ftjob.dev/capture={order}")
+    frameworks.until("ftj", "captured", "{.status.profile.captures[0].phase}=Ready", seconds=240)
+    running = frameworks.get("ftj", "captured")
+    [entry] = running["status"]["profile"]["captures"]
+    assert (entry["id"], entry["ranks"], entry["path"]) == ("c1", "2/2", "captures/c1")
+    outputs = frameworks.outputs_of(running)
+    done = [
+        json.loads(path.read_text()) for path in sorted((outputs / entry["path"]).glob("raw/*/done.json"))
+    ]
+    assert [found["lastStep"] - found["firstStep"] for found in done] == [2, 2]
+    assert done[0]["firstStep"] == done[1]["firstStep"]
+    assert all(found["files"][0].endswith(".pt.trace.json.gz") for found in done)
+    frameworks.kubectl("exec", "captured-worker-0-0", "-c", "trainer", "--", "rm", "/ftjob/outputs/go")
+    assert frameworks.finished("captured")["status"]["phase"] == "Succeeded"
+    assert {pod["metadata"]["uid"] for pod in pods_of(frameworks, "captured")} <= uids
