@@ -123,11 +123,12 @@ images-all:  ## Also those with torch, which take 6 GB and more each
 agent:  ## Build the agent's zipapp into dist/
 	@PYTHONPATH=operator python3 -m ftjob.agent_zipapp dist/ftjob-agent.pyz
 
-bench: setup agent  ## Measure sizes, speed of training, start times, restarts, bursts of jobs on fake nodes, 2,000 jobs, and jobs of 10,000 pods
+bench: setup agent  ## Measure sizes, speed of training, start times, captures, restarts, bursts of jobs on fake nodes, 2,000 jobs, and jobs of 10,000 pods
 	@PYTHONPATH=tests $(PYTHON) tests/bench/sizes.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/speed.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/clock.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/inplace.py
+	@PYTHONPATH=tests $(PYTHON) tests/bench/capture.py
 	@ulimit -n $$(ulimit -Hn) && PYTHONPATH=tests $(PYTHON) tests/bench/star.py && \
 	  PYTHONPATH=tests $(PYTHON) tests/bench/signing.py
 	@tests/setup/tools.sh etcd kube-apiserver kube-scheduler kube-controller-manager kwok kubectl >/dev/null && \
