@@ -286,6 +286,12 @@ class Agent:
         for text in filter(None, (rank.survived() for rank in self.supervisor.ranks)):
             self.account.warn(text)
 
+    def keep_last_steps(self) -> None:
+        """Write down what the last steps of those ranks took that have failed by themselves."""
+        if self._vitals is not None:
+            failed = [rank for rank in self.supervisor.ranks if (why := rank.failure()) and why.is_primary]
+            self._vitals.keep_last_steps(failed)
+
     @property
     def has_news(self) -> bool:
         """Whether ranks have ended, or slots changed, that the leader has not been told of."""

@@ -233,6 +233,7 @@ def _still_there(agent: Agent, ranks: Sequence[Rank]) -> list[Rank]:
 
 
 def _ended(agent: Agent) -> Stage:
+    agent.keep_last_steps()
     return halting if agent.may_resume() else ending
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from support.agent_runs import OPERATOR, star_plans, wait_for
@@ -90,3 +91,19 @@ def test_the_rank_that_all_wait_for_is_named_in_the_leader_s_state(agents: Agent
     (found, *_) = verdict["findings"]
     assert (found["ranks"], found["cause"]) == ("3", "Input")
     assert 10 < found["excessMs"] < 30
+
+
+def test_the_last_steps_of_a_rank_that_dies_are_beside_its_failure(agents: Agents, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    source = """
+for number in range(70): step(25 if number < 69 else 49)
+if rank == 2: os.kill(os.getpid(), signal.SIGKILL)
+while True: step(25)
+"""
+    runs = start(agents, source, outputs=str(outputs))
+    assert [run.wait() for run in runs] == [143, 137]
+    (only,) = (outputs / "vitals").glob("*.last.json")
+    said = json.loads(only.read_text())
+    assert (only.name, said["rank"], said["attempt"]) == ("rank-00002.last.json", 2, 0)
+    assert [step["step"] for step in said["steps"]] == list(range(7, 71))
+    assert [step["ownMs"] for step in said["steps"][-2:]] == [25.0, 49.0]

@@ -118,7 +118,7 @@ def test_steps_that_are_made_several_at_a_time_make_blocks(tmp_path: Path) -> No
 
 
 def test_the_lines_of_a_rank_get_longer_and_stay_short(tmp_path: Path) -> None:
-    lines = Lines()
+    lines = Lines("node-7")
     written = []
     for number in range(DOUBLED_EVERY + 10):
         first = 8 * number + 1

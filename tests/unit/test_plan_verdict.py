@@ -81,6 +81,17 @@ def test_another_verdict_is_written_once_a_minute_at_most() -> None:
     assert later.verdict_time == stamp(NOW + 60)
 
 
+def test_the_line_does_not_wait_and_then_stays() -> None:
+    first = status(TWO.running(), verdict(finding(line="")))
+    known = status(after(first), verdict(finding()), now=NOW + 5)
+    assert known.profile is not None
+    assert known.profile.findings[0].line == "load.py:31 decode"
+    assert (
+        status(after(known), verdict(finding(line="load.py:32 decode")), now=NOW + 600).profile
+        == known.profile
+    )
+
+
 def test_the_first_finding_does_not_wait() -> None:
     clear = status(TWO.running(), CLEAR)
     found = status(after(clear), verdict(finding()), now=NOW + 5).profile

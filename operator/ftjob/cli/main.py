@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(module="ftjob.cli.run")
 
+    _add_why(commands)
     _add_profile(commands)
     _add_speed(commands)
 
@@ -84,6 +85,19 @@ def build_parser() -> argparse.ArgumentParser:
     version = commands.add_parser("version", help="print the version", allow_abbrev=False)
     version.set_defaults(module="ftjob.cli.version")
     return parser
+
+
+def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what says why a job is slow."""
+    why = commands.add_parser("why", help="say why a job is slow, and what to do", allow_abbrev=False)
+    why.add_argument(
+        "target", metavar="JOB|DIR", help="a job in the cluster, or the outputs folder of `ftjob run`"
+    )
+    why.add_argument("-n", "--namespace", metavar="NAME", help="the job's namespace (default: kubectl's)")
+    why.add_argument(
+        "-o", "--output", choices=["text", "json"], default="text", help="json: the same for programs"
+    )
+    why.set_defaults(module="ftjob.cli.speed.why")
 
 
 def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -19,6 +19,8 @@ WAITING = 2 * clock.CAPACITY
 """Steps that wait for the leader to say how long a block is, or for the end of theirs."""
 LOOKS = 900
 """Looks at what a rank uses that are kept: a block takes less than so many seconds."""
+SAMPLES = 40
+"""Fewer, in two seconds, say nothing of shares."""
 STALE_NS = 5_000_000_000
 """What a rank used is known at a time if somebody looked so long before or after at most."""
 
@@ -112,7 +114,7 @@ class Cutter:
             throttled_ms=spent(lambda used: used.throttled_seconds),
             rss_bytes=last.rss_bytes if last is not None else None,
             gpu_bytes=last.gpu_bytes if last is not None else None,
-            where=seen.lines[:LINES_MAX] if seen is not None else (),
+            where=seen.lines[:LINES_MAX] if seen is not None and seen.samples >= SAMPLES else (),
             is_first=self._is_first,
         )
         return Cut(block, steps)

@@ -41,7 +41,8 @@ GOLDEN = 0.618
 class Lines:
     """The lines of one rank."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str) -> None:
+        self._node = node
         self._count = 0
         self._cuts: list[Cut] = []
 
@@ -54,21 +55,24 @@ class Lines:
             return b""
         cuts, self._cuts = self._cuts, []
         self._count += 1
-        return line(attempt, _together(cuts), _thinned([step for found in cuts for step in found.steps]))
+        return line(
+            attempt, self._node, _together(cuts), _thinned([step for found in cuts for step in found.steps])
+        )
 
 
 class Diary(threading.Thread):
     """Takes blocks from the agent's loop."""
 
-    def __init__(self, config: AgentConfig, note: Callable[[str], None]) -> None:
+    def __init__(self, config: AgentConfig, node: str, note: Callable[[str], None]) -> None:
         super().__init__(name="ftjob-diary", daemon=True)
         self._config, self._note = config, note
         self._lock = threading.Lock()
-        self._lines: dict[int, Lines] = defaultdict(Lines)
+        self._lines: dict[int, Lines] = defaultdict(lambda: Lines(node))
         self._waiting: dict[int, list[bytes]] = defaultdict(list)
         self._files: dict[int, BoundedFile] = {}
         self._failed: set[int] = set()
-        self._ended = threading.Event()
+        self._last: dict[int, str] = {}
+        self._woken, self._is_over = threading.Event(), False
         self._period = max(LEAST_SECONDS, config.world_size / WRITES_A_SECOND)
 
     def keep(self, attempt: int, cut: Cut) -> None:
@@ -82,16 +86,28 @@ class Diary(threading.Thread):
             while sum(map(len, waiting)) > WAITING_BYTES:
                 del waiting[0]
 
+    def keep_last(self, rank: int, text: str) -> None:
+        """Have it written down at once what the last steps of a rank took that has failed."""
+        with self._lock:
+            self._last[rank] = text
+        self._woken.set()
+
     def end(self) -> None:
         """Write what waits, and stop."""
-        self._ended.set()
+        self._is_over = True
+        self._woken.set()
 
     def run(self) -> None:
         """Write until the end; a volume that fails costs only the lines."""
         due = time.monotonic() + self._period * ((self._config.index * GOLDEN) % 1 or 1)
-        while not self._ended.wait(max(0.0, due - time.monotonic())):
-            due += self._period
-            self._write()
+        while not self._is_over:
+            if self._woken.wait(max(0.0, due - time.monotonic())):
+                self._woken.clear()
+            else:
+                due += self._period
+                self._write()
+            self._write_last()
+        self._write_last()
         self._write()
         for file in self._files.values():
             file.close()
@@ -107,6 +123,16 @@ class Diary(threading.Thread):
                 self._file(rank).write(text)
             except OSError as error:
                 self._give_up(rank, error)
+
+    def _write_last(self) -> None:
+        with self._lock:
+            last, self._last = self._last, {}
+        for rank, text in last.items():
+            try:
+                outputs.write_file(self._config, files.last_steps(rank), text)
+            except OSError as error:
+                why = error.strerror or type(error).__name__
+                self._note(f"{files.last_steps(rank)} in the outputs is not written: {why}")
 
     def _file(self, rank: int) -> BoundedFile:
         if rank not in self._files:

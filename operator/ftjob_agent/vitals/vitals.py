@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 from ftjob_agent.vitals.cutter import Cut, Cutter
 from ftjob_agent.vitals.diary import Diary
 from ftjob_agent.vitals.signals import Signals
+from ftjob_protocol import files
+from ftjob_protocol.vitals import clock
 from ftjob_protocol.vitals.block import BLOCKS_TOLD, Report
+from ftjob_protocol.vitals.history import last_steps
 
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
@@ -54,7 +58,7 @@ class Vitals(threading.Thread):
         self._ended = threading.Event()
         self._diary: Optional[Diary] = None
         if config.outputs:
-            self._diary = Diary(config, lambda text: loop.post(lambda: note(text)))
+            self._diary = Diary(config, node, lambda text: loop.post(lambda: note(text)))
             self._diary.start()
 
     # In the agent's loop.
@@ -81,6 +85,13 @@ class Vitals(threading.Thread):
         self._untold = [(cut, message if first is None else first) for cut, first in left]
         blocks = tuple(cut.block for cut, _ in self._untold)
         return {"vitals": Report(self._node, self._memory_limit, blocks).as_json()} if blocks else {}
+
+    def keep_last_steps(self, failed: Sequence[Rank]) -> None:
+        """Put the last steps of ranks that have failed beside their logs."""
+        for rank in failed:
+            steps = clock.last(os.path.join(rank.dir, files.CLOCK))
+            if steps and self._diary is not None:
+                self._diary.keep_last(rank.spec.rank, last_steps(self._attempt, rank.spec.rank, steps))
 
     def end(self, seconds: float) -> None:
         """Look no more, and give the volume so much time to take what waits."""

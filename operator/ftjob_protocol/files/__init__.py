@@ -83,6 +83,11 @@ def vitals(rank: int) -> str:
     return f"{VITALS}/{rank_name(rank)}.jsonl"
 
 
+def last_steps(rank: int) -> str:
+    """Return where in the outputs it is what the last steps of a rank took that has failed."""
+    return f"{VITALS}/{rank_name(rank)}.last.json"
+
+
 def capture(capture_id: str) -> str:
     """Return the folder of a capture in the outputs."""
     return f"{CAPTURES}/{capture_id}"

@@ -13,7 +13,7 @@ PAUSES = 4
 """Pauses that are told with their step; the longest ones."""
 
 
-def line(attempt: int, block: RankBlock, steps: Sequence[StepRecord]) -> bytes:
+def line(attempt: int, node: str, block: RankBlock, steps: Sequence[StepRecord]) -> bytes:
     """Return the line of a block.
 
     Parameters
@@ -28,6 +28,7 @@ def line(attempt: int, block: RankBlock, steps: Sequence[StepRecord]) -> bytes:
     longest = sorted(pauses, key=lambda step: -step.step_us)[:PAUSES]
     document = {
         "attempt": attempt,
+        "node": node or None,
         **block.frame_as_json(),
         "stepMs": _spread(steps, lambda step: step.step_us),
         "inputMs": _spread(with_input, lambda step: step.input_us),
@@ -39,6 +40,24 @@ def line(attempt: int, block: RankBlock, steps: Sequence[StepRecord]) -> bytes:
     }
     known = {key: value for key, value in document.items() if value is not None}
     return json.dumps(known, separators=(",", ":")).encode() + b"\n"
+
+
+def last_steps(attempt: int, rank: int, steps: Sequence[StepRecord]) -> str:
+    """Return what the last steps of a rank took that has failed: the newest is the last one."""
+    told = [
+        {
+            "step": step.step,
+            "endNs": step.end_ns,
+            "stepMs": step.step_ms,
+            "inputMs": step.input_ms,
+            "ownMs": step.own_ms,
+            "blockedMs": step.blocked_ms,
+            "collectives": step.collectives,
+            "flags": step.flags,
+        }
+        for step in steps
+    ]
+    return json.dumps({"attempt": attempt, "rank": rank, "steps": told}) + "\n"
 
 
 def read_line(text: bytes) -> Optional[Mapping[str, Any]]:

@@ -96,7 +96,7 @@ class Finding:
     @property
     def identity(self) -> tuple[object, ...]:
         """What makes it the same finding, whatever its numbers are now."""
-        return (self.kind, tuple(self.ranks), self.node, self.cause, self.confidence)
+        return (self.kind, tuple(self.ranks), self.node, self.cause, self.confidence, bool(self.line))
 
 
 @dataclass(frozen=True)

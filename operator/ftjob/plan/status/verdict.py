@@ -51,8 +51,8 @@ def _is_due(before: ProfileStatus, found: said.Verdict, now: float) -> bool:
     if before.verdict is None or before.verdict_time is None:
         return True
     new = [_finding(each) for each in found.findings]
-    if new and not before.findings:
-        return True
+    if new and (not before.findings or (new[0].line and not before.findings[0].line)):
+        return True  # somebody is to blame, or it is known at which line
     if new or before.findings:
         is_other = [identity(each) for each in new] != [identity(each) for each in before.findings]
     else:
@@ -62,7 +62,14 @@ def _is_due(before: ProfileStatus, found: said.Verdict, now: float) -> bool:
 
 def identity(finding: Finding) -> tuple[object, ...]:
     """Return what makes it the same finding, whatever its numbers are now."""
-    return (finding.kind, finding.ranks, finding.node, finding.cause, finding.confidence)
+    return (
+        finding.kind,
+        finding.ranks,
+        finding.node,
+        finding.cause,
+        finding.confidence,
+        finding.line is not None,
+    )
 
 
 def _finding(found: said.Finding) -> Finding:
