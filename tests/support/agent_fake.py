@@ -22,6 +22,7 @@ from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ftjob_protocol.vitals.verdict import Verdict
 
 WAIT_SECONDS = 60.0
 
@@ -35,6 +36,7 @@ class FakeAgent:
         self.captures: list[CaptureOrder] = []
         self.asked: tuple[Asked, ...] = ()
         """What it says of captures."""
+        self.verdict: Verdict | None = None
         self.on_order: Callable[[], None] = lambda: None
         """Called before an order is taken."""
         self.lock = threading.Lock()
@@ -67,9 +69,9 @@ class FakeAgent:
     def answer(self) -> bytes:
         """Return what the operator is told."""
         with self.lock:
-            report, asked = self.star.report(), self.asked
+            report, asked, verdict = self.star.report(), self.asked, self.verdict
         version = 2 * report.attempt + (report.failure is not None)
-        return json.dumps(replace(report, version=version, asked=asked).as_json()).encode()
+        return json.dumps(replace(report, version=version, asked=asked, verdict=verdict).as_json()).encode()
 
 
 def token_of(job: dict[str, Any], secrets: Callable[[str], list[dict[str, Any]]]) -> str:
