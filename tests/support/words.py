@@ -14,6 +14,7 @@ from ftjob_protocol.failures import FailureClass
 from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.states import State
 from ftjob_protocol.termination import parse_termination_message
+from ftjob_protocol.vitals.verdict import Confidence
 
 if TYPE_CHECKING:
     from ftjob.models.status import JobStatus
@@ -77,9 +78,24 @@ CAPTURES = st.dictionaries(
     max_size=3,
 )
 SHARES = st.dictionaries(st.sampled_from(["input", "blocked", "pauses", "x"]), st.floats() | NUMBER) | ANY
+FINDING = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["Straggler", "InputBound"]) | TEXT,
+        "confidence": st.sampled_from(Confidence) | TEXT,
+    },
+    optional={
+        **dict.fromkeys(("text", "node", "cause", "line", "next"), TEXT),
+        "ranks": st.sampled_from(["", "0-3", "0,2", "1-3,5-999999999"]) | ANY,
+        **dict.fromkeys(("costShare", "excessMs"), NUMBER),
+        "evidence": st.lists(TEXT, max_size=9) | ANY,
+    },
+)
+VERDICT = st.none() | st.fixed_dictionaries(
+    {"text": TEXT}, optional={"kind": TEXT, "timeS": NUMBER, "findings": st.lists(FINDING, max_size=5) | ANY}
+)
 SAID = {"attempt": st.just(0) | NUMBER, "state": st.sampled_from(State)}
 MORE = {"failure": FAILURE, "progress": PROGRESS, "captures": CAPTURES}
 ANSWERS = ANY | st.fixed_dictionaries(
-    SAID, optional={**MORE, "ordered": NUMBER, "watchdog": TEXT, "shares": SHARES}
+    SAID, optional={**MORE, "verdict": VERDICT, "ordered": NUMBER, "watchdog": TEXT, "shares": SHARES}
 )
 MESSAGES = st.just("") | st.fixed_dictionaries({**SAID, "version": st.just(1)}, optional=MORE).map(json.dumps)

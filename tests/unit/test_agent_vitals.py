@@ -359,6 +359,12 @@ def test_blocks_are_short_at_first_and_follow_the_pace(bench: Bench) -> None:
     assert judge.block_length == 8
 
 
+def test_blocks_of_a_large_job_are_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = Bench(monkeypatch, ranks=1000)
+    large.judge.look(large.scene, 600.0)
+    assert large.judge.block_length == 1024
+
+
 def test_the_container_s_limits_are_read_of_both_versions(tmp_path: Path) -> None:
     (tmp_path / "membership").write_text("0::/\n")
     (tmp_path / "cpu.stat").write_text("usage_usec 5\nthrottled_usec 2500000\n")

@@ -76,6 +76,7 @@ def test_the_last_steps_of_a_block_are_told_and_its_pauses_before_them() -> None
     many = [step._replace(step_us=900_000 if step.step < 90 else 100) for step in steps(1, 256)]
     assert len(told(many)) == STEPS_TOLD + PAUSES_TOLD
     assert told(()) == ()
+    assert [step.step for step in told(some, 256)] == [300, 333, *range(481, 513)]
 
 
 @pytest.mark.parametrize(

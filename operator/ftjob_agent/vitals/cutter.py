@@ -33,10 +33,10 @@ class Cut:
 
 
 class Cutter:
-    """One life of one rank."""
+    """One life of one rank, in a job of so many."""
 
-    def __init__(self, rank: int, rank_dir: str) -> None:
-        self._rank = rank
+    def __init__(self, rank: int, rank_dir: str, ranks: int = 1) -> None:
+        self._rank, self._ranks = rank, ranks
         self._clock = os.path.join(rank_dir, files.CLOCK)
         self._where = os.path.join(rank_dir, files.WHERE)
         self._steps: list[StepRecord] = []
@@ -105,7 +105,7 @@ class Cutter:
             self._rank,
             first,
             length,
-            told(steps),
+            told(steps, self._ranks),
             medians(steps),
             start_ns / 1e9,
             end_ns / 1e9,

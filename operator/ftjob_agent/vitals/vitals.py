@@ -48,7 +48,7 @@ class Vitals(threading.Thread):
     ) -> None:
         super().__init__(name="ftjob-vitals", daemon=True)
         self._loop, self._ranks, self._node, self._note = loop, ranks, node, note
-        self._attempt = config.attempt
+        self._attempt, self._world = config.attempt, config.world_size
         self._length = 0
         self._memory_limit: Optional[int] = None
         self._cutters: dict[int, Cutter] = {}
@@ -133,7 +133,7 @@ class Vitals(threading.Thread):
         for rank in ranks:
             pid = rank.process.pid
             if pid not in self._cutters:
-                self._cutters[pid] = Cutter(rank.spec.rank, rank.dir)
+                self._cutters[pid] = Cutter(rank.spec.rank, rank.dir, self._world)
             self._cutters[pid].look(used.get(pid))
             if self._length:
                 cuts += self._cutters[pid].cut(self._length)

@@ -1,6 +1,6 @@
 """A block: what some steps of one rank took, as its agent tells the leader.
 
-A rank of a block has about 1 kB: 16 bytes for each of its last 64 steps and of those before that took far
+A rank of a block has less than 2 kB: 16 bytes for each of its last 64 steps and of those before that took far
 longer than most, and what the rank used meanwhile. What an agent says is the word of a stranger: it is read
 strictly.
 """
@@ -19,10 +19,15 @@ from ftjob_protocol.values.text import clean
 from ftjob_protocol.vitals.clock import BLOCKED_UNKNOWN, INPUT_UNKNOWN, MOST, StepRecord
 from ftjob_protocol.vitals.where import LINE_BYTES, Doing, Line
 
-LENGTHS = (8, 16, 32, 64, 128, 256)
+LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024)
 """Steps of a block. One of 16 has the steps 1 to 16, 17 to 32 and so on: the blocks of all ranks meet."""
+LONGEST = 256
+"""Steps of a block in a job that is not large."""
+LARGE = 256
+"""Ranks of a job from which on longer blocks tell of fewer steps, so that the leader has less to read."""
 STEPS_TOLD = 64
-"""Of a block the last ones, and as many before them that took far longer than most: pauses."""
+"""Of a block the last ones, and before them those that took far longer than most: pauses."""
+STEPS_TOLD_LARGE = 32
 PAUSES_TOLD = 32
 PAUSE = 3
 """A step is told as a pause if it took so many times as long as the median one."""
@@ -168,13 +173,19 @@ class Report:
         )
 
 
-def told(steps: Sequence[StepRecord]) -> tuple[StepRecord, ...]:
-    """Return which of a block's steps are told."""
-    earlier = steps[:-STEPS_TOLD]
+def lengths(ranks: int) -> Sequence[int]:
+    """Return how many steps a block may have in a job of so many ranks."""
+    return LENGTHS if ranks >= LARGE else tuple(length for length in LENGTHS if length <= LONGEST)
+
+
+def told(steps: Sequence[StepRecord], ranks: int = 1) -> tuple[StepRecord, ...]:
+    """Return which of a block's steps are told in a job of so many ranks."""
+    last = STEPS_TOLD_LARGE if ranks >= LARGE else STEPS_TOLD
+    earlier = steps[:-last]
     median = typical(steps, lambda step: step.step_us) or 0
     pauses = [step for step in earlier if step.step_us > PAUSE * median]
     longest = sorted(pauses, key=lambda step: -step.step_us)[:PAUSES_TOLD]
-    return (*sorted(longest, key=lambda step: step.step), *steps[-STEPS_TOLD:])
+    return (*sorted(longest, key=lambda step: step.step), *steps[-last:])
 
 
 def medians(steps: Sequence[StepRecord]) -> StepRecord:

@@ -18,7 +18,7 @@ from ftjob_diagnosis.window import Window
 from ftjob_protocol.values.fields import finite
 from ftjob_protocol.values.ranges import to_ranges
 from ftjob_protocol.vitals import verdict as wire
-from ftjob_protocol.vitals.block import BLOCKS_TOLD, LENGTHS, Report
+from ftjob_protocol.vitals.block import BLOCKS_TOLD, Report, lengths
 
 if TYPE_CHECKING:
     from ftjob_diagnosis.findings import Finding
@@ -85,7 +85,8 @@ class Judge:
         seconds = min(BLOCK_SECONDS, max(FIRST_SECONDS, (now - self._stepping_since) / GROWTH))
         wanted = seconds / pace
         if not self.block_length or not self.block_length / 2 <= wanted < 2 * self.block_length:
-            self.block_length = max((length for length in LENGTHS if length <= wanted), default=LENGTHS[0])
+            possible = lengths(scene.ranks)
+            self.block_length = max((length for length in possible if length <= wanted), default=possible[0])
 
     def hear(self, who: str, data: Any, ranks: Collection[int]) -> None:
         """Take in what an agent tells of its ranks' steps; what can't be understood is left out."""
