@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftjob_agent.hooks.ftjob_hooks import notes
+from ftjob_agent.hooks.ftjob_hooks import notes, process
 from ftjob_agent.hooks.ftjob_hooks.clock import collectives, compiling, inputs, recorder
 from ftjob_agent.hooks.ftjob_hooks.clock.recorder import StepClock
 from ftjob_agent.hooks.ftjob_hooks.clock.ring import Ring
@@ -348,8 +348,12 @@ def small_volume(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_volume_is_an_error_and_no_signal_later(small_volume: Path) -> None:
+    (small_volume / "other").write_bytes(b"x" * 4096)
     with pytest.raises(OSError, match="No space"):
         Ring(str(small_volume / "clock.bin"), 1)
+    with pytest.raises(OSError, match="No space"):
+        process.claim(str(small_volume / "steps.bin"), 64)
+    os.close(process._kept.pop())
 
 
 def test_a_forked_child_records_nothing_into_the_file_of_its_parent(

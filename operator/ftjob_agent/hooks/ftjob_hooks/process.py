@@ -23,6 +23,7 @@ def claim(path: str, size: int) -> Tuple[mmap.mmap, bool]:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     _kept.append(file)
     os.ftruncate(file, size)
+    os.posix_fallocate(file, 0, size)  # where there is no room an error here, not SIGBUS at the first step
     mapped = mmap.mmap(file, size)
     _kept.append(mapped)
     try:
