@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import weakref
 from typing import TYPE_CHECKING, Any, Callable
 
 from .. import notes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOOK = 0x66746A6F62
 """Of a group's hooks, which are known by numbers: one that nobody else is likely to take."""
 
+_groups: weakref.WeakSet[Any] = weakref.WeakSet()
 _BLIND = "this version of torch does not say when DDP's collectives begin"
 
 
@@ -33,11 +35,11 @@ def hook_c10d(module: ModuleType) -> None:
 
         @functools.wraps(original)
         def register(name: Any, group: Any) -> Any:
-            if _watch_group(group):
-                atexit.register(_unwatch_group, c10d, name)
+            _watch_group(group)
             return original(name, group)
 
         c10d._register_process_group = register
+        atexit.register(_leave_groups, c10d)
 
 
 def hook_distributed(module: ModuleType) -> None:
@@ -81,20 +83,21 @@ def _waiting(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @notes.guarded
-def _watch_group(group: Any) -> bool:
-    if not hasattr(group, "register_pre_hook"):
-        return False
-    group.register_pre_hook(_HOOK, _before_collective)
-    return True
+def _watch_group(group: Any) -> None:
+    if hasattr(group, "register_pre_hook"):
+        _groups.add(group)
+        group.register_pre_hook(_HOOK, _before_collective)
 
 
-def _unwatch_group(c10d: Any, name: Any) -> None:
-    """Take the hook away: a group that is never destroyed outlives Python, and its hook must not."""
-    try:
-        group = c10d._resolve_process_group(name)
-    except Exception:
-        return  # destroyed
-    group.unregister_pre_hook(_HOOK)
+@notes.guarded
+def _leave_groups(c10d: Any) -> None:
+    """Take the hooks back while there is an interpreter: groups that nobody destroys outlive it.
+
+    What is registered in a group is Python's, and to free it without the interpreter is a SIGSEGV.
+    """
+    for group in {*c10d._world.pg_map, *_groups}:
+        if hasattr(group, "unregister_pre_hook"):
+            group.unregister_pre_hook(_HOOK)
 
 
 def _before_collective(_arguments: Any) -> None:
