@@ -68,6 +68,7 @@ LOADER = code(f"{TORCH}/utils/data/dataloader.py", "__next__")
         ([code(f"{TORCH}/autograd/graph.py"), code(f"{TORCH}/_tensor.py"), LOOP], ("step", "loop")),
         ([code(f"{TORCH}/distributed/distributed_c10d.py"), LOOP], ("collective", "loop")),
         ([HOOK, code(f"{TORCH}/distributed/distributed_c10d.py"), LOOP], ("input", "loop")),
+        ([code("/e/site-packages/horovod/torch/mpi_ops.py", "synchronize"), LOOP], ("collective", "loop")),
         # What is called by us is not Python's.
         ([code(lines.__file__.replace("lines.py", "collectives.py"), "wait"), LOOP], ("collective", "loop")),
         # FSDP's frames are around those of the model.

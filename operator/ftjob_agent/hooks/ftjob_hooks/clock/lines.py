@@ -149,9 +149,9 @@ def place(code: CodeType, main: str = "", path: Optional[Sequence[str]] = None) 
     if module is None or (package and package == main and not _FRAMEWORK.match(main)):
         is_input = code.co_name in _INPUT_NAMES or bool(code.co_flags & _GENERATOR)
         return Place(code, is_own=False, is_users=True, doing=Doing.INPUT if is_input else None)
-    if code.co_name in _SYNC and _FRAMEWORK.match(package):
-        return Place(code, is_own=False, is_users=False, doing=Doing.SYNC)
     found = next((doing for doing, starts in _RULES if module.startswith(starts)), None)
+    if found == Doing.STEP and code.co_name in _SYNC:
+        found = Doing.SYNC
     return Place(code, is_own=False, is_users=False, doing=found)
 
 
