@@ -101,9 +101,9 @@ class Training:
                     text=True,
                 )
             )
-        for rank in self._ranks:
-            assert rank.stdout is not None
-            rank.stdout.readline()
+        for process in self._ranks:
+            assert process.stdout is not None
+            process.stdout.readline()
 
     def steps(self, count: int) -> float:
         """Return the seconds of so many steps."""
