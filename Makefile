@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup setup-check run check style types lint test test-unit test-local test-apiserver test-workloads \
-	test-cluster test-alone test-samples test-failures test-profilers test-programs \
+	test-cluster test-alone test-samples test-failures test-profilers test-programs test-insight \
 	forget prepare generate kind kind-down images images-all agent bench bench-start lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
@@ -72,7 +72,7 @@ test-unit: setup-check  ## Tests that need no framework
 
 test-local: setup agent  ## Tests of agents, hooks, `ftjob run` and people's programs on this machine, and of the chart
 	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
-	  $(PYTEST) $(IN_THREE) tests/agent tests/local tests/programs tests/chart
+	  $(PYTEST) $(IN_THREE) tests/agent tests/local tests/programs tests/chart tests/insight
 
 test-apiserver: setup-check  ## Tests against the API servers of the oldest and the newest supported Kubernetes
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
@@ -101,6 +101,9 @@ test-failures: setup kind  ## The whole matrix of failing ranks, five times (35 
 
 test-profilers: setup  ## Every order of a program's own profiler and ours, 20 times (RUNS=another number; an hour)
 	@PYTHONPATH=tests OMP_NUM_THREADS=1 $(PYTHON) tests/support/profiler_orders.py $(or $(RUNS),20)
+
+test-insight: setup agent  ## Plant 200 faults into real trainings and compare the verdicts with the truth (SEED=another one; an hour)
+	@PYTHONPATH=tests $(PYTHON) tests/insight/run.py --faulty 200 --healthy 40 --seed $(or $(SEED),1)
 
 generate: setup agent  ## Write manifests/ and the tables in docs/ anew from the sources and the chart
 	@.venv/bin/ftjob crd >dist/crd.yaml && mv dist/crd.yaml manifests/crd/ftjob.dev_frameworktrainingjobs.yaml

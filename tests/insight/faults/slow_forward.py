@@ -1,0 +1,10 @@
+"""A device that is slower than the others', in the forward pass."""
+
+import time
+
+POINT, KIND, CAUSE = "forward", "Straggler", "Unknown"
+
+
+def plant(place):
+    if place.point == POINT and place.is_culprit:
+        time.sleep(place.ms / 1000)
