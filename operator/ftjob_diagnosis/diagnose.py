@@ -38,8 +38,8 @@ JUDGES: tuple[Judge, ...] = (
 )
 FEWEST, ENOUGH, SURE = 16, 32, 30
 """Steps without which nothing is said; for which earlier blocks are taken in; for the highest confidence."""
-CLEAR, HIGH, HELD = 0.7, 1.5, 0.8
-"""Of the threshold: below it, a verdict ends; from it on, it is sure, if it holds in so many steps."""
+CLEAR, HELD = 0.7, 0.8
+"""Of the threshold: below it, a verdict ends. Of the steps: a sure finding holds in so many."""
 EFFECT = 0.5
 """Of what a regression costs must another finding cost to be its cause."""
 
@@ -142,7 +142,7 @@ class Judgement:
         table = self.whole.table
         if not twice or table.missing:
             return Confidence.LOW
-        sure = measure.strength >= HIGH and measure.persistence >= HELD and table.steps >= SURE
+        sure = measure.strength >= measure.high and measure.persistence >= HELD and table.steps >= SURE
         return Confidence.HIGH if sure and measure.best is Confidence.HIGH else Confidence.MEDIUM
 
     def kept(self, judge: Judge, measure: Optional[Measure]) -> Optional[Finding]:

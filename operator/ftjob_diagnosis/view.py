@@ -46,6 +46,8 @@ class Measure:
     """The signal as a multiple of its threshold."""
     persistence: float = 1.0
     """The share of steps that show it."""
+    high: float = 1.5
+    """The strength from which it is sure."""
     best: Confidence = Confidence.HIGH
     """No finding of this kind is surer."""
 

@@ -134,6 +134,11 @@ def test_waiting_for_data_on_all_ranks_is_input_bound(ranks: int, end: str) -> N
     assert found.text.endswith(f"of step time waits for data (load.py:31 decode){end}")
 
 
+@pytest.mark.parametrize(("ms", "sure"), [(6.0, Confidence.MEDIUM), (20.0, Confidence.HIGH)])
+def test_the_confidence_grows_with_the_share(ms: float, sure: Confidence) -> None:
+    assert verdict(HEALTHY.run(every(input=ms + 2))).confidence is sure
+
+
 def test_of_two_ranks_one_with_slow_input_is_a_straggler_and_not_input_bound() -> None:
     found = diagnose(Training(ranks=2).run(one(1, input=30)))
     assert [(each.kind, each.ranks) for each in found.findings] == [(Kind.STRAGGLER, (1,))]

@@ -12,12 +12,12 @@ from ftjob_diagnosis.table import Table
 from ftjob_diagnosis.view import Measure, View
 
 KIND = Kind.INPUT_BOUND
-SHARE = 0.1
+SHARE, HIGH = 0.1, 2.0
 
 
 def measure(view: View) -> Optional[Measure]:
     """Find how much of the step the median rank waits for data."""
-    return Measure((), strength(view, ())) if share(view.table) is not None else None
+    return Measure((), strength(view, ()), high=HIGH) if share(view.table) is not None else None
 
 
 def strength(view: View, ranks: tuple[int, ...]) -> float:
