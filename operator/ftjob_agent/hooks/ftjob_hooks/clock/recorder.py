@@ -42,6 +42,8 @@ class StepClock:
         self._blocked_before = 0  # the input under way began
         self._arrived = 0  # at a collective that nobody has waited for since
         self._since_input = _INPUT_IS_RECENT
+        self._sees_input = False
+        """After the first step: before it, Keras' fit looks at a batch; it reads all in its graph."""
         self._sees_waits = False
         self._is_alone = True
         self.blind = ""
@@ -66,6 +68,7 @@ class StepClock:
             waited = self._blocked - self._blocked_before
             self._input += time.monotonic_ns() - began - waited
             self._since_input = 0
+            self._sees_input = self._steps > 0
             self._in_input = False
 
     def wait_begins(self) -> int:
@@ -153,7 +156,7 @@ class StepClock:
         unseen = self._unseen_waits(framework)
         if unseen:
             flags |= layout.BLOCKED_UNKNOWN
-        if self._since_input >= _INPUT_IS_RECENT:
+        if self._since_input >= (_INPUT_IS_RECENT if self._sees_input else 1):
             flags |= layout.INPUT_UNKNOWN
         if self._steps == _TELLS_AFTER and flags:
             notes.unseen(
