@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from insight.launch import environments
 from insight.measure import Watch
-from insight.plan import FAULTS, PROGRAMS, Placement, draw
+from insight.plan import FAULTS, PROGRAMS, Placement, Program, draw
 from insight.score import Outcome, fault_module, table, truth
 from support.hook_env import hooks_in, rank_env
 
@@ -31,14 +31,17 @@ LIMIT_S = 420
 def run(
     placements: Sequence[Placement], faults: Sequence[Path] = (FAULTS,), hooks: Path | None = None
 ) -> list[Outcome]:
-    """Run all placements, those of one program and size in one set of processes."""
-    groups = defaultdict(list)
+    """Run all placements, those of one program and size in one set of processes, and print each outcome."""
+    groups: dict[tuple[Program, int], list[Placement]] = defaultdict(list)
     for each in placements:
         groups[each.program, each.size].append(each)
     found = []
     for group in groups.values():
         with tempfile.TemporaryDirectory(prefix="insight-") as folder:
-            found += _together(group, Path(folder), faults, hooks)
+            outcomes = _together(group, Path(folder), faults, hooks)
+        for each in outcomes:
+            report(each)
+        found += outcomes
     return found
 
 
@@ -140,8 +143,6 @@ def main() -> int:
         each.id = len(placements)
         placements.append(each)
     outcomes = run(placements, (FAULTS, *args.faults), args.hooks)
-    for outcome in outcomes:
-        report(outcome)
     print(table(outcomes))
     return 0
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from insight.plan import FAULTS, draw
-from insight.run import report, run
+from insight.run import run
 from insight.score import summary
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ def test_planted_faults_are_called_what_they_are_and_nothing_else_is_accused() -
         each.id = len(placements)
         placements.append(each)
     outcomes = run(placements, (FAULTS,))
-    for outcome in outcomes:
-        report(outcome)
     print(summary(outcomes))
     scored = [each for each in outcomes if each.counts]
     assert len(scored) >= AT_LEAST * len(outcomes) / 2, "nearly all were near their threshold"
@@ -53,5 +51,4 @@ def test_faults_of_another_folder_are_planted_too(tmp_path: Path) -> None:
     placement = draw(1, 1)[0]
     placement.fault, placement.ranks, placement.ms, placement.steps = "own", [1], 60.0, 40
     outcome = run([placement], (FAULTS, tmp_path))[0]
-    report(outcome)
     assert outcome.is_right
