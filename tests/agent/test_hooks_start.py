@@ -150,4 +150,4 @@ def test_the_sources_are_python_3_9_and_import_the_standard_library_only(path: P
             else []
         )
     }
-    assert modules - set(sys.stdlib_module_names) <= {"ftjob_protocol", "torch", "tensorflow"}
+    assert modules - set(sys.stdlib_module_names) <= {"ftjob_protocol", "torch", "tensorflow", "jax"}

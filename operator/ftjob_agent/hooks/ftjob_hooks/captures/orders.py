@@ -43,6 +43,7 @@ class Orders:
     def __init__(self, captures: Captures, position: Callable[[], Position]) -> None:
         self._captures, self._position = captures, position
         self._rank_dir = os.environ[variables.RANK_DIR]
+        self._pid = os.getpid()
         self._word: Optional[OrderWord] = None
         self._ordered: Optional[Ordered] = None  # that begins at a time, here
         self._has_begun = False
@@ -60,6 +61,8 @@ class Orders:
     @notes.guarded
     def look(self) -> None:
         """Take what is new, and do what it is time for."""
+        if self._pid != os.getpid():
+            return  # a forked child's thread calls it too, but the captures are the parent's
         if self._word is not None and self._word.has_news():
             self._take(Told.read(self._rank_dir))
         if self._ordered is not None:
@@ -70,7 +73,7 @@ class Orders:
         self._captures.sample()
 
     def _take(self, told: Told) -> None:
-        if not _is_ours():
+        if not process.trains(os.path.join(self._rank_dir, files.STEPS)):
             return
         self._step_limit = 0.0
         window = told.window
@@ -108,11 +111,6 @@ class Orders:
         elif self._has_begun and now >= at + int(ordered.window.seconds * 1e9):
             self._ordered = None
             self._captures.drive(1, _framework())
-
-
-def _is_ours() -> bool:
-    """Whether no other process of the rank is the one that trains."""
-    return process.trains(os.path.join(os.environ[variables.RANK_DIR], files.STEPS))
 
 
 def _is_stepping() -> bool:
