@@ -12,8 +12,11 @@ import pytest
 
 from ftjob_agent.hooks.ftjob_hooks import notes
 from ftjob_agent.hooks.ftjob_hooks.captures import profiler
+from ftjob_agent.hooks.ftjob_hooks.captures.series import Ordered
 from ftjob_agent.hooks.ftjob_hooks.captures.tracers.tracer import Save, Tracer
-from ftjob_protocol.captures import Profile
+from ftjob_protocol.captures import Profile, Wanted
+from ftjob_protocol.captures.schedule import Windows
+from ftjob_protocol.captures.window import RankCapture, Told, Window
 
 FILE = "rank-00000.xplane.pb"
 
@@ -152,3 +155,94 @@ def test_what_has_another_name_is_not_opened_to_others(
     folder = tmp_path / "outputs" / "captures" / "s0" / "raw" / "rank-00000"
     assert stat.S_IMODE((folder / FILE).stat().st_mode) == 0o644
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def ordered(outputs: Path, at_step: int, steps: int = 2, name: str = "c1") -> Ordered:
+    """What the thread that looks for orders makes of one."""
+    (outputs / "captures").mkdir(parents=True, exist_ok=True)
+    window = Window(name, (range(1),), at_step=at_step, steps=steps)
+    told = Told(window, str(outputs / "captures"), "", Wanted({}, ("Framework",), {}))
+    return Ordered(told, window, Windows.at(at_step, steps, 2))
+
+
+def said(rank_dir: Path) -> RankCapture:
+    found = RankCapture.read(json.loads((rank_dir / "capturing.json").read_text()))
+    assert found is not None
+    return found
+
+
+def train(captures: profiler.Captures, *steps: int) -> None:
+    """Make these steps, as a program that has resumed at step 100."""
+    for step in steps:
+        if captures.is_wanted:
+            captures.advance(step - 100, step, "torch")
+    for thread in captures._saving:
+        thread.join()
+
+
+def test_an_order_is_followed_by_the_trainings_own_steps(tmp_path: Path, rank_dir: Path) -> None:
+    captures = profiler.Captures(None, rank=0)
+    assert not captures.is_wanted
+    captures.order(ordered(tmp_path, at_step=104))
+    assert (captures.is_wanted, said(rank_dir).phase) == (True, "Armed")
+    train(captures, 101, 102, 103)
+    assert said(rank_dir) == RankCapture("c1", "Capturing", 104)
+    train(captures, 104, 105)
+    assert said(rank_dir) == RankCapture("c1", "Done", 104)
+    assert not captures.is_wanted
+    done = json.loads((tmp_path / "captures" / "c1" / "raw" / "rank-00000" / "done.json").read_text())
+    assert (done["firstStep"], done["lastStep"], done["startNs"] <= done["endNs"]) == (104, 105, True)
+    assert json.loads((rank_dir / "captured.json").read_text()) == ["c1"]
+
+
+def test_a_rank_that_is_told_late_says_so(tmp_path: Path, rank_dir: Path) -> None:
+    captures = profiler.Captures(None, rank=0)
+    captures.order(ordered(tmp_path, at_step=104))
+    train(captures, 106, 107, 108)
+    assert said(rank_dir) == RankCapture("c1", "Done", 107, "begun at step 107 instead of 104")
+
+
+def test_an_order_that_is_withdrawn_before_it_begins_captures_nothing(tmp_path: Path, rank_dir: Path) -> None:
+    captures = profiler.Captures(None, rank=0)
+    captures.order(ordered(tmp_path, at_step=110))
+    train(captures, 101)
+    captures.withdraw("it was given up")
+    assert (said(rank_dir).phase, said(rank_dir).note) == ("Failed", "it was given up")
+    assert not captures.is_wanted
+    train(captures, 109, 110, 111, 112)
+    assert not list((tmp_path / "captures").iterdir())
+    captures.order(ordered(tmp_path, at_step=120, name="c2"))
+    train(captures, 119, 120, 121)
+    assert said(rank_dir) == RankCapture("c2", "Done", 120)
+
+
+def test_the_scripts_own_profiler_wins_and_later_orders_are_told_so(tmp_path: Path, rank_dir: Path) -> None:
+    captures = profiler.Captures(None, rank=0)
+    captures.order(ordered(tmp_path, at_step=104, steps=50))
+    train(captures, 103, 104)
+    captures.give_way()
+    assert said(rank_dir) == RankCapture(
+        "c1", "Done", 104, "the script uses the profiler itself", is_whole=False
+    )
+    captures.order(ordered(tmp_path, at_step=200, name="c2"))
+    assert said(rank_dir) == RankCapture("c2", "Failed", 0, "the script uses the profiler itself")
+    assert not captures.is_wanted
+
+
+def test_a_volume_that_takes_nothing_costs_the_capture_alone(tmp_path: Path, rank_dir: Path) -> None:
+    captures = profiler.Captures(None, rank=0)
+    captures.order(ordered(tmp_path, at_step=104))
+    (tmp_path / "captures" / "c1").touch()  # in place of a folder
+    train(captures, 103, 104, 105, 106)
+    assert said(rank_dir).phase == "Failed"
+    captures.order(ordered(tmp_path, at_step=110, name="c2"))
+    train(captures, 109, 110, 111)
+    assert said(rank_dir) == RankCapture("c2", "Done", 110)
+
+
+def test_the_end_of_the_script_ends_an_order_that_waits(tmp_path: Path, rank_dir: Path) -> None:
+    captures = profiler.Captures(None, rank=0)
+    captures.order(ordered(tmp_path, at_step=104))
+    train(captures, 101)
+    captures.end()
+    assert (said(rank_dir).phase, said(rank_dir).note) == ("Failed", "the script has ended")
