@@ -97,6 +97,18 @@ def test_all_ranks_begin_at_the_same_step_soon_but_not_too_soon(
     assert star.news == [True]
 
 
+@pytest.mark.parametrize(("times", "first"), [((1, 2, 3, 4), 40), ((1, 2, 7, 8), 105), ((1, 100, 101), 340)])
+def test_where_messages_are_late_all_ranks_get_more_time_to_be_told(
+    times: tuple[int, ...], first: int
+) -> None:
+    star = Star()
+    for now in times:
+        star.tell(20, 20, 20, 20, now=float(now))
+    star.captures.order(CaptureOrder("c1"), float(times[-1]))
+    assert star.captures.window is not None
+    assert star.captures.window.at_step == first
+
+
 def test_seconds_become_steps_where_steps_are_counted(star: Star) -> None:
     star.captures.order(CaptureOrder("c1", seconds=0.75), 1.0)
     assert star.captures.window is not None

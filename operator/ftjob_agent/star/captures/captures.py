@@ -46,6 +46,12 @@ class Outcome(Protocol):
 
 LEAD_SECONDS = 2.0
 """From the leader's word to the first step: agents tell of steps once a second, hooks look 20 times."""
+LEAD_MAX_SECONDS = 30.0
+"""Most that is added to it where agents are slow."""
+USUAL_GAP_SECONDS = 1.5
+"""Between two messages of an agent; what is more shows how slowly words get through on busy machines."""
+GAP_FADES = 0.95
+"""With each message, so that one bad moment is forgotten within a minute or two."""
 LEAST_STEPS_AHEAD = 3
 SECONDS = 2.0
 """Of a capture by time, of which only steps are asked."""
@@ -81,6 +87,8 @@ class _Pace:
     steps: dict[int, int]
     seconds: Optional[float]
     """Of a step."""
+    gap: float = 0.0
+    """The longest time between two messages lately."""
 
 
 class Captures:
@@ -240,17 +248,23 @@ class Captures:
         numbers = to_ranges(ranks)
         if not steps:
             seconds = order.seconds or SECONDS
-            at = time.time_ns() + int(LEAD_SECONDS * 1e9)
+            lead = self._lead()
+            at = time.time_ns() + int(lead * 1e9)
             wanted = 0 if order.seconds else order.steps or STEPS
             window = Window(order.id, numbers, at_ns=at, steps=wanted, seconds=seconds, stacks=order.stacks)
-            return window, LEAD_SECONDS + seconds + wanted * (pace or 1.0)
+            return window, lead + seconds + wanted * (pace or 1.0)
         wanted = order.steps or STEPS
         if order.seconds and pace:
             wanted = max(1, min(STEPS_MAX, math.ceil(order.seconds / pace)))
-        ahead = math.ceil((LEAD_SECONDS + age) / pace) if pace else 0
+        ahead = math.ceil((self._lead() + age) / pace) if pace else 0
         first = max(steps) + max(LEAST_STEPS_AHEAD, ahead)
         window = Window(order.id, numbers, at_step=first, steps=wanted, stacks=order.stacks)
         return window, (first - max(steps) + wanted) * (pace or 1.0)
+
+    def _lead(self) -> float:
+        """Return how long it may take until all ranks know: longer where messages are late."""
+        gap = max((found.gap for found in self._paces.values()), default=0.0)
+        return LEAD_SECONDS + min(LEAD_MAX_SECONDS, 2 * max(0.0, gap - USUAL_GAP_SECONDS))
 
     def _how_far(self, ranks: Sequence[int], now: float) -> tuple[list[int], float, Optional[float]]:
         """Return the ranks' steps, how old the news of them is, and the shortest step time.
@@ -280,7 +294,9 @@ class Captures:
             and (counted := count(item.get("counted", item.get("step")))) is not None
         }
         pace = finite(progress.get("stepSeconds")) if isinstance(progress, dict) else None
-        self._paces[key] = _Pace(now, steps, pace if pace is not None and pace > 0 else None)
+        before = self._paces.get(key)
+        gap = 0.0 if before is None else max(now - before.heard, GAP_FADES * before.gap)
+        self._paces[key] = _Pace(now, steps, pace if pace is not None and pace > 0 else None, gap)
         present, words = self._present, data.get("capture")
         if present is None or not isinstance(words, dict):
             return
