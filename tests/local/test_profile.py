@@ -73,7 +73,8 @@ def test_a_run_is_captured_as_it_runs_and_the_phases_are_printed(outputs: Path) 
 
 
 def test_an_id_is_used_once_and_ranks_that_are_not_there_are_refused(outputs: Path) -> None:
-    assert profile(outputs, "--id", "one", "--ranks", "1", "--wait")[0] == 0
+    code, said, errors = profile(outputs, "--id", "one", "--ranks", "1", "--wait")
+    assert code == 0, (said, errors)
     code, _, errors = profile(outputs, "--id", "one")
     assert (code, "choose another id" in errors) == (2, True)
     code, said, _ = profile(outputs, "--ranks", "7", "--wait", "--id", "third")
