@@ -25,6 +25,8 @@ import json
 import secrets
 from typing import NamedTuple, Optional
 
+from ftjob_protocol.values.digits import whole
+
 NONCE = "/v1/nonce"
 """Where the receiver's nonce is asked for."""
 REQUEST_HEADER = "Authorization"
@@ -59,12 +61,11 @@ class Signature(NamedTuple):
     @classmethod
     def read(cls, header: str) -> Optional[Signature]:
         """Read a header's value; None if it is no signature."""
-        scheme, *words = header.split(" ")
-        if scheme != SCHEME or len(words) != 4 or not header.isascii():
+        words = header.split(" ")
+        if len(words) != 5 or words[0] != SCHEME or len(words[1]) > 64 or not header.isascii():
             return None
-        if len(words[0]) > 64 or not words[1].isdecimal() or len(words[1]) > 18:
-            return None
-        return cls(words[0], int(words[1]), words[2], words[3])
+        number = whole(words[2], 18)
+        return None if number is None else cls(words[1], number, words[3], words[4])
 
 
 class _Key:
