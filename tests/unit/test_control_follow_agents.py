@@ -62,6 +62,7 @@ async def operator_and_agent(monkeypatch: pytest.MonkeyPatch, handle: Handler) -
     await site.start()
     port = runner.addresses[0][1]
     monkeypatch.setattr(module, "agent_port", lambda _uid: port)
+    monkeypatch.setattr(module, "worker_port", lambda *_of: port)
     kube, cache = FakeKube(), Cache()
     cache.update(JOB, job_body(status=RUNS))
     cache.update(POD, pod_body(0, state={"running": {}}, podIP="127.0.0.1"))

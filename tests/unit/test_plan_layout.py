@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import UID, job
 
-from ftjob.plan.layout import agent_port, cluster_layout, local_layout, local_port_count
+from ftjob.plan.layout import agent_port, cluster_layout, local_layout, local_port_count, worker_port
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -50,13 +50,29 @@ def test_ports_stay_below_those_that_others_choose(uid: object) -> None:
 
 def test_workers_on_their_nodes_network_have_ports_of_their_own() -> None:
     template = {"spec": {"hostNetwork": True, "containers": [{"name": "t", "command": ["a"]}]}}
-    layout = cluster_layout(job().workers(1_000).template(template).build(), 0)
+    wanted = job().workers(1_000).template(template).build()
+    layout = cluster_layout(wanted, 0)
     leader, *others = layout.workers
     assert leader.port == agent_port(UID), "where the operator looks for it"
+    assert [worker_port(wanted, w.role, w.index) for w in layout.workers] == [w.port for w in layout.workers]
     taken = [leader.port, leader.server_port, layout.rendezvous_port, layout.slices_port]
     taken += [port for worker in others for port in (worker.port, worker.server_port)]
     assert len(set(taken)) == len(taken)
     assert 20_000 <= min(taken) <= max(taken) < 29_600
+
+
+def test_only_a_role_on_its_nodes_network_has_ports_of_its_own() -> None:
+    pod = {"containers": [{"name": "t", "image": "i", "command": ["a"]}]}
+    roles = {
+        "ps": {"replicas": 2, "template": {"spec": {**pod, "hostNetwork": True}}},
+        "chief": {},
+    }
+    wanted = (
+        job().strategy("ParameterServer").workers(2).template({"spec": pod}).with_spec(roles=roles).build()
+    )
+    layout = cluster_layout(wanted, 0)
+    assert [worker_port(wanted, w.role, w.index) for w in layout.workers] == [w.port for w in layout.workers]
+    assert len({w.port for w in layout.workers}) == 3
 
 
 def test_names_at_the_limit_are_host_names() -> None:

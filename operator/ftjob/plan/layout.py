@@ -31,6 +31,19 @@ def agent_port(uid: str) -> int:
     return PORT_BASE + PORT_STEP * (zlib.crc32(uid.encode()) % PORT_BLOCKS)
 
 
+def worker_port(job: Job, role: str, index: int) -> int:
+    """Return the port of a worker's agent: the leader's, but on its node's network one of its own."""
+    block = agent_port(job.uid)
+    if not _is_on_host_network(job, role):
+        return block
+    before = 0
+    for earlier, count in roles_of(job.spec).items():
+        if earlier == role:
+            break
+        before += count
+    return _port(block, before + index)
+
+
 def pod_name(job: str, role: str, attempt: int, index: int, replaced: int = 0) -> str:
     """Return the name of a pod, which is its host name too.
 

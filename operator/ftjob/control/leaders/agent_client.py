@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 import orjson
 
+from ftjob.api.job import Job
 from ftjob.models.layout import rank_order
 from ftjob.plan.build.token import job_token
-from ftjob.plan.layout import agent_port
+from ftjob.plan.layout import agent_port, worker_port
 from ftjob_protocol import orders
 from ftjob_protocol.leader_state import LIMIT, LeaderState
 from ftjob_protocol.signing.signature import ANSWER_HEADER, NONCE, REQUEST_HEADER, Sender, SignatureError
@@ -92,9 +93,10 @@ class Agents:
 
         An agent tells it only once it has waited for some seconds.
         """
-        question = _Question("GET", orders.PROGRESS)
+        port = worker_port(job, pod.role, pod.index) if isinstance(job, Job) else agent_port(job.uid)
         try:
-            return (await self._send_to(_host(pod), job, self.sender(job), question)).waits
+            question = _Question("GET", orders.PROGRESS)
+            return (await self._send_to(_address(pod, port), self.sender(job), question)).waits
         except AgentError:
             return ""
 
@@ -116,10 +118,10 @@ class Agents:
         leader = _leader_of(job, pods)
         if leader is None:
             raise AgentError("no pod of index 0 runs")
-        return await self._send_to(_host(leader), job, sender, question)
+        return await self._send_to(_address(leader, agent_port(job.uid)), sender, question)
 
-    async def _send_to(self, host: str, job: AnyJob, sender: Sender, question: _Question) -> LeaderState:
-        origin = f"http://{host}:{agent_port(job.uid)}"
+    async def _send_to(self, address: str, sender: Sender, question: _Question) -> LeaderState:
+        origin = f"http://{address}"
         try:
             if sender.nonce:
                 try:
@@ -129,9 +131,9 @@ class Agents:
             sender.welcome(*await self._exchange(origin, sender, _Question("GET", NONCE)))
             return await self._ask(origin, sender, question)
         except TimeoutError as error:
-            raise AgentError(f"no answer at {host}:{agent_port(job.uid)}") from error
+            raise AgentError(f"no answer at {address}") from error
         except aiohttp.ClientConnectorError as error:
-            raise AgentError(f"no connection to {host}:{agent_port(job.uid)}: {error.strerror}") from error
+            raise AgentError(f"no connection to {address}: {error.strerror}") from error
         except (aiohttp.ClientError, SignatureError) as error:
             raise AgentError(str(error) or type(error).__name__) from error
 
@@ -180,6 +182,6 @@ def _leader_of(job: AnyJob, pods: tuple[PodState, ...]) -> PodState | None:
     return min(leaders, key=lambda p: rank_order(p.place), default=None)
 
 
-def _host(pod: PodState) -> str:
-    """Return a pod's address as it stands in a URL."""
-    return f"[{pod.ip}]" if ":" in (pod.ip or "") else pod.ip or ""
+def _address(pod: PodState, port: int) -> str:
+    """Return where an agent of a pod listens, as it stands in a URL."""
+    return f"[{pod.ip}]:{port}" if ":" in (pod.ip or "") else f"{pod.ip or ''}:{port}"
