@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup setup-check run check style types lint test test-unit test-local test-apiserver test-workloads \
-	test-cluster test-alone test-samples test-failures test-profilers test-programs test-insight \
+	test-cluster test-alone test-samples test-failures test-profilers test-programs test-insight test-traces \
 	forget prepare generate kind kind-down images images-all agent bench bench-start lock clean
 
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
@@ -71,8 +71,8 @@ test-unit: setup-check  ## Tests that need no framework
 	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(SHARED) tests/unit
 
 test-local: setup agent  ## Tests of agents, hooks, `ftjob run` and people's programs on this machine, and of the chart
-	@tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
-	  $(PYTEST) $(IN_THREE) tests/agent tests/local tests/programs tests/chart tests/insight
+	@tests/setup/chromium.sh >/dev/null && tests/setup/tools.sh helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
+	  $(PYTEST) $(IN_THREE) tests/agent tests/local tests/programs tests/chart tests/browser tests/insight
 
 test-apiserver: setup-check  ## Tests against the API servers of the oldest and the newest supported Kubernetes
 	@tests/setup/tools.sh etcd kube-apiserver kube-apiserver-oldest kubectl helm >/dev/null && PATH="$(CACHE)/bin:$$PATH" \
@@ -105,6 +105,9 @@ test-profilers: setup  ## Every order of a program's own profiler and ours, 20 t
 test-insight: setup agent  ## Plant 200 faults into real trainings and compare the verdicts with the truth (SEED=another one; an hour)
 	@PYTHONPATH=tests $(PYTHON) tests/insight/run.py --faulty 200 --healthy 40 --seed $(or $(SEED),1)
 
+test-traces: setup-check  ## 10,000 damaged traces of each kind for the collector (INPUTS=another number); `make test` tries a hundred
+	@FTJOB_FUZZ_TRACES=$(or $(INPUTS),10000) $(PYTEST) --timeout=7200 $(SHARED) tests/unit/test_insight_hostile.py
+
 generate: setup agent  ## Write manifests/ and the tables in docs/ anew from the sources and the chart
 	@.venv/bin/ftjob crd >dist/crd.yaml && mv dist/crd.yaml manifests/crd/ftjob.dev_frameworktrainingjobs.yaml
 	@$(PYTHON) -m ftjob.insight.summary >dist/summary.json && mv dist/summary.json operator/ftjob/insight/summary.schema.json
@@ -132,6 +135,7 @@ bench: setup agent  ## Measure sizes, speed of training, start times, captures, 
 	@PYTHONPATH=tests $(PYTHON) tests/bench/clock.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/inplace.py
 	@PYTHONPATH=tests $(PYTHON) tests/bench/capture.py
+	@PYTHONPATH=tests $(PYTHON) tests/bench/collector.py
 	@ulimit -n $$(ulimit -Hn) && PYTHONPATH=tests $(PYTHON) tests/bench/star.py && \
 	  PYTHONPATH=tests $(PYTHON) tests/bench/signing.py
 	@tests/setup/tools.sh etcd kube-apiserver kube-scheduler kube-controller-manager kwok kubectl >/dev/null && \

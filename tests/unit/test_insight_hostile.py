@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TRACES = Path(__file__).parents[1] / "corpus" / "traces"
-INPUTS = int(os.environ.get("FTJOB_FUZZ_TRACES", "300"))
+INPUTS = int(os.environ.get("FTJOB_FUZZ_TRACES", "100"))
 PLANNED = gzip.decompress(torch_trace(Planned(operators=4, steps=2), 0))
 
 

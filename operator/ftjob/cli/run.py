@@ -25,6 +25,7 @@ from ftjob.cli.words import (
     time_line,
     verdict,
 )
+from ftjob.insight.marked import REPORT
 from ftjob.local.errors import CannotRun
 from ftjob.local.outputs import OutputsFolder
 from ftjob.local.runner import Runner, Settings
@@ -57,6 +58,8 @@ def main(args: argparse.Namespace) -> int:
                     view.note(note)
                 runner = Runner(found.body, outputs, Settings(python, args.timeout), view)
                 status, ending = runner.run()
+                if ending is None:
+                    runner.report(status)
             if args.output == "json":
                 print(json.dumps(status.to_wire(), indent=2))
             if status.phase is not Phase.SUCCEEDED or not args.quiet:
@@ -124,6 +127,8 @@ def _summary(stream: TextIO, found: Found, status: JobStatus, outputs: OutputsFo
     if status.timeline is not None and time_line(status.timeline):
         lines.append(f"time:     {time_line(status.timeline)}")
     lines.append(f"outputs:  {shorten(outputs.path, here)} ({files.JOB}, {files.LOGS}/)")
+    if outputs.has_report:
+        lines.append(f"report:   {shorten(outputs.path / REPORT, here)}")
     lines += [f"profile:  {shorten(path, here)}" for path in profiles(outputs.path)]
     lines += [f"profile:  {text}" for text in missing_profiles(status)]
     if any((outputs.path / files.XPLANES).glob("*/*.xplane.pb")):

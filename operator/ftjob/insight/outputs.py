@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ftjob.insight.collect.capture import NoCaptureError, captures, collect, write_timeline
 from ftjob.insight.collect.whole import whole_job
-from ftjob.insight.page.render import MARK, render
+from ftjob.insight.marked import REPORT, is_ours
+from ftjob.insight.page.render import render
 from ftjob.insight.summary import LIMIT, SummaryError, decode, encode
 from ftjob_protocol import files
 from ftjob_protocol.files.nofollow import Folder
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from ftjob.insight.collect.capture import Collected
     from ftjob.insight.summary import Summary
 
-SUMMARY, REPORT = "summary.json", "report.html"
-_HEAD = 4096
+SUMMARY = "summary.json"
 
 
 class ReportError(Exception):
@@ -61,14 +61,6 @@ def _of_job(outputs: Folder) -> Summary:
     if summary is None:
         raise ReportError("these are no outputs of a job: there is no job.yaml, no vitals and no captures")
     return summary
-
-
-def is_ours(outputs: Folder) -> bool:
-    """Whether the job's report was written by ftjob."""
-    try:
-        return MARK.encode() in outputs.read(REPORT, _HEAD)
-    except OSError:
-        return False
 
 
 def summary_of(path: Path, capture: str = "") -> Summary:

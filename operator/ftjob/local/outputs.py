@@ -12,6 +12,7 @@ from uuid import UUID
 
 import yaml
 
+from ftjob.insight.marked import REPORT, is_ours
 from ftjob.local.errors import CannotRun
 from ftjob.models.names import KIND
 from ftjob_protocol import files
@@ -110,6 +111,8 @@ class OutputsFolder:
                 for name in OF_ONE_RUN:
                     if self._folder.has(name) and not target.has(name):
                         self._folder.rename(name, target, name)
+                if is_ours(self._folder) and not target.has(REPORT):
+                    self._folder.rename(REPORT, target, REPORT)
         except OSError as error:
             raise CannotRun(
                 "--outputs",
@@ -135,6 +138,11 @@ class OutputsFolder:
     def log(self, rank: int) -> Path:
         """Return where a rank's output is."""
         return self.path / files.log(rank)
+
+    @property
+    def has_report(self) -> bool:
+        """Whether there is a report of this run."""
+        return is_ours(self._folder)
 
     def write_job(self, body: dict[str, Any]) -> None:
         """Write the job with its status, if it has changed, so that nobody reads half of it."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ftjob.api.job import UnreadableJob, parse_job
 from ftjob.api.problem import summary
+from ftjob.insight.beside import Collector
 from ftjob.local import gpus
 from ftjob.local.agent_process import Agent, wait_until_ended
 from ftjob.local.ending import Ending, ended_by
@@ -116,6 +117,7 @@ class Runner:
         self._next_orders = 0.0
         self._signals = 0
         self._woken, self._wake = os.pipe()
+        self._collector = Collector(outputs.path)
 
     def run(self) -> tuple[JobStatus, Ending | None]:
         """Run the job to its end and return its last status, and who ended it if it was not the job.
@@ -180,13 +182,24 @@ class Runner:
         self._apply(plan)
         self._follow()
         self._view.update(status, self._rank_states())
+        self._tell(self._collector.look(_complete(status)))
         return status
+
+    def report(self, status: JobStatus) -> None:
+        """Report on the captures that are left, and on the job: after its end."""
+        for text in self._collector.finish(_complete(status)):
+            self._tell(text)
+
+    def _tell(self, text: str) -> None:
+        if text:
+            self._view.note(text)
 
     def _observe(self, now: float) -> Observed:
         for agent in self._agents.values():
             if agent.poll(now):
                 # Ranks of an agent that was killed are ours by now.
-                kill_children({a.pid for a in self._agents.values() if a.pid is not None})
+                spared = {a.pid for a in self._agents.values() if a.pid is not None}
+                kill_children(spared | self._collector.pids)
         present = self._job.status.pod_attempt
         for name in [n for n in self._deleted if self._agents[n].pid is None]:
             if self._agents[name].attempt < present:  # the last attempt's ends are what users see at the end
@@ -336,6 +349,7 @@ class Runner:
                     agent.kill()
                 wait_until_ended(running, KILL_SECONDS)
                 break
+        self._collector.stop()
         kill_children(set())
 
 
@@ -346,6 +360,12 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
         raise CannotRun(
             "TMPDIR", f"no folder for the agents' files ({error})", "set it to one that can be written"
         ) from None
+
+
+def _complete(status: JobStatus) -> list[str]:
+    """Return the captures of which there is something to read."""
+    captures = status.profile.captures if status.profile is not None else []
+    return [found.id for found in captures if found.phase in {"Ready", "Partial"} and found.path]
 
 
 def _state(agent: Agent, rank: int) -> str:

@@ -12,6 +12,7 @@ from ftjob.cli.exit_codes import FAILED, INVALID, SUCCEEDED
 from ftjob.cli.terminal import one_line, say, shown
 from ftjob.cli.words import shorten
 from ftjob.insight import child
+from ftjob.insight.marked import REPORT
 from ftjob.insight.page.render import render
 from ftjob.insight.serve import VIEWER, Server, viewer
 from ftjob.insight.summary import Summary, SummaryError
@@ -20,7 +21,7 @@ from ftjob_protocol import files
 if TYPE_CHECKING:
     import argparse
 
-REPORT, TRACE = "report.html", "merged.trace.json.gz"
+TRACE = "merged.trace.json.gz"
 _NO_VIEWER = "the timeline needs Perfetto's user interface: pip install 'ftjob[viewer]'"
 
 

@@ -62,7 +62,8 @@ def _of_vitals(vitals: Vitals, body: dict[str, Any], captures: Sequence[Summary]
     last = max(line.attempt for lines in vitals.ranks.values() for line in lines)
     present = {rank: kept for rank, lines in vitals.ranks.items() if (kept := _usual(lines, last))}
     over = excesses([_as_figures(rank, lines) for rank, lines in present.items()])
-    rows = [_rank(rank, lines, over.get(rank)) for rank, lines in sorted(present.items())]
+    transfer = _transfer(present)
+    rows = [_rank(rank, lines, over.get(rank), transfer) for rank, lines in sorted(present.items())]
     every = [line for lines in present.values() for line in lines]
     steps = [line.step_ms[0] for line in every]
     shown = Shown(
@@ -130,19 +131,20 @@ def _as_figures(rank: int, lines: Sequence[Line]) -> Figures:
     return Figures(rank, "", steps[0].start_ns, steps, (), 0.0, (), None, 0.0, 0)
 
 
-def _rank(rank: int, lines: Sequence[Line], over: Excess | None) -> Rank:
+def _rank(rank: int, lines: Sequence[Line], over: Excess | None, transfer: float | None) -> Rank:
     def typical(of: Callable[[Line], float | None]) -> float | None:
         values = [value for line in lines if (value := of(line)) is not None]
         return round(median(values), 3) if values else None
 
-    last = lines[-1]
+    last, blocked = lines[-1], typical(lambda line: line.blocked_ms[0] if line.blocked_ms else None)
     return Rank(
         rank=rank,
         node=clean(last.node, 253),
         step_ms=typical(lambda line: line.step_ms[0]),
         input_ms=typical(lambda line: line.input_ms[0] if line.input_ms else None),
         own_ms=typical(lambda line: line.own_ms[0] if line.own_ms else None),
-        blocked_ms=typical(lambda line: line.blocked_ms[0] if line.blocked_ms else None),
+        blocked_ms=blocked,
+        transfer_ms=None if blocked is None or transfer is None else round(min(transfer, blocked), 3),
         cpu_ms=typical(lambda line: line.cpu_ms),
         run_delay_ms=typical(lambda line: line.run_delay_ms),
         throttled_ms=typical(lambda line: line.throttled_ms),
@@ -153,6 +155,17 @@ def _rank(rank: int, lines: Sequence[Line], over: Excess | None) -> Rank:
         gpu_bytes=last.gpu_bytes,
         where=_where(lines),
     )
+
+
+def _transfer(present: dict[int, list[Line]]) -> float | None:
+    """Return how long the exchange itself takes: the last rank to arrive is blocked no longer than that."""
+    least: dict[int, list[float]] = {}
+    for lines in present.values():
+        for line in lines:
+            if line.blocked_ms is not None:
+                least.setdefault(line.first, []).append(line.blocked_ms[0])
+    shared = [min(values) for values in least.values() if len(values) == len(present) > 1]
+    return median(shared) if shared else None
 
 
 def _where(lines: Sequence[Line]) -> list[tuple[str, str, float]]:

@@ -63,7 +63,10 @@ class Figure:
 
     name: str
     value: str
+    unit: str
     note: str
+    ref: str = ""
+    """Where the summary has it; empty: it is reckoned from several."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ def figures(summary: Summary) -> list[Figure]:
     waits = median(blocked) - (moved or 0.0) if blocked else None
     inputs = [rank.input_ms for rank in ranks if rank.input_ms is not None]
     return [
-        Figure("Step", f"{step:.1f} ms", f"95 % within {summary.step_ms.p95:.1f} ms"),
+        Figure("Step", f"{step:.1f}", "ms", f"95 % within {summary.step_ms.p95:.1f} ms", "stepMs/p50"),
         _share("Input", median(inputs) if inputs else None, step),
         _share("Communication", moved, step),
         _share("Waiting for ranks", waits, step),
@@ -180,9 +183,9 @@ def figures(summary: Summary) -> list[Figure]:
 
 def _share(name: str, value: float | None, step: float) -> Figure:
     if value is None or not step:
-        return Figure(name, "\N{EN DASH}", "not measured")
+        return Figure(name, "\N{EN DASH}", "", "not measured")
     return Figure(
-        name, f"{max(0.0, value) / step * 100:.0f} %", f"{max(0.0, value):.1f} ms on a typical rank"
+        name, f"{max(0.0, value) / step * 100:.0f}", "%", f"{max(0.0, value):.1f} ms on a typical rank"
     )
 
 

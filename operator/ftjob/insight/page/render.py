@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ftjob.insight.marked import MARK
 from ftjob.insight.page.parts import (
     PARTS,
     about,
@@ -28,8 +29,6 @@ from ftjob.insight.summary import encode
 if TYPE_CHECKING:
     from ftjob.insight.summary import Summary
 
-MARK = '<meta name="generator" content="ftjob report">'
-"""In every report: another file by its name is not ours to replace."""
 HERE = Path(__file__).parent
 
 
@@ -56,6 +55,7 @@ def render(summary: Summary, timeline: str = "") -> str:
         .get_template("report.html.j2")
         .render(
             s=summary,
+            mark=Markup(MARK),  # noqa: S704
             csp=_csp(script),
             style=Markup(style),  # noqa: S704  files of ours
             script=Markup(script),  # noqa: S704

@@ -73,6 +73,12 @@
   const curves = () => {
     if (!data.curves || typeof uPlot === "undefined") return;
     const units = [...new Set(data.curves.lines.map((line) => line.unit))];
+    const days = data.curves.time[data.curves.time.length - 1] - data.curves.time[0] > 86400;
+    const two = (number) => String(number).padStart(2, "0");
+    const clock = (seconds) => {
+      const at = new Date(seconds * 1000), time = `${two(at.getHours())}:${two(at.getMinutes())}`;
+      return days ? `${two(at.getMonth() + 1)}-${two(at.getDate())} ${time}` : time;
+    };
     const strokes = ["--own", "--waiting", "--input", "--transfer", "--pause"];
     const kinds = { Restart: "--high", Pause: "--pause", Capture: "--accent" };
     for (const unit of units) {
@@ -86,7 +92,7 @@
       const draw = () => {
         if (plot) plot.destroy();
         const ink = css("--ink"), grid = { stroke: css("--line"), width: 1 };
-        const series = lines.map((line, i) => ({ label: line.name, stroke: css(strokes[i % strokes.length]), width: 1.5, dash: i % 2 ? [6, 3] : [], points: { show: data.curves.time.length < 3 }, value: (_, v) => v === null ? "–" : `${v.toPrecision(4)} ${unit}` }));
+        const series = lines.map((line, i) => ({ label: line.name, stroke: css(strokes[i % strokes.length]), width: 1.5, dash: i % 2 ? [6, 3] : [], points: { show: data.curves.time.length < 3 } }));
         if (memory !== null) series.push({ label: "limit", stroke: css("--high"), width: 1, dash: [2, 4], points: { show: false } });
         const marks = (u) => {
           for (const mark of data.marks) {
@@ -101,7 +107,8 @@
         };
         plot = new uPlot({
           width: holder.clientWidth, height: 200, series: [{}, ...series], hooks: { draw: [marks] },
-          axes: [{ stroke: ink, grid, ticks: grid }, { stroke: ink, grid, ticks: grid, size: 60, values: (_, ticks) => ticks.map((v) => `${v} ${unit}`) }],
+          legend: { live: false },
+          axes: [{ stroke: ink, grid, ticks: grid, values: (_, ticks) => ticks.map(clock) }, { stroke: ink, grid, ticks: grid, size: 60, values: (_, ticks) => ticks.map((v) => `${v} ${unit}`) }],
           scales: { y: { range: (_, min, max) => [0, Math.max(max, 0.001) * 1.05] } },
         }, values, holder);
       };
