@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,8 @@ def main() -> None:
         took = time.monotonic() - start
     mebibytes = int(done.stdout) / 1024
     print(f"collector, {ranks} ranks of {megabytes:g} MB, {min(ranks, 8)} merged:")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"  CPU     {used.ru_utime + used.ru_stime:.1f} s")
     print(f"  time    {took:.1f} s, target {SECONDS} s of 64 ranks of 50 MB")
     print(f"  memory  {mebibytes:.0f} MiB, target {MEMORY} MiB")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from support.traces import Planned, write_capture, write_job, write_vitals
 
 from ftjob.insight.diff import compare
 from ftjob.insight.outputs import ReportError, report_job, summary_of
-from ftjob.insight.page.render import render
+from ftjob.insight.page.render import HERE, render
 from ftjob.insight.summary import encode
 
 if TYPE_CHECKING:
@@ -104,6 +105,18 @@ def test_without_vitals_the_last_capture_speaks_for_the_job(tmp_path: Path) -> N
     found = summary_of(tmp_path)
     assert found.capture is not None
     assert found == summary_of(tmp_path / "captures" / "c7")
+
+
+def test_what_is_vendored_is_what_npm_gives_of_uplot() -> None:
+    """Of uplot 1.6.32, whose archive has sha512-KIMVnG68zvu5XXUbC4LQEPnhwOxBuLyW1AHtpm6IKTXImkbLgkMy…."""
+    hashes = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (HERE / "vendor").iterdir()
+    }
+    assert hashes == {
+        "uplot.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+        "uplot.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+        "uplot-LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
+    }
 
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u2028{{7*7}}&amp;\"'"

@@ -156,11 +156,14 @@ class _Reader:
         self._waits: list[tuple[str, float, float, Arguments]] = []
         self._inputs: list[tuple[float, float]] = []
         self._operators = Slices()
-        self._leaves = Slices()
+        self._leaves: list[tuple[float, float]] = []
         self._kernels = Slices()
 
     def take(self, event: _Typed) -> None:
         self._taken += 1
+        if event.name.startswith("aten::") and event.cat == "cpu_op":  # by far the most
+            self._take_leaf(event)
+            return
         name, start, end = event.name, event.ts, event.ts + event.dur
         if event.cat in _DEVICE:
             call = self._call(event, name) if event.cat != "gpu_memset" else None
@@ -183,8 +186,13 @@ class _Reader:
                 return
         if event.cat == "cpu_op":
             self._operators.add((event.pid, event.tid), name, start, end)
-            if name.startswith("aten::"):
-                self._leaves.add((event.pid, event.tid), name, start, end)
+
+    def _take_leaf(self, event: _Typed) -> None:
+        start, end = event.ts, event.ts + event.dur
+        self._operators.add((event.pid, event.tid), event.name, start, end)
+        before = self._leaves[-1] if self._leaves else (0.0, -1.0)
+        if start < before[0] or end > before[1]:  # else it is inside of that one
+            self._leaves.append((start, end))
 
     def _read(self, event: _Typed) -> Arguments:
         try:
@@ -214,7 +222,7 @@ class _Reader:
             framework="torch",
             origin_ns=base,
             steps=tuple(sorted(self._steps.values(), key=lambda step: step.start)),
-            compute=(self._kernels if is_device else self._leaves).covered(),
+            compute=self._kernels.covered() if is_device else union(self._leaves),
             inputs=union(self._inputs),
             sees_input=bool(self._inputs),
             calls=tuple(calls[:COLLECTIVES]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
+from operator import neg
 from typing import TYPE_CHECKING, NamedTuple
 
 from ftjob.insight.intervals import union
@@ -120,11 +121,11 @@ def _add_self_times(
     starts: array[float], ends: array[float], ids: array[int], count: list[int], own: list[float]
 ) -> None:
     # By start, the longer first: what encloses comes before what is inside.
-    order = sorted(range(len(starts)), key=lambda i: (starts[i], -ends[i]))
+    slices = sorted(zip(starts, map(neg, ends), ids, strict=True))
     open_ends: list[float] = []
     open_ids: list[int] = []
-    for i in order:
-        start, end, name = starts[i], ends[i], ids[i]
+    for start, minus_end, name in slices:
+        end = -minus_end
         while open_ends and open_ends[-1] <= start:
             open_ends.pop()
             open_ids.pop()
