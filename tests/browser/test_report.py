@@ -60,7 +60,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     plain = tmp_path_factory.mktemp("plain")
     write_job(
         plain,
-        timeline={"queuedSeconds": 40, "startingSeconds": 65, "steppingSeconds": 2280, "lostSeconds": 130},
+        timeline={"queued": 40, "starting": 65, "stepping": 2280, "input": 60, "blocked": 700, "lost": 130},
     )
     write_vitals(plain, replace(PLANNED, ranks=8), 60, growth=1 << 23)
     report_job(plain)

@@ -65,6 +65,13 @@ def test_the_verdict_is_the_one_that_the_job_had_while_it_ran(tmp_path: Path) ->
     assert found.verdict.findings == [0]
 
 
+def test_the_wall_time_is_divided_once(tmp_path: Path) -> None:
+    odd = {"since": "2026-11-29T19:34:21Z", "part": "stepping", "pauses": None, "idle": True, "lost": -3}
+    write_job(tmp_path, timeline={"queued": 40, "stepping": 100, "input": 10, "blocked": 30, **odd})
+    found = {phase.name: phase.seconds for phase in summary_of(tmp_path).timeline}
+    assert found == {"queued": 40, "stepping": 60, "input": 10, "blocked": 30}
+
+
 def test_lines_that_are_damaged_are_counted_and_the_rest_is_read(tmp_path: Path) -> None:
     write_job(tmp_path)
     write_vitals(tmp_path, PLANNED, 5)

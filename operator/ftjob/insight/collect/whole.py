@@ -24,6 +24,21 @@ if TYPE_CHECKING:
     from ftjob_protocol.files.nofollow import Folder
 
 TEXT_BYTES = 400
+PHASES = (
+    "queued",
+    "suspended",
+    "starting",
+    "compiling",
+    "stepping",
+    "input",
+    "blocked",
+    "pauses",
+    "lost",
+    "idle",
+    "uncounted",
+)
+"""As in ``status.timeline``."""
+_LONGEST_S = 1e12
 _UNSEEN = {"input": False, "collectives": False}
 
 
@@ -210,13 +225,18 @@ def _told(body: dict[str, Any]) -> Verdict | None:
 
 
 def _phases(body: dict[str, Any]) -> list[Phase]:
-    """Return where the job's wall time went, as its status has it: a number of seconds for each part."""
+    """Return where the job's wall time went, by its status; input and blocked are parts of stepping."""
     found = part(part(body, "status"), "timeline")
-    return [
-        Phase(name=clean(str(name).removesuffix("Seconds"), 40), seconds=float(value))
-        for name, value in list(found.items())[:20]
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
-    ]
+
+    def seconds(name: str) -> float:
+        value = found.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return 0.0
+        return float(value) if 0 <= value < _LONGEST_S else 0.0
+
+    phases = {name: seconds(name) for name in PHASES}
+    phases["stepping"] = max(0.0, phases["stepping"] - phases["input"] - phases["blocked"])
+    return [Phase(name=name, seconds=value) for name, value in phases.items() if value]
 
 
 def _notes(vitals: Vitals, captures: Sequence[Summary]) -> list[str]:

@@ -26,13 +26,17 @@ _PHASES = {
     "stepping": "own",
     "input": "input",
     "blocked": "waiting",
-    "communication": "transfer",
     "queued": "other",
     "starting": "transfer",
-    "compiling": "input",
     "pauses": "pause",
-    "lost": "waiting",
+    "lost": "lost",
     "idle": "pause",
+}
+_NAMES = {
+    "stepping": "own work",
+    "input": "waiting for data",
+    "blocked": "waiting for other ranks, and exchanging",
+    "lost": "lost by restarts",
 }
 
 
@@ -242,8 +246,8 @@ def phases(summary: Summary) -> list[PhaseBar]:
             continue
         width = phase.seconds / total * WIDTH
         text = f"{seconds(phase.seconds)} ({phase.seconds / total * 100:.0f} %)"
-        kind = _PHASES.get(phase.name.lower().split()[0], "other")
-        found.append(PhaseBar(phase.name, kind, text, round(at, 1), round(width, 1)))
+        kind = _PHASES.get(phase.name, "other")
+        found.append(PhaseBar(_NAMES.get(phase.name, phase.name), kind, text, round(at, 1), round(width, 1)))
         at += width
     return found
 
