@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,35 @@ with open(os.environ["FTJOB_PROGRESS_FILE"], "a") as file:
     progress = ran.status["progress"]
     assert (progress["step"], progress["totalSteps"], progress["percent"]) == (40, 40, 100.0)
     assert progress["metrics"] == {"loss": 0.25}
+
+
+def test_where_the_time_went_is_in_the_status_and_shown_at_the_end(tmp_path: Path) -> None:
+    """Attempt 1 goes on from a checkpoint at step 20, ten steps before the one that attempt 0 died after."""
+    script = """
+import json, os, time
+e = os.environ
+begin, end = ((1, 30), (21, 60))[int(e["FTJOB_ATTEMPT"])]
+time.sleep(2)
+for step in range(begin, end + 1):
+    time.sleep(0.1)
+    with open(e["FTJOB_PROGRESS_FILE"], "a") as file:
+        file.write(json.dumps({"step": step}) + "\\n")
+if end == 30:
+    os._exit(137)
+time.sleep(2)
+"""
+    job = plain_job(script)
+    job["spec"]["restart"] = {"limit": 1, "backoffSeconds": 0}
+    ran = run(job, tmp_path)
+    assert ran.code == 0, ran.stderr
+    found = dict(ran.status["timeline"])
+    began = datetime.fromisoformat(ran.job["metadata"]["creationTimestamp"])
+    assert found.pop("since") == ran.status["completionTime"]
+    whole = (datetime.fromisoformat(ran.status["completionTime"]) - began).total_seconds()
+    assert sum(found.values()) == whole
+    assert {"compiling", "stepping", "lost", "idle"} <= set(found)
+    assert "time:     " in ran.stdout
+    assert "lost " in ran.stdout.partition("time:     ")[2].partition("\n")[0]
 
 
 def test_json_output_is_the_status_alone(tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def _to_steps(
         if done_before is None or not _goes_on(said):
             return [*(mark for mark in marks if mark[0] < first), (first, Part.STEPPING)]
         if said["step"] > done_before:
-            marks.append((_seconds(said, "timeNs", now), Part.STEPPING))
+            new = (said["step"] - done_before - 1) * said["stepSeconds"]
+            marks.append((max(first, _seconds(said, "timeNs", now) - new), Part.STEPPING))
     return marks
 
 
@@ -123,13 +124,13 @@ def _has_new_steps(before: Timeline, phase: Phase, said: Mapping[str, Any]) -> b
 
 
 def _goes_on(said: Mapping[str, Any]) -> bool:
-    """Whether the ranks count on from a checkpoint: they say more steps than they have had time for.
+    """Whether the ranks count on from a checkpoint: they say clearly more steps than they have had time for.
 
     Then those up to the last one before the restart are done again. Ranks that count from 1 on don't say so.
     """
     pace = said.get("stepSeconds") or 0.0
     lived = max(0.0, _seconds(said, "timeNs", 0.0) - _seconds(said, "firstNs", 0.0))
-    return bool(pace > 0 and said["step"] > 2 + 1.5 * (1 + lived / pace))
+    return bool(pace > 0 and said["step"] > 2 + 1.25 * (1 + lived / pace))
 
 
 def _seconds(said: Mapping[str, Any] | None, key: str, default: float) -> float:
