@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Optional
 
 from ftjob_agent.star.slow.kept import Kept
+from ftjob_agent.star.slow.spent import Spent
 from ftjob_diagnosis.diagnose import diagnose
 from ftjob_diagnosis.findings import Confidence, Diagnosis, Kind
 from ftjob_diagnosis.window import Window
@@ -62,7 +63,7 @@ class Judge:
     ) -> None:
         self._strategy, self._post, self._tell = strategy, post, tell
         self._scene = Scene(None, 0, None)
-        self._kept = Kept(0)
+        self._kept, self._spent = Kept(0), Spent()
         self._diagnosis: Optional[Diagnosis] = None
         self._is_running, self._is_due = False, False
         self._warned = ""
@@ -71,6 +72,10 @@ class Judge:
         """Why the job is slow, as far as is known."""
         self.block_length = 0
         """How many steps a block is to have; 0: it is not known how long steps take."""
+
+    def shares(self) -> Mapping[str, float]:
+        """Return what the time of the steps went into, beside the ranks' own work."""
+        return self._spent.shares()
 
     def look(self, scene: Scene, now: float) -> None:
         """Note which ranks run, and how fast; before anything is heard of them."""
@@ -99,12 +104,13 @@ class Judge:
             return
         if any(map(self._kept.begins_anew, report.blocks)):
             self._begin_anew(self._scene.ranks)
+        self._spent.add(report.blocks)
         if self._kept.take(report, len(ranks)) and len(self._kept.blocks) >= LEAST_BLOCKS:
             self._is_due = True
             self._judge()
 
     def _begin_anew(self, ranks: int) -> None:
-        self._kept, self._diagnosis = Kept(ranks), None
+        self._kept, self._diagnosis, self._spent = Kept(ranks), None, Spent()
         self._stepping_since, self.block_length = None, 0
         self._is_due = False
 

@@ -64,7 +64,7 @@ class Listener:
 
     def state(self) -> LeaderState:
         """Return what the operator is told."""
-        return replace(self._book.leader_state(), verdict=self._judge.verdict)
+        return replace(self._book.leader_state(), verdict=self._judge.verdict, shares=self._judge.shares())
 
     def _tell(self) -> None:
         self._book.version += 1
