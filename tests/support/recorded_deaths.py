@@ -652,7 +652,7 @@ CLUSTER = (
         "Evicted",
         "Pod ephemeral local storage usage exceeds the total limit of containers 5Gi. ",
         "kubernetes/kubernetes pkg/kubelet/eviction/helpers.go",
-        "5Gi",
+        "limit of 5Gi allows",
     ),
     _ended(
         "evicted-empty-dir",

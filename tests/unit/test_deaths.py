@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, decide, job, observed, pod, refusal
+from support.builders import NOW, PodBuilder, decide, job, observed, pod, refusal
 from support.recorded_deaths import RECORDED, Recorded
 
 from ftjob.cli.words import failure_text
@@ -44,6 +45,7 @@ def test_a_row_knows_its_message_and_says_its_names_and_sizes(found: Recorded) -
     assert all(re.split(r"[\[{]", text)[0] in hint for text in own), f"another row is faster: {hint}"
     assert all(text in hint for text in found.shows), hint
     assert not re.search(r"[{}]", hint.replace("{gpu: only}", "")), hint
+    assert not re.search(r"\.[.,;:]|\. [a-z]", hint), hint
     assert len(hint.encode()) <= HINT_BYTES
 
 
@@ -247,6 +249,18 @@ def test_the_kubelets_words_on_an_eviction_come_into_the_failure_and_give_a_hint
         assert failed is not None
         assert failed.message.endswith(words)
         assert "The node ran low on memory" in (failed.hint or "")
+
+
+def test_what_the_kubelet_says_of_a_pod_over_its_own_limit_is_told_though_it_is_no_disruption() -> None:
+    words = "Pod ephemeral local storage usage exceeds the total limit of containers 4Mi."
+    ended = pod(0).failed(143, kind="Stopped", text="the pod was told to end (SIGTERM)").state
+    seen = observed(PodBuilder(replace(ended, words=words)))
+    failed = (
+        job().running().after(decide(job().running(), seen, now=NOW + 99), seen, now=NOW + 99).status.failure
+    )
+    assert failed is not None
+    assert failed.message == f"the pod was told to end (SIGTERM)\n{words}"
+    assert "than its limit of 4Mi allows" in (failed.hint or "")
 
 
 def test_the_summary_of_a_run_shows_the_hint_last_and_all_original_words() -> None:

@@ -75,7 +75,7 @@ ROWS = (
         "image-pull",
         rf"(?:ErrImagePull|ImagePullBackOff){_IMAGE}",
         "The node can't pull the image[ {image}]",
-        "kubectl describe pod shows the registry's answer; look at name, tag and imagePullSecrets",
+        "See the registry's answer by kubectl describe pod; look at name, tag and imagePullSecrets",
         _IMAGES,
     ),
     _waiting(
@@ -110,8 +110,8 @@ ROWS = (
         "claim-unbound",
         r"unbound immediate PersistentVolumeClaims|didn't find available persistent volumes to bind",
         "A claim of the job has no volume yet",
-        "kubectl describe pvc says why: mostly its storage class does not exist, can't be ReadWriteMany, or "
-        "has no volume of that size",
+        "Look why by kubectl describe pvc: mostly its storage class does not exist, can't be ReadWriteMany, "
+        "or has no volume of that size",
         "https://kubernetes.io/docs/concepts/storage/storage-classes/",
     ),
     _waiting(
@@ -168,8 +168,8 @@ ROWS = (
     ),
     _waiting(
         "no-gpu-nodes",
-        r"(?P<short>\d{1,6}) Insufficient (?P<what>(?:nvidia|amd)\.com/[\w.-]{1,40}|google\.com/tpu"
-        r"|gpu\.intel\.com/\w{1,20})",
+        r"(?P<short>\d{1,6}) Insufficient (?P<what>(?:nvidia|amd)\.com/[\w-]{1,30}(?:\.[\w-]{1,20}){0,2}"
+        r"|google\.com/tpu|gpu\.intel\.com/\w{1,20})",
         "On {short} of the nodes no {what} is left for a pod",
         "Wait for others to end or for the autoscaler, or ask for fewer; 0 on all nodes: the device plugin "
         "does not run (kubectl describe node)",

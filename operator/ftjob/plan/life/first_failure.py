@@ -101,7 +101,7 @@ def _described(pod: PodState) -> tuple[tuple[int, int, tuple[int, str, int]], En
             blame, reason = 0, pod.disruption or Reason.POD_DELETED
         text, log_tail = told.message, told.log_tail
         disruption = taken_away or told.is_without_contact
-    if pod.words and (disruption or told is None):
+    if pod.words and (disruption or told is None or told.failure_class == FailureClass.STOPPED):
         text = f"{text}\n{pod.words}"
     failure = Failure(
         rank=rank,
