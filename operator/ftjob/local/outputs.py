@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import stat
+import tempfile
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -181,3 +182,19 @@ _Dumper.add_representer(str, _text)
 def to_yaml(*documents: dict[str, Any]) -> str:
     """Return objects as ``kubectl get -o yaml`` writes them."""
     return "---\n".join(yaml.dump(d, Dumper=_Dumper, width=1000, allow_unicode=True) for d in documents)
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for the agents' files.
+
+    Raises
+    ------
+    CannotRun
+        There is no place for one.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix="ftjob-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise CannotRun(
+            "TMPDIR", f"no folder for the agents' files ({error})", "set it to one that can be written"
+        ) from None

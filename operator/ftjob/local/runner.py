@@ -7,7 +7,6 @@ import secrets
 import select
 import signal
 import socket
-import tempfile
 import time
 import uuid
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from ftjob.local.errors import CannotRun
 from ftjob.local.free_ports import free_ports
 from ftjob.local.logs import LogTail
 from ftjob.local.orphans import adopt_orphans, kill_children
+from ftjob.local.outputs import temporary_folder
 from ftjob.models.names import ANNOTATION_CAPTURE, KUEUE_LABEL
 from ftjob.models.spec import GangMode, trainer_of
 from ftjob.models.status import Phase
@@ -129,7 +129,7 @@ class Runner:
         """
         if self._job.spec.suspend:
             raise CannotRun("spec.suspend", "it is true: nothing would run", "set it to false or remove it")
-        with _temporary_folder() as folder:
+        with temporary_folder() as folder:
             self._folder = Path(folder)
             layout = self._layout(0)
             for text in (*self._trainer(layout.leader, 0).notes, gpus.note(layout, self._gpus)):
@@ -351,15 +351,6 @@ class Runner:
                 break
         self._collector.stop()
         kill_children(set())
-
-
-def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    try:
-        return tempfile.TemporaryDirectory(prefix="ftjob-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise CannotRun(
-            "TMPDIR", f"no folder for the agents' files ({error})", "set it to one that can be written"
-        ) from None
 
 
 def _complete(status: JobStatus) -> list[str]:
