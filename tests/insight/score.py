@@ -156,8 +156,9 @@ class Outcome:
 
     @property
     def is_excused(self) -> bool:
-        """Whether the machine itself was contended, and is called so."""
-        return self.contended >= CONTENDED and self.kind == "HostContention"
+        """Whether the machine itself was contended, and the verdict is one that follows from it."""
+        of_the_host = {"HostContention", "Imbalance", "CommunicationBound"}
+        return self.contended >= CONTENDED and self.kind in of_the_host
 
     @property
     def counts(self) -> bool:

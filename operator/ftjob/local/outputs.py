@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from ftjob.models.status import JobStatus
+
 MODE = 0o700
 """Of new folders: other users of this machine are strangers."""
 JOB_LIMIT = 1 << 24
@@ -198,3 +200,9 @@ def temporary_folder() -> tempfile.TemporaryDirectory[str]:
         raise CannotRun(
             "TMPDIR", f"no folder for the agents' files ({error})", "set it to one that can be written"
         ) from None
+
+
+def complete_captures(status: JobStatus) -> list[str]:
+    """Return the captures of which there is something to read."""
+    captures = status.profile.captures if status.profile is not None else []
+    return [found.id for found in captures if found.phase in {"Ready", "Partial"} and found.path]

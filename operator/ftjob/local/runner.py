@@ -25,7 +25,7 @@ from ftjob.local.errors import CannotRun
 from ftjob.local.free_ports import free_ports
 from ftjob.local.logs import LogTail
 from ftjob.local.orphans import adopt_orphans, kill_children
-from ftjob.local.outputs import temporary_folder
+from ftjob.local.outputs import complete_captures, temporary_folder
 from ftjob.models.names import ANNOTATION_CAPTURE, KUEUE_LABEL
 from ftjob.models.spec import GangMode, trainer_of
 from ftjob.models.status import Phase
@@ -182,12 +182,12 @@ class Runner:
         self._apply(plan)
         self._follow()
         self._view.update(status, self._rank_states())
-        self._tell(self._collector.look(_complete(status)))
+        self._tell(self._collector.look(complete_captures(status)))
         return status
 
     def report(self, status: JobStatus) -> None:
         """Report on the captures that are left, and on the job: after its end."""
-        for text in self._collector.finish(_complete(status)):
+        for text in self._collector.finish(complete_captures(status)):
             self._tell(text)
 
     def _tell(self, text: str) -> None:
@@ -351,12 +351,6 @@ class Runner:
                 break
         self._collector.stop()
         kill_children(set())
-
-
-def _complete(status: JobStatus) -> list[str]:
-    """Return the captures of which there is something to read."""
-    captures = status.profile.captures if status.profile is not None else []
-    return [found.id for found in captures if found.phase in {"Ready", "Partial"} and found.path]
 
 
 def _state(agent: Agent, rank: int) -> str:
