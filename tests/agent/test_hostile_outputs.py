@@ -163,7 +163,7 @@ def test_a_captures_id_is_no_path(tmp_path: Path, capture: str) -> None:
     outputs.make_folders(config, {})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(OSError, match="a name is expected"):
-        outputs.write_request(config, capture, [0])
+        outputs.write_request(config, capture, {"ranks": [0]})
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -39,8 +39,8 @@ def run(
     for group in groups.values():
         with tempfile.TemporaryDirectory(prefix="insight-") as folder:
             outcomes = _together(group, Path(folder), faults, hooks)
-        for each in outcomes:
-            report(each)
+        for outcome in outcomes:
+            report(outcome)
         found += outcomes
     return found
 

@@ -16,6 +16,7 @@ while goes_on.item():
     optimizer.zero_grad()
     model(torch.randn(4, 8)).sum().backward()
     for parameter in model.parameters():
+        assert parameter.grad is not None
         dist.all_reduce(parameter.grad)
     optimizer.step()
     time.sleep(0.02)
