@@ -40,6 +40,14 @@ def test_the_oldest_complete_captures_go_first(
     assert to_remove(kept(*sizes), busy, most=100, count=4) == gone
 
 
+def test_what_a_job_captures_by_itself_pushes_out_none_that_was_asked_for() -> None:
+    automatic = [Kept("auto-0-0", 10, 0), Kept("auto-0-1", 10, 2)]
+    asked = kept(10, 10, 10)
+    assert to_remove([*asked, *automatic], (), most=100, count=3) == []
+    assert to_remove([*asked, *automatic], (), most=100, count=2) == ["c0"]
+    assert to_remove([*asked, *automatic], (), most=40, count=3) == ["auto-0-0"]
+
+
 def config(outputs: Path, **budget: Any) -> AgentConfig:
     wanted = job().outputs(size="1Gi").with_spec(profiling={"budget": budget} if budget else {}).build()
     layout = cluster_layout(wanted, 0)

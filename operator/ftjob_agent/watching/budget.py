@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING, Collection, Iterator, NamedTuple, Sequence
 
 from ftjob_protocol import files
-from ftjob_protocol.captures.order import is_id
+from ftjob_protocol.captures.order import AUTOMATIC_PREFIX, is_id
 from ftjob_protocol.files.nofollow import Folder
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ class Kept(NamedTuple):
     size: int
     time_ns: int
     """When it was asked for."""
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the job has not taken it by itself: of those there are few, and they push out no others."""
+        return not self.id.startswith(AUTOMATIC_PREFIX)
 
 
 class Outcome(NamedTuple):
@@ -49,16 +54,15 @@ def to_remove(kept: Sequence[Kept], busy: Collection[str], *, most: int, count: 
     most
         Bytes of all together.
     count
-        So many captures.
+        So many captures that were asked for.
     """
     complete = sorted((one for one in kept if one.id not in busy), key=lambda one: (one.time_ns, one.id))
-    size, left = sum(one.size for one in kept), len(kept)
+    size, left = sum(one.size for one in kept), sum(one.is_asked_for for one in kept)
     gone = []
     for one in complete[:-1]:
-        if size <= most and left <= count:
-            break
-        gone.append(one.id)
-        size, left = size - one.size, left - 1
+        if size > most or (left > count and one.is_asked_for):
+            gone.append(one.id)
+            size, left = size - one.size, left - one.is_asked_for
     return gone
 
 
