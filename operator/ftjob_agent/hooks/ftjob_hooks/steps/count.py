@@ -161,7 +161,8 @@ class StepCount:
     def _end(self, pid: int) -> None:
         if pid != os.getpid():
             return
-        self.seen()  # an interpreter may take long to end
+        if self._words is not None:
+            self.seen()  # an interpreter may take long to end
         captures, self._captures = self._captures, None  # the last reading begins no capture
         for read in _last_readings:
             read()
