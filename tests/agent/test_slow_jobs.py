@@ -53,7 +53,7 @@ def test_blocks_of_all_ranks_are_kept_in_the_outputs(agents: Agents, tmp_path: P
     for rank in range(4):
         texts = (outputs / "vitals" / f"rank-{rank:05d}.jsonl").read_bytes().splitlines()
         lines = [found for text in texts if (found := read_line(text)) is not None]
-        assert len(lines) == len(texts) >= 3
+        assert len(lines) == len(texts) >= 2
         assert [line["first"] for line in lines] == [
             sum(line["length"] for line in lines[:place]) + 1 for place in range(len(lines))
         ]

@@ -68,6 +68,8 @@ class Program:
     """Whether the launcher is started with SIGHUP ignored."""
     own: str = ""
     """The lines of the program, as a regular expression; left out: all. Launchers write lines, too."""
+    in_any_order: bool = False
+    """Whether its lines come from several processes of one rank."""
     left_out: str = "$^"
     """Files that are not compared, as a regular expression of their path."""
     python: str = sys.executable
@@ -232,7 +234,7 @@ def _own(program: Program, text: str) -> list[str]:
     text = re.sub(r"^\[\d+\]<std(?:out|err)>:", "", text, flags=re.MULTILINE)  # horovodrun's
     lines = [line for line in text.splitlines() if not line.startswith("ftjob: ")]
     lines = [line for line in lines if re.search(program.own, line)]
-    return lines if program.ranks == 1 else sorted(lines)
+    return sorted(lines) if program.ranks > 1 or program.in_any_order else lines
 
 
 def _files(program: Program, work: Path) -> dict[str, bytes]:
