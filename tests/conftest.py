@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 LONGEST_FIRST = (
     "tests/unit/test_plan_machine.py",
     "tests/unit/test_plan_status.py",
+    "tests/insight/test_placements.py",
     "tests/local/test_samples.py",
     "tests/agent/test_hooks_tensorflow.py",
     "tests/agent/test_elastic_horovod.py",
@@ -22,6 +23,7 @@ LONGEST_FIRST = (
     "tests/local/test_captures_of_collectives.py",
     "tests/agent/test_hooks_torch.py",
     "tests/agent/test_watchdog.py",
+    "tests/local/test_deaths.py",
     "tests/workloads/test_hybrid_vision.py",
     "tests/workloads/test_hybrid_nlp.py",
     "tests/workloads/test_quantize_export.py",
