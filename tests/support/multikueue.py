@@ -48,8 +48,16 @@ class MultiKueue:
         """Copy the copy's status to the original, or another status: as a whole."""
         found = self.there.space.job()["status"] if found is None else found
         old = self.here.space.job().get("status", {})
-        gone = dict.fromkeys(old.keys() - found.keys())
-        self.here.space.patch(PLURAL, "digits", {"status": found | gone}, "status")
+        self.here.space.patch(PLURAL, "digits", {"status": _in_place_of(old, found)}, "status")
+
+
+def _in_place_of(old: Any, new: Any) -> Any:
+    """Return the merge patch after which nothing of the old is left."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return dict.fromkeys(old.keys() - new.keys()) | {
+        key: _in_place_of(old.get(key), value) for key, value in new.items()
+    }
 
 
 def _copy(original: Manifest, space: Namespace) -> Manifest:

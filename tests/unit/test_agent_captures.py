@@ -83,7 +83,7 @@ def star() -> Star:
 
 @pytest.mark.parametrize(
     ("pace", "age", "first"),
-    [(0.1, 0.0, 40), (0.1, 1.0, 50), (5.0, 0.0, 23), (None, 0.0, 23)],
+    [(0.1, 0.0, 70), (0.1, 1.0, 80), (5.0, 0.0, 23), (None, 0.0, 23)],
 )
 def test_all_ranks_begin_at_the_same_step_soon_but_not_too_soon(
     pace: float | None, age: float, first: int
@@ -97,7 +97,7 @@ def test_all_ranks_begin_at_the_same_step_soon_but_not_too_soon(
     assert star.news == [True]
 
 
-@pytest.mark.parametrize(("times", "first"), [((1, 2, 3, 4), 40), ((1, 2, 7, 8), 105), ((1, 100, 101), 340)])
+@pytest.mark.parametrize(("times", "first"), [((1, 2, 3, 4), 70), ((1, 2, 7, 8), 135), ((1, 100, 101), 370)])
 def test_where_messages_are_late_all_ranks_get_more_time_to_be_told(
     times: tuple[int, ...], first: int
 ) -> None:
@@ -314,5 +314,5 @@ def test_requests_say_what_was_asked_for(star: Star) -> None:
         "c1",
         "OnDemand",
         [0, 1],
-        40,
+        70,
     )

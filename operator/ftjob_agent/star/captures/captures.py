@@ -44,8 +44,11 @@ class Outcome(Protocol):
         """Why there can be no more."""
 
 
-LEAD_SECONDS = 2.0
-"""From the leader's word to the first step: agents tell of steps once a second, hooks look 20 times."""
+LEAD_SECONDS = 5.0
+"""From the leader's word to the first step. Agents and hooks that get a core need half a second, but training
+takes all that there is: a rank that is told late captures other steps than the rest."""
+NEWS_SECONDS = 2.0
+"""So old is what agents have told of steps, as a rule at most."""
 LEAD_MAX_SECONDS = 30.0
 """Most that is added to it where agents are slow."""
 USUAL_GAP_SECONDS = 1.5
@@ -277,10 +280,10 @@ class Captures:
         steps = [counted.get(rank, 0) for rank in ranks]
         age = max((now - found.heard for found in known), default=0.0)
         pace = min((found.seconds for found in known if found.seconds), default=None)
-        spread = max(LEAST_STEPS_AHEAD, math.ceil((LEAD_SECONDS + age) / pace) if pace else 0)
+        spread = max(LEAST_STEPS_AHEAD, math.ceil((NEWS_SECONDS + age) / pace) if pace else 0)
         if min(steps) <= 0 or max(steps) - min(steps) > spread:
             return [], age, pace
-        return steps, min(age, LEAD_SECONDS), pace
+        return steps, min(age, NEWS_SECONDS), pace
 
     # What ranks say.
 
