@@ -120,9 +120,22 @@ def test_ranks_without_steps_or_with_counts_of_their_own_begin_at_a_time(steps: 
     star = Star()
     star.tell(*steps)
     star.captures.order(CaptureOrder("c1"), 1.0)
+    star.captures.look(11.0)
     window = star.captures.window
     assert window is not None
     assert (window.at_step, window.at_ns > 0, window.seconds) == (0, True, 2.0)
+
+
+def test_an_order_waits_for_the_steps_of_ranks_that_have_told_none_yet() -> None:
+    star = Star()
+    star.tell(20, 20, 0, 20)
+    star.captures.order(CaptureOrder("c1"), 1.0)
+    assert star.captures.window is None
+    star.captures.order(CaptureOrder("c2"), 1.5)
+    assert {each.id: each.phase for each in star.captures.asked()} == {"c1": "Requested", "c2": "Refused"}
+    star.tell(30, 30, 30, 30, now=2.0)
+    assert star.captures.window is not None
+    assert star.captures.window.at_step == 80
 
 
 def test_the_phases_of_a_capture(star: Star) -> None:

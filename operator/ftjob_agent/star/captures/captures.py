@@ -49,6 +49,8 @@ LEAD_SECONDS = 5.0
 takes all that there is: a rank that is told late captures other steps than the rest."""
 NEWS_SECONDS = 2.0
 """So old is what agents have told of steps, as a rule at most."""
+FIRST_NEWS_SECONDS = 10.0
+"""How long an order waits for the first step of some ranks, once that of others is known."""
 LEAD_MAX_SECONDS = 30.0
 """Most that is added to it where agents are slow."""
 USUAL_GAP_SECONDS = 1.5
@@ -77,8 +79,9 @@ class _Present:
     ranks: list[int]
     why: str
     """Of one that the leader takes by itself."""
-    window: Window
     deadline: float
+    window: Optional[Window] = None
+    """None: some ranks' first step has yet to be told."""
     said: dict[int, RankCapture] = field(default_factory=dict)
 
 
@@ -208,8 +211,18 @@ class Captures:
             self._keep(Asked(order.id, CapturePhase.REFUSED, 0, len(ranks), hindrance))
             self._tell(False)
             return
+        self._present = _Present(order, ranks, why, now + FIRST_NEWS_SECONDS)
+        self._settle(self._present, now)
+        if self.window is None:
+            self._tell(False)
+
+    def _settle(self, present: _Present, now: float) -> None:
+        """Say when the capture begins, as soon as it can be said."""
+        order, ranks, why = present.order, present.ranks, present.why
+        if self._is_soon_known(ranks) and now < present.deadline:
+            return
         window, seconds = self._window(order, ranks, now)
-        self._present = _Present(order, ranks, why, window, now + PATIENCE_SECONDS + 3 * seconds)
+        present.window, present.deadline = window, now + PATIENCE_SECONDS + 3 * seconds
         assert self._config.profiling is not None
         mode = "Automatic" if why else "OnDemand"
         wanted, attempt = self._config.profiling.wanted._replace(schedule={}), self._book.attempt
@@ -269,6 +282,11 @@ class Captures:
         gap = max((found.gap for found in self._paces.values()), default=0.0)
         return LEAD_SECONDS + min(LEAD_MAX_SECONDS, 2 * max(0.0, gap - USUAL_GAP_SECONDS))
 
+    def _is_soon_known(self, ranks: Sequence[int]) -> bool:
+        """Whether steps of some ranks were told, and those of others not yet."""
+        counted = {rank for found in self._paces.values() for rank, step in found.steps.items() if step > 0}
+        return 0 < len(counted.intersection(ranks)) < len(ranks)
+
     def _how_far(self, ranks: Sequence[int], now: float) -> tuple[list[int], float, Optional[float]]:
         """Return the ranks' steps, how old the news of them is, and the shortest step time.
 
@@ -301,6 +319,8 @@ class Captures:
         gap = 0.0 if before is None else max(now - before.heard, GAP_FADES * before.gap)
         self._paces[key] = _Pace(now, steps, pace if pace is not None and pace > 0 else None, gap)
         present, words = self._present, data.get("capture")
+        if present is not None and present.window is None:
+            self._settle(present, now)
         if present is None or not isinstance(words, dict):
             return
         chosen = set(present.ranks)
@@ -318,6 +338,8 @@ class Captures:
             return
         if self._book.command != Command.START:
             self._give_up(present, "the attempt has ended")
+        elif present.window is None:
+            self._settle(present, now)
         elif now >= present.deadline:
             self._give_up(present, "")
         else:
