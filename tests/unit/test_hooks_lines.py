@@ -43,8 +43,8 @@ def seen(*stack: CodeType, main: str = "") -> tuple[str, str]:
     return str(found.doing), found.place.code.co_name
 
 
-LOOP = code("/work/train.py", "loop")
-STEP = code("/work/train.py", "train_step")
+LOOP = code("/home/me/train.py", "loop")
+STEP = code("/home/me/train.py", "train_step")
 HOOK = code(lines.__file__.replace("lines.py", "inputs.py"), "following")
 LOADER = code(f"{TORCH}/utils/data/dataloader.py", "__next__")
 
@@ -56,14 +56,14 @@ LOADER = code(f"{TORCH}/utils/data/dataloader.py", "__next__")
         ([code(STANDARD, "sleep"), STEP, LOOP], ("other", "train_step")),
         # A data set's own code, within torch's loader, and without it.
         (
-            [code("/work/data.py", "decode"), code("/work/data.py", "__getitem__"), HOOK, LOADER, LOOP],
+            [code("/home/me/data.py", "decode"), code("/home/me/data.py", "__getitem__"), HOOK, LOADER, LOOP],
             ("input", "decode"),
         ),
-        ([code("/work/data.py", "batches", "yield"), LOOP], ("input", "batches")),
-        ([code("/work/data.py", "__next__"), LOOP], ("input", "__next__")),
+        ([code("/home/me/data.py", "batches", "yield"), LOOP], ("input", "batches")),
+        ([code("/home/me/data.py", "__next__"), LOOP], ("input", "__next__")),
         ([code(STANDARD, "wait"), LOADER, LOOP], ("input", "loop")),
         # The loop itself is a generator.
-        ([code("/work/train.py", "loop", "yield")], ("other", "loop")),
+        ([code("/home/me/train.py", "loop", "yield")], ("other", "loop")),
         ([code(f"{TORCH}/nn/modules/linear.py"), STEP, LOOP], ("step", "train_step")),
         ([code(f"{TORCH}/autograd/graph.py"), code(f"{TORCH}/_tensor.py"), LOOP], ("step", "loop")),
         ([code(f"{TORCH}/distributed/distributed_c10d.py"), LOOP], ("collective", "loop")),
@@ -80,7 +80,7 @@ LOADER = code(f"{TORCH}/utils/data/dataloader.py", "__next__")
             ],
             ("step", "loop"),
         ),
-        ([code(f"{TORCH}/serialization.py"), code("/work/train.py", "save"), LOOP], ("save", "save")),
+        ([code(f"{TORCH}/serialization.py"), code("/home/me/train.py", "save"), LOOP], ("save", "save")),
         ([code(f"{TORCH}/distributed/checkpoint/state_dict.py"), LOOP], ("save", "loop")),
         ([code(f"{TORCH}/fx/node.py"), code(f"{TORCH}/_dynamo/convert_frame.py"), LOOP], ("compile", "loop")),
         (
