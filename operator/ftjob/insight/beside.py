@@ -17,7 +17,7 @@ LESS_URGENT = 10
 """Added to the niceness: the ranks come first."""
 PATIENCE = 120.0
 """Seconds that a report may take at the end."""
-_OF_A_JOB = ("captures", "vitals")
+_OF_A_JOB = (files.CAPTURES, files.VITALS)
 
 
 class Collector:

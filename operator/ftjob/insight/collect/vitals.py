@@ -13,7 +13,6 @@ from ftjob_protocol import files
 if TYPE_CHECKING:
     from ftjob_protocol.files.nofollow import Folder
 
-FOLDER = "vitals"
 LIMIT = 5 << 20
 """Bytes of one file."""
 _RANK = re.compile(r"rank-([0-9]{5,7})\.jsonl")
@@ -68,7 +67,7 @@ def read(outputs: Folder) -> Vitals:
     found: dict[int, list[Line]] = {}
     damaged = 0
     try:
-        folder = outputs.enter(FOLDER)
+        folder = outputs.enter(files.VITALS)
     except OSError:
         return Vitals({}, 0)
     with folder:
