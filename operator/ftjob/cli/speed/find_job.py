@@ -29,6 +29,10 @@ class NoJobError(Exception):
     """There is no such job, or it can't be read; the text says why, and what to do about it."""
 
 
+class KubectlError(Exception):
+    """What went wrong with kubectl, as far as possible in its own words."""
+
+
 @dataclass(frozen=True)
 class FoundJob:
     """A job with its status."""
@@ -92,25 +96,37 @@ def _local(folder: Path) -> Any:
 
 def _in_cluster(name: str, namespace: str | None) -> Any:
     where = ["-n", namespace] if namespace is not None else []
-    text = _kubectl(["get", f"{PLURAL}.{GROUP}", name, "-o", "json", *where], name)
+    try:
+        text = kubectl(["get", f"{PLURAL}.{GROUP}", name, "-o", "json", *where])
+    except FileNotFoundError:
+        raise NoJobError(
+            f"{name} is no folder with the outputs of a run, and to look for a job in the cluster kubectl is "
+            "needed: install it, or name a folder"
+        ) from None
+    except KubectlError as error:
+        raise NoJobError(f"{name}: {error}") from None
     try:
         return json.loads(text)
     except ValueError as error:
         raise NoJobError(f"{name}: kubectl's answer is no JSON: {error}") from None
 
 
-def _kubectl(words: Sequence[str], name: str) -> str:
+def kubectl(words: Sequence[str]) -> str:
+    """Return what kubectl prints.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not installed.
+    KubectlError
+        It does not answer, or says that something is wrong.
+    """
     try:
         done = subprocess.run(
             ["kubectl", *words], capture_output=True, text=True, check=False, timeout=KUBECTL_SECONDS
         )
-    except FileNotFoundError:
-        raise NoJobError(
-            f"{name} is no folder with the outputs of a run, and to look for a job in the cluster kubectl is "
-            "needed: install it, or name a folder"
-        ) from None
     except subprocess.TimeoutExpired:
-        raise NoJobError(f"{name}: kubectl has not answered in {KUBECTL_SECONDS} s") from None
+        raise KubectlError(f"kubectl has not answered in {KUBECTL_SECONDS} s") from None
     if done.returncode:
-        raise NoJobError(f"{name}: {done.stderr.strip() or 'kubectl failed'}")
+        raise KubectlError(done.stderr.strip() or "kubectl failed")
     return done.stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import yaml
 
 from ftjob.cli.exit_codes import FAILED, INVALID, PARTIAL, SUCCEEDED
+from ftjob.cli.speed.find_job import JOB_LIMIT, KubectlError, kubectl
 from ftjob.cli.terminal import one_line, say
 from ftjob.models.names import ANNOTATION_CAPTURE, GROUP, PLURAL
 from ftjob_protocol import files
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MODE = 0o700
 LOOK_SECONDS = 0.5
-JOB_LIMIT = 1 << 24
 UNHEARD_SECONDS = 60.0
 """Without any word of the capture for so long, nobody seems to be there who takes orders."""
 FINAL = {"Succeeded", "Failed"}
@@ -153,16 +152,11 @@ class ClusterJob:
 
     def _kubectl(self, *words: str) -> str:
         try:
-            done = subprocess.run(
-                ["kubectl", *words, *self._where], capture_output=True, text=True, check=False, timeout=60
-            )
+            return kubectl([*words, *self._where])
         except FileNotFoundError:
             raise ProfileError("kubectl is not installed, by which the job is annotated") from None
-        except subprocess.TimeoutExpired:
-            raise ProfileError(f"kubectl {words[0]} has not answered in 60 s") from None
-        if done.returncode:
-            raise ProfileError(done.stderr.strip() or f"kubectl {words[0]} failed")
-        return done.stdout
+        except KubectlError as error:
+            raise ProfileError(str(error)) from None
 
 
 def _follow(target: Target, capture: str) -> int:
