@@ -85,8 +85,13 @@ def test_a_job_without_profiling_is_left_alone(agents: Agents, tmp_path: Path) -
 def test_the_rank_that_all_wait_for_is_named_in_the_leader_s_state(agents: Agents, tmp_path: Path) -> None:
     source = "while True: step(45 if rank == 3 else 25, input_ms=24 if rank == 3 else 4)"
     leader, _ = start(agents, source)
-    verdict = wait_for(lambda: (leader.progress() or {}).get("verdict"), "a verdict")
-    assert verdict["kind"] == "Straggler"
+
+    def straggler() -> Any:
+        # On a busy machine ranks fall behind each other, and the first words are that nothing can be said.
+        verdict = (leader.progress() or {}).get("verdict") or {}
+        return verdict if verdict.get("kind") == "Straggler" else None
+
+    verdict = wait_for(straggler, "a verdict on a straggler")
     assert "rank 3" in verdict["text"]
     (found, *_) = verdict["findings"]
     assert (found["ranks"], found["cause"]) == ("3", "Input")
