@@ -7,6 +7,8 @@ what runs in place of ranks that have ended begins anew.
 from __future__ import annotations
 
 from dataclasses import replace
+from heapq import nlargest
+from operator import attrgetter
 from typing import TYPE_CHECKING, Mapping, Optional
 
 from ftjob_diagnosis.window import MEMORY, Block, Line, RankBlock, Seen, Step
@@ -23,6 +25,8 @@ TYPICAL = 60_000
 """Blocks of ranks that are kept without their steps: at 1 kB each, 60 MB."""
 LATE = 2
 """A block is not waited for any more once ranks tell of the one so many after it."""
+
+_STEP_US = attrgetter("step_us")
 
 Place = tuple[int, int]
 """A block's first step and its length."""
@@ -107,9 +111,10 @@ class Kept:
 
 def _diagnosed(found: wire.RankBlock, node: str, most: int) -> RankBlock:
     """Return a block as the diagnosis takes it, with so many steps at most."""
-    last = found.first + found.length
-    longest = sorted(found.steps, key=lambda step: -step.step_us)[: most // 8]
-    kept = [step for step in found.steps if step.step >= last - (most - len(longest)) or step in longest]
+    longest = nlargest(most // 8, found.steps, key=_STEP_US)
+    lately = found.first + found.length - (most - len(longest))
+    numbers = {step.step for step in longest}
+    kept = [step for step in found.steps if step.step >= lately or step.step in numbers]
     return RankBlock(
         found.rank,
         node,
