@@ -6,6 +6,9 @@ SHELL := /bin/bash
 	test-cluster test-alone test-samples test-failures test-profilers test-programs test-insight test-traces \
 	forget prepare generate kind kind-down images images-all agent bench bench-start lock clean
 
+# Compiled modules are kept: each process that starts without them parses all its sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 CACHE := $(or $(FTJOB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftjob)
 PYTHON := .venv/bin/python
 # With a thread for each core, the programs that are tested beside each other would spin for the same cores.
@@ -34,7 +37,7 @@ run: setup  ## Run a training job on this machine (JOB=path of another)
 	@.venv/bin/ftjob run $(JOB)
 
 # Types are looked at as if torch had none, so that the verdict is the same where it is installed; `make types` looks at all.
-check: SEQUENCES := 100
+check: SEQUENCES := 50
 check: setup-check style  ## The fast loop: style, types, import layers, sizes and tests/unit; needs Python and its package index alone
 	@MYPYPATH=tests/setup/untyped $(PYTHON) -m mypy --cache-dir .mypy_cache/check --no-error-summary $(CHECKED)
 	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(SHARED) tests/unit

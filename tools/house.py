@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 MODULE_LINES, FUNCTION_LINES, FOLDER_FILES = 400, 60, 12
 ROOMS_WITHOUT_LAYERS = 2
@@ -43,7 +43,7 @@ class Module:
     name: str
     path: Path
     where: str
-    tree: ast.Module
+    nodes: tuple[tuple[ast.AST, str], ...]
     lines: int
 
     @property
@@ -138,14 +138,16 @@ def read_modules(root: Path) -> list[Module]:
             folder = folder.parent
         text = path.read_text()
         where = path.relative_to(root).as_posix()
-        modules.append(Module(".".join(parts), path, where, ast.parse(text, where), len(text.splitlines())))
+        nodes = tuple(walk(ast.parse(text, where)))
+        modules.append(Module(".".join(parts), path, where, nodes, len(text.splitlines())))
     return modules
 
 
 def read_imports(module: Module, known: set[str]) -> Iterator[Import]:
     """Find what a module imports of the house."""
-    for node, how in walk(module.tree, ""):
-        for name, named_how in names_in(node, module.package, known, how):
+    package = module.package
+    for node, how in module.nodes:
+        for name, named_how in names_in(node, package, known, how):
             imported = name
             while imported and imported not in known:
                 imported = parent(imported)
@@ -153,16 +155,18 @@ def read_imports(module: Module, known: set[str]) -> Iterator[Import]:
                 yield Import(module.name, imported, f"{module.where}:{getattr(node, 'lineno', 0)}", named_how)
 
 
-def walk(node: ast.AST, how: str) -> Iterator[tuple[ast.AST, str]]:
-    """Yield every node below one, with a word on imports that are not made when the module is."""
-    for child in ast.iter_child_nodes(node):
+def walk(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """Yield every node of a tree in order, with a word on imports that are not made when the module is."""
+    ahead = [(node, "")]
+    while ahead:
+        node, how = ahead.pop()
         inner = how
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             inner = " (inside a function)"
-        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             inner = " (under TYPE_CHECKING)"
-        yield child, how
-        yield from walk(child, inner)
+        yield node, how
+        ahead += [(child, inner) for child in reversed(list(ast.iter_child_nodes(node)))]
 
 
 def names_in(node: ast.AST, package: str, known: set[str], how: str) -> Iterator[tuple[str, str]]:
@@ -271,7 +275,7 @@ def too_long(module: Module) -> Iterator[str]:
     if module.lines > MODULE_LINES:
         remedy = "Move one of its concerns to a module of its own."
         yield f"{module.where}: {module.lines} lines, {MODULE_LINES} are allowed. {remedy}"
-    for node in ast.walk(module.tree):
+    for node, _ in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_table(node):
             lines = (node.end_lineno or 0) - node.lineno + 1
             if lines > FUNCTION_LINES:
@@ -294,12 +298,12 @@ def too_full(root: Path, modules: list[Module]) -> Iterator[str]:
             yield f"{where}/: {limit}. Give those that belong together a folder of their own."
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the faults, each with its remedy, and the table of the packages."""
     parser = argparse.ArgumentParser(description="Check the imports and the sizes of the sources.")
     parser.add_argument("root", nargs="?", type=Path, default=Path(__file__).resolve().parents[1])
     parser.add_argument("--summary", action="store_true", help="print only the table of the packages")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     modules, contracts = read_modules(args.root), read_contracts(args.root)
     layers = list(read_layers(contracts, modules))

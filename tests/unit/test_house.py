@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
+import importlib.util
+import io
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,11 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HOUSE = Path(__file__).parents[2] / "tools" / "house.py"
+_SPEC = importlib.util.spec_from_file_location("house", Path(__file__).parents[2] / "tools" / "house.py")
+assert _SPEC is not None
+assert _SPEC.loader is not None
+house = sys.modules["house"] = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(house)
 SOUND = {
     "shop/__init__.py": '"""A shop."""\n',
     "shop/sale.py": "from shop import goods\nfrom shop.money import Price\n",
@@ -48,10 +54,10 @@ class Repository:
 
     def check(self, *options: str) -> tuple[int, str]:
         """Return the exit code of the check and what it prints."""
-        command = [sys.executable, str(HOUSE), str(self.root), *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.stderr == ""
-        return done.returncode, done.stdout
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            code: int = house.main([str(self.root), *options])
+        return code, printed.getvalue()
 
     def faults(self) -> str:
         """Return the faults that the check finds; there has to be one."""
