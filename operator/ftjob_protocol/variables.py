@@ -33,6 +33,9 @@ CLOCK = "FTJOB_CLOCK"
 """``1``: the hooks measure the rank's steps. Not there: the job's profiling is off."""
 STACKS_SIGNAL = "FTJOB_STACKS_SIGNAL"
 
+REPORTED_JOB = "FTJOB_REPORTED_JOB"
+"""What a collector in the cluster is told: the job that it reports on, as JSON."""
+
 PRIVATE = (TOKEN_FILE, AGENT_CONFIG)
 """Variables that ranks never see."""
 

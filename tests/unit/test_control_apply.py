@@ -9,7 +9,7 @@ from ftjob.control.apply import apply
 from ftjob.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
 from ftjob.kube.resources import POD
 from ftjob.plan.observed.state import RefusalKind
-from ftjob.plan.plan import Changes, NewObject, Plan, PodRef, Step
+from ftjob.plan.plan import Changes, ForCollector, NewObject, Plan, PodRef, Step
 
 KEY = ("default", "digits")
 LABELS = {"ftjob.dev/job": "digits", "ftjob.dev/uid": "job-1"}
@@ -164,3 +164,41 @@ async def test_pods_are_deleted_by_uid_and_leave_no_evidence() -> None:
     assert [name for kind, _, name in kube.objects if kind == "Pod"] == [replaced["metadata"]["name"]]
     ctx.cache.mark_deleted(POD, PODS[0] | {"metadata": PODS[0]["metadata"] | {"resourceVersion": "99"}})
     assert ctx.cache.observe(job).pods == ()
+
+
+def report(about: str = "c7") -> dict[str, Any]:
+    labels = {**LABELS, "ftjob.dev/collects": about}
+    return thing("Pod", f"digits-job-1-report-{about}", labels, ownerReferences=OURS)
+
+
+async def test_a_refused_collector_is_remembered_and_no_refusal_of_the_job() -> None:
+    ctx, kube, job = context()
+    kube.refusals["digits-job-1-report-c7"] = ForbiddenError(403, "Forbidden", "exceeded quota")
+    await apply(job, Plan(Step.CONTINUE, collector=ForCollector(NewObject.of(report()))), ctx)
+    seen = ctx.cache.observe(job)
+    assert seen.refusal is None
+    assert [(found.about, found.ended, found.why) for found in seen.collectors] == [
+        ("c7", True, "exceeded quota")
+    ]
+
+
+async def test_a_collector_comes_and_goes_and_is_no_worker() -> None:
+    ctx, kube, job = context()
+    await apply(job, Plan(Step.CONTINUE, collector=ForCollector(NewObject.of(report()))), ctx)
+    seen = ctx.cache.observe(job)
+    assert seen.pods == ()
+    (found,) = seen.collectors
+    assert (found.about, found.name, found.ended) == ("c7", "digits-job-1-report-c7", False)
+    gone = ForCollector(delete=(PodRef(found.name, found.uid),))
+    await apply(job, Plan(Step.CONTINUE, collector=gone), ctx)
+    assert ("delete", "Pod", found.name) in kube.calls
+    ctx.cache.mark_gone(found.uid)
+    assert ctx.cache.observe(job).collectors == ()
+
+
+async def test_a_pod_with_a_collectors_label_and_another_name_is_a_stranger() -> None:
+    ctx, _, job = context()
+    body = report()
+    body["metadata"] |= {"name": "digits-report", "uid": "u-9", "resourceVersion": "9"}
+    assert ctx.cache.update(POD, body) is None
+    assert ctx.cache.observe(job).collectors == ()

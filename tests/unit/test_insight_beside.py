@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -66,3 +70,28 @@ def test_a_new_run_moves_an_earlier_report_but_not_a_file_of_the_scripts(tmp_pat
             assert not outputs.has_report
         assert (folder / "earlier" / UID / "report.html").exists() == (name == "ours")
         assert (folder / "report.html").exists() == (name == "theirs")
+
+
+def collector(outputs: Path, *arguments: str, **told: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ftjob.insight", "write", str(outputs), *arguments]
+    return subprocess.run(command, env={**os.environ, **told}, capture_output=True, text=True, check=False)
+
+
+def test_a_collector_in_the_cluster_writes_down_whose_outputs_they_are(tmp_path: Path) -> None:
+    write_capture(tmp_path, PLANNED)
+    told = {"kind": KIND, "metadata": {"name": "digits"}, "spec": {"strategy": "Torchrun"}}
+    for phase in ("Running", "Succeeded"):
+        status = {"phase": phase, "timeline": {"stepping": 9.0}}
+        done = collector(tmp_path, FTJOB_REPORTED_JOB=json.dumps({**told, "status": status}))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert yaml.safe_load((tmp_path / "job.yaml").read_text())["status"]["phase"] == phase
+    assert "digits" in (tmp_path / "report.html").read_text()
+
+
+def test_a_stranger_s_job_yaml_stays_in_the_outputs(tmp_path: Path) -> None:
+    write_capture(tmp_path, PLANNED)
+    (tmp_path / "job.yaml").write_text("kind: Job\n")
+    done = collector(tmp_path, "c7", FTJOB_REPORTED_JOB=json.dumps({"kind": KIND}))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "job.yaml").read_text() == "kind: Job\n"
+    assert (tmp_path / "captures" / "c7" / "report.html").exists()

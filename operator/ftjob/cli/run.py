@@ -25,7 +25,6 @@ from ftjob.cli.words import (
     time_line,
     verdict,
 )
-from ftjob.insight.marked import REPORT
 from ftjob.local.errors import CannotRun
 from ftjob.local.outputs import OutputsFolder
 from ftjob.local.runner import Runner, Settings
@@ -128,7 +127,7 @@ def _summary(stream: TextIO, found: Found, status: JobStatus, outputs: OutputsFo
         lines.append(f"time:     {time_line(status.timeline)}")
     lines.append(f"outputs:  {shorten(outputs.path, here)} ({files.JOB}, {files.LOGS}/)")
     if outputs.has_report:
-        lines.append(f"report:   {shorten(outputs.path / REPORT, here)}")
+        lines.append(f"report:   {shorten(outputs.path / files.REPORT, here)}")
     lines += [f"profile:  {shorten(path, here)}" for path in profiles(outputs.path)]
     lines += [f"profile:  {text}" for text in missing_profiles(status)]
     if any((outputs.path / files.XPLANES).glob("*/*.xplane.pb")):

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import kopf
 import uvloop
 
+import ftjob.insight
 from ftjob.agent_zipapp import build_zipapp
 from ftjob.control.credentials import connection_info
 from ftjob.control.process.logs import set_up_logs
 from ftjob.control.run import Options, run
 from ftjob.models.agent_file import AgentFile
-from ftjob.plan.plan import Config, OperatorPods
+from ftjob.plan.plan import CollectorImage, Config, OperatorPods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         agent=AgentFile(build_zipapp()),
         default_storage_class_name=args.default_storage_class or None,
         network_policy_from=OperatorPods(home, labels) if (labels := args.network_policy_from) else None,
+        collector=CollectorImage(image, args.collector_pull_policy)
+        if (image := args.collector_image)
+        else None,
     )
     options = Options(
         config=config,
@@ -78,6 +82,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "operator's pods; these have these labels (KEY=VALUE,…)",
         type=_labels,
     )
+    option(
+        "--collector-image",
+        "",
+        "image of the pods that write reports into the jobs' outputs, the operator's own; none if left out",
+    )
+    option(
+        "--collector-pull-policy",
+        "IfNotPresent",
+        "when that image is pulled",
+        choices=("Always", "IfNotPresent", "Never"),
+    )
     parser.add_argument(
         "--no-leader-election",
         action="store_true",
@@ -90,6 +105,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     option("--log-format", "json", "json or text", choices=("json", "text"))
     option("--workers", "16", "how many jobs are looked at at the same time", type=int)
     return parser.parse_args(argv)
+
+
+def _collector(args: argparse.Namespace) -> CollectorImage | None:
+    if not args.collector_image:
+        return None
+    command = ("python", "-m", ftjob.insight.__name__)
+    return CollectorImage(args.collector_image, command, args.collector_pull_policy)
 
 
 def _names(text: str) -> tuple[str, ...]:

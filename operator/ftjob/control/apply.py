@@ -12,7 +12,7 @@ from ftjob.control.process.logs import about
 from ftjob.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from ftjob.kube.resources import CLAIM, CONFIG_MAP, JOB, POD, RESOURCES, SECRET, in_use, resource_of
 from ftjob.models.manifest import mapping
-from ftjob.models.names import LABEL_JOB
+from ftjob.models.names import LABEL_COLLECTS, LABEL_JOB
 from ftjob.plan.observed.state import Answer, Refusal, RefusalKind
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ftjob.control.context import Context
     from ftjob.kube.resources import Resource
     from ftjob.models.manifest import Manifest
-    from ftjob.plan.plan import Adoption, NewObject, ObjectRef, Plan, PodRef
+    from ftjob.plan.plan import Adoption, ForCollector, NewObject, ObjectRef, Plan, PodRef
 
 AT_ONCE = 16
 """Requests in flight for one job; more only makes other jobs wait."""
@@ -47,6 +47,7 @@ async def apply(job: AnyJob, plan: Plan, ctx: Context) -> None:
             await ctx.kube.delete(JOB, job.namespace, job.name, uid=job.uid)
     if plan.order is not None:
         ctx.orders.send(job, plan.order)
+    await _collect(job, plan.collector, ctx)
     if not changes.create:
         return
     refusal = await _create_all(job, changes.create, ctx)
@@ -57,6 +58,20 @@ async def apply(job: AnyJob, plan: Plan, ctx: Context) -> None:
     logger.warning("%s %s: %s", refusal.object_kind, refusal.object_name, refusal.message, extra=about(job))
     ctx.cache.note_refusal(job, refusal)
     ctx.queue.add(job.key)
+
+
+async def _collect(job: AnyJob, change: ForCollector, ctx: Context) -> None:
+    """Let collectors come and go. That one is refused holds nothing up: it is a report that is missing."""
+    for pod in change.delete:
+        await _delete(job, pod, ctx)
+    if change.create is None:
+        return
+    manifest = change.create.build()
+    refusal = await _create(job, manifest, ctx)
+    if refusal is not None:
+        about, name = manifest["metadata"]["labels"][LABEL_COLLECTS], change.create.name
+        ctx.cache.note_refused_collector(job, about, name, refusal.message)
+        ctx.queue.add(job.key)
 
 
 async def _delete(job: AnyJob, pod: PodRef, ctx: Context) -> None:

@@ -5,9 +5,12 @@ Its memory is bounded: what it reads was written by anybody.
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from pathlib import Path
+
+from ftjob_protocol import variables
 
 MEMORY = 448 << 20
 """Bytes of data; with libraries and stacks 512 MiB in all."""
@@ -25,6 +28,8 @@ def main(arguments: list[str]) -> int:
 
     what, path, capture = arguments[0], Path(arguments[1]), (arguments[2:] or [""])[0]
     try:
+        if what == "write" and variables.REPORTED_JOB in os.environ:
+            outputs.keep_job(path, os.environ[variables.REPORTED_JOB])
         if what == "summary":
             sys.stdout.buffer.write(encode(outputs.summary_of(path, capture)))
         elif capture:

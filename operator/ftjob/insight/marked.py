@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftjob_protocol import files
+
 if TYPE_CHECKING:
     from ftjob_protocol.files.nofollow import Folder
 
-REPORT = "report.html"
 MARK = '<meta name="generator" content="ftjob report">'
 """In the head of every report."""
 _HEAD = 4096
@@ -16,6 +17,6 @@ _HEAD = 4096
 def is_ours(outputs: Folder) -> bool:
     """Whether ftjob has written the report in these outputs."""
     try:
-        return MARK.encode() in outputs.read(REPORT, _HEAD)
+        return MARK.encode() in outputs.read(files.REPORT, _HEAD)
     except OSError:
         return False

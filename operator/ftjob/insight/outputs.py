@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ftjob.insight.collect.capture import NoCaptureError, captures, collect, write_timeline
+from ftjob.insight.collect.job import body_of
 from ftjob.insight.collect.whole import whole_job
-from ftjob.insight.marked import REPORT, is_ours
+from ftjob.insight.marked import is_ours
 from ftjob.insight.page.render import render
 from ftjob.insight.summary import LIMIT, SummaryError, decode, encode
 from ftjob_protocol import files
@@ -26,6 +28,13 @@ class ReportError(Exception):
     """There is nothing to report from; the message says what to do."""
 
 
+def keep_job(path: Path, told: str) -> None:
+    """Write ``job.yaml`` into the outputs, as `ftjob run` does; a stranger's file of that name stays."""
+    with _opened(path) as outputs:
+        if not outputs.has(files.JOB) or body_of(outputs).get("kind") == json.loads(told)["kind"]:
+            outputs.write(files.JOB, told.encode())
+
+
 def report_capture(path: Path, capture: str) -> None:
     """Read a capture, and write its summary, its report and one timeline into its folder."""
     with _opened(path) as outputs:
@@ -33,7 +42,7 @@ def report_capture(path: Path, capture: str) -> None:
         write_timeline(outputs, found)
         with outputs.enter(files.capture(capture)) as folder:
             folder.write(SUMMARY, encode(found.summary))
-            folder.write(REPORT, render(found.summary).encode())
+            folder.write(files.REPORT, render(found.summary).encode())
 
 
 def report_job(path: Path) -> None:
@@ -45,11 +54,11 @@ def report_job(path: Path) -> None:
         A file of somebody else's has its name: it stays as it is.
     """
     with _opened(path) as outputs:
-        if outputs.has(REPORT) and not is_ours(outputs):
+        if outputs.has(files.REPORT) and not is_ours(outputs):
             raise ReportError(
-                f"{path / REPORT} was not written by ftjob, so it stays; give another file with -o"
+                f"{path / files.REPORT} was not written by ftjob, so it stays; give another file with -o"
             )
-        outputs.write(REPORT, render(_of_job(outputs)).encode())
+        outputs.write(files.REPORT, render(_of_job(outputs)).encode())
 
 
 def _of_job(outputs: Folder) -> Summary:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import yaml
 
-from ftjob.insight.marked import REPORT, is_ours
+from ftjob.insight.marked import is_ours
 from ftjob.local.errors import CannotRun
 from ftjob.models.names import KIND
 from ftjob_protocol import files
@@ -114,8 +114,8 @@ class OutputsFolder:
                 for name in OF_ONE_RUN:
                     if self._folder.has(name) and not target.has(name):
                         self._folder.rename(name, target, name)
-                if is_ours(self._folder) and not target.has(REPORT):
-                    self._folder.rename(REPORT, target, REPORT)
+                if is_ours(self._folder) and not target.has(files.REPORT):
+                    self._folder.rename(files.REPORT, target, files.REPORT)
         except OSError as error:
             raise CannotRun(
                 "--outputs",

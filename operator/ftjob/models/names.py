@@ -19,6 +19,8 @@ LABEL_INDEX = f"{GROUP}/index"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_SLICE = f"{GROUP}/slice"
 LABEL_STRATEGY = f"{GROUP}/strategy"
+LABEL_COLLECTS = f"{GROUP}/collects"
+"""Label of a collector's pod: what it reports on."""
 
 POD_GROUP = "PodGroup"
 NATIVE_GANGS = ("scheduling.k8s.io/v1beta1", "scheduling.k8s.io/v1alpha3", "scheduling.k8s.io/v1alpha2")

@@ -183,6 +183,8 @@ class Capture(StatusModel):
     reason: Annotated[str | None, Field(description="Why it is partial, not reached, failed or refused.")] = (
         None
     )
+    report: Annotated[str | None, Field(description="Its report, in outputs.")] = None
+    report_reason: Annotated[str | None, Field(description="Why it has no report.")] = None
 
 
 class Straggler(StatusModel):
@@ -223,7 +225,8 @@ class ProfileStatus(StatusModel):
     findings: Annotated[
         list[Finding], Field(description="What the verdict rests on: what costs most comes first.")
     ] = []
-    report_path: Annotated[str | None, Field(description="The report, in outputs.")] = None
+    report_path: Annotated[str | None, Field(description="The job's report, in outputs.")] = None
+    report_reason: Annotated[str | None, Field(description="Why the job has no report.")] = None
     stragglers: Annotated[
         list[Straggler],
         Field(json_schema_extra=keyed("stragglers"), description="Ranks that the others wait for."),

@@ -9,6 +9,7 @@ from ftjob.api.job import UnreadableJob
 from ftjob.api.problem import summary
 from ftjob.api.validate import validate
 from ftjob.plan import on_demand
+from ftjob.plan.collector.reports import with_collectors
 from ftjob.plan.gangs.arrange import arrange, gang_problem
 from ftjob.plan.kueue.queue import queue_problem, wait_in_queue, with_workload
 from ftjob.plan.life.attempt import Attempt, active_seconds
@@ -51,7 +52,8 @@ def decide(job: AnyJob, observed: Observed, *, now: float, config: Config) -> Pl
     """
     plan = _next_step(job, observed, now=now, config=config)
     plan = arrange(plan, job, observed)  # its gang
-    return with_workload(plan, job, observed, now=now, config=config)  # its place in Kueue
+    plan = with_workload(plan, job, observed, now=now, config=config)  # its place in Kueue
+    return with_collectors(plan, job, observed, now=now, config=config)  # its reports
 
 
 def _next_step(job: AnyJob, observed: Observed, *, now: float, config: Config) -> Plan:

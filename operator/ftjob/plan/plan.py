@@ -184,6 +184,14 @@ class ForStatus:
 
 
 @dataclass(frozen=True)
+class ForCollector:
+    """Pods that write reports. That one is refused is no matter of the job's."""
+
+    create: NewObject | None = None
+    delete: tuple[PodRef, ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
     """The next step in a job's life and everything that follows from it, as plain data."""
 
@@ -194,6 +202,7 @@ class Plan:
     order: Order | CaptureOrder | None = None
     """For the agent of index 0."""
     kueue: ForKueue = field(default_factory=ForKueue)
+    collector: ForCollector = field(default_factory=ForCollector)
     status: ForStatus = field(default_factory=ForStatus)
     next_look: float | None = None
     """Seconds until the plan may differ without any event."""
@@ -215,6 +224,16 @@ class OperatorPods:
 
 
 @dataclass(frozen=True)
+class CollectorImage:
+    """The image with the collector: the operator's own."""
+
+    name: str
+    command: tuple[str, ...]
+    """What starts the collector there."""
+    pull_policy: str = "IfNotPresent"
+
+
+@dataclass(frozen=True)
 class Config:
     """The operator's settings that plans depend on."""
 
@@ -224,5 +243,7 @@ class Config:
     contact_timeout_seconds: int = 30
     network_policy_from: OperatorPods | None = None
     """Whom a job's NetworkPolicy lets in beside the job's own pods; None if jobs get no policy."""
+    collector: CollectorImage | None = None
+    """What writes reports into the outputs; None if nobody does."""
     agent_key: bytes = b""
     """Key of this installation; a job's token is derived from it and the job's UID."""

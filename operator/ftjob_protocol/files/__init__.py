@@ -45,6 +45,8 @@ LOGS = "logs"
 PLUGINS = "plugins"
 SYSTEM = "system"
 VITALS = "vitals"
+REPORT = "report.html"
+"""The job's; one of a capture is in its folder."""
 XPLANES = f"{PLUGINS}/profile"
 """Where TensorBoard's profile plugin looks for xplane files."""
 

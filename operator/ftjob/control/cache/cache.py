@@ -162,6 +162,11 @@ class Cache:
         if self._is_present(job.key, job.uid):
             self.refusals.add(job, refusal)
 
+    def note_refused_collector(self, job: AnyJob, about: str, name: str, why: str) -> None:
+        """Note why a collector of the job was not created."""
+        if self._is_present(job.key, job.uid):
+            self._dependents_of(_family(job), job.key).pods.refuse_collector(about, name, why, self._clock())
+
     def hear(self, job: AnyJob, state: LeaderState) -> bool:
         """Take in what the job's leader says; return whether it differs from the last."""
         return self._is_present(job.key, job.uid) and self.leader_states.update(job, state)
@@ -192,6 +197,7 @@ class Cache:
         pods.drop_old_evidence(job.status)
         return Observed(
             pods=pods.in_order(),
+            collectors=pods.collectors(),
             predecessors=self._predecessors(job),
             existing=frozenset(objects.existing) | self.shared.of(job.namespace),
             groups=objects.groups(),

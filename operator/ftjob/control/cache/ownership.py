@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ftjob.kube.resources import POD
 from ftjob.models.manifest import items, mapping
-from ftjob.models.names import GROUP, KIND, LABEL_ATTEMPT, LABEL_INDEX, LABEL_ROLE
+from ftjob.models.names import GROUP, KIND, LABEL_ATTEMPT, LABEL_COLLECTS, LABEL_INDEX, LABEL_ROLE
+from ftjob.plan.collector.pod import collector_name
 from ftjob.plan.layout import pod_name
 from ftjob_protocol.values.digits import whole
 
@@ -45,8 +46,11 @@ def owner_of(resource: Resource, body: Manifest) -> Owner | None:
 
 
 def _has_planned_name(meta: Manifest, owner: Owner) -> bool:
-    """Whether a pod has the name that the plan gives to the place that its labels say."""
+    """Whether a pod has the name that the plan gives to the place, or to the report, that its labels say."""
     labels = mapping(meta, "labels")
+    about = labels.get(LABEL_COLLECTS)
+    if about is not None:
+        return bool(meta["name"] == collector_name(owner.name, owner.uid, str(about)))
     attempt, index = (whole(str(labels.get(label))) for label in (LABEL_ATTEMPT, LABEL_INDEX))
     if attempt is None or index is None:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ftjob.plan.observed.collector import CollectorState, is_collector, read_collector
 from ftjob.plan.observed.pod import PodState, read_pod
 from ftjob_protocol import variables
 
@@ -20,11 +21,15 @@ class JobPods:
 
     def __init__(self) -> None:
         self._pods: dict[str, PodState] = {}
+        self._collectors: dict[str, CollectorState] = {}
+        """By UID; by name those that were refused."""
         self.last_ends: dict[int, float] = {}
         """By attempt, when the last of its pods was seen to end."""
 
     def update(self, body: Manifest, now: float) -> bool:
         """Take in a pod; return whether decisions may depend on the change."""
+        if is_collector(body):
+            return self._update_collector(body, now)
         pod = read_pod(body, trainer=trainer_name(body), seen=now)
         old = self._pods.get(pod.uid)
         if old is not None:
@@ -35,6 +40,22 @@ class JobPods:
         # Where a pod runs matters when something else about it changes.
         return old is None or replace(old, node=pod.node, ip=pod.ip) != pod
 
+    def _update_collector(self, body: Manifest, now: float) -> bool:
+        found = read_collector(body, seen=now)
+        old = self._collectors.get(found.uid)
+        if old is not None:
+            found = replace(found, seen=old.seen)
+        self._collectors[found.uid] = found
+        return found != old
+
+    def refuse_collector(self, about: str, name: str, why: str, now: float) -> None:
+        """Note that the API server did not take a collector's pod."""
+        self._collectors[name] = CollectorState(about, name, "", now, ended=True, why=why)
+
+    def collectors(self) -> tuple[CollectorState, ...]:
+        """Return the collectors by their names."""
+        return tuple(sorted(self._collectors.values(), key=lambda found: found.name))
+
     def mark_gone(self, uid: str, now: float, *, keep: bool) -> None:
         """Take in that a pod does not exist any more.
 
@@ -43,6 +64,8 @@ class JobPods:
         keep
             Whether its last known state stays as evidence.
         """
+        if self._collectors.pop(uid, None) is not None:
+            return
         pod = self._pods.pop(uid)
         if not pod.is_over:
             self.last_ends[pod.attempt] = now
@@ -76,7 +99,7 @@ class JobPods:
         return (pod for pod in self._pods.values() if not pod.gone)
 
     def __contains__(self, uid: str) -> bool:
-        return uid in self._pods
+        return uid in self._pods or uid in self._collectors
 
 
 def _with_times_of(old: PodState, pod: PodState) -> PodState:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ftjob.plan.observed.collector import CollectorState
     from ftjob.plan.observed.kueue_admission import WorkloadState
     from ftjob.plan.observed.pod import PodState
     from ftjob_protocol.leader_state import LeaderState
@@ -64,6 +65,8 @@ class Observed:
     """Everything that is known of a job beside the job itself."""
 
     pods: tuple[PodState, ...] = ()
+    collectors: tuple[CollectorState, ...] = ()
+    """Of the job's reports; the refusal of one is among them."""
     predecessors: tuple[str, ...] = ()
     """Names of living pods of an earlier job of the same name."""
     existing: frozenset[tuple[str, str]] = field(default_factory=frozenset)

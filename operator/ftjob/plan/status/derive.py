@@ -9,6 +9,7 @@ from ftjob.api.job import Job
 from ftjob.models.names import LABEL_JOB, LABEL_ROLE, WORKER
 from ftjob.models.status import ConditionType, Display, JobStatus, Phase
 from ftjob.models.times import rfc3339
+from ftjob.plan.collector.reports import rested, with_reports
 from ftjob.plan.life.attempt import Attempt, active_seconds, has_begun, is_waited_for
 from ftjob.plan.life.elastic import enough_run
 from ftjob.plan.observed.why_waiting import have_started
@@ -47,7 +48,7 @@ def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) ->
         Unix time in seconds.
     """
     if plan.step is Step.REST:
-        return job.status
+        return rested(job, observed, now)
     never = plan.step is Step.QUEUE and job.status.start_time is None
     if never or plan.step in {Step.WAIT, Step.REFUSE} or not isinstance(job, Job):
         return _not_started(job, plan, now)
@@ -62,6 +63,7 @@ def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) ->
     progress = newest_progress(said, job.status.progress)
     after = job.status.model_copy(update=changes)
     final = after.phase is not None and after.phase.is_final
+    profile = with_verdict(profile_status(attempt, progress, final=final), attempt)
     return after.model_copy(
         update={
             "observed_generation": job.generation,
@@ -69,7 +71,7 @@ def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) ->
             "gang": plan.status.gang,
             "progress": progress,
             "timeline": timeline(attempt, after, said),
-            "profile": with_verdict(profile_status(attempt, progress, final=final), attempt),
+            "profile": with_reports(profile, job, observed, now),
             "display": display(after.roles, progress, after, final=final),
         }
     )

@@ -1,0 +1,1 @@
+"""Reports of jobs in a cluster: short-lived pods write them into the outputs."""

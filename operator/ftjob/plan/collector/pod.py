@@ -1,0 +1,128 @@
+"""The pod that writes reports into a job's outputs: the operator's image, the ranks' user, no token.
+
+It runs as whom the ranks run as, since theirs are the folders. It needs no network and no rights.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ftjob.models.manifest import items, mapping, trainer_in
+from ftjob.models.names import API_VERSION, KIND, LABEL_COLLECTS, LABEL_UID
+from ftjob.models.spec import template_of
+from ftjob.models.template import OUTPUTS_VOLUME
+from ftjob.plan.build.objects import child_meta, claim_name
+from ftjob.plan.build.pod import HOST_LABEL, outputs_path
+from ftjob.plan.observed.collector import CONTAINER, WHOLE_JOB
+from ftjob_protocol import variables
+
+if TYPE_CHECKING:
+    from ftjob.api.job import Job
+    from ftjob.models.manifest import Manifest
+    from ftjob.plan.plan import CollectorImage
+
+SECONDS = 600
+"""A collector that runs for longer is ended by the kubelet."""
+RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
+"""What it takes is bounded by itself, too (`ftjob.insight.__main__`)."""
+FOLDER = "/outputs"
+
+_TOLD = ("phase", "attempt", "startTime", "runningTime", "completionTime", "progress", "timeline", "failure")
+_OF_THE_POD = ("fsGroup", "supplementalGroups", "supplementalGroupsPolicy")
+_OF_BOTH = ("runAsUser", "runAsGroup", "runAsNonRoot", "seLinuxOptions")
+
+
+def collector_name(job: str, uid: str, about: str) -> str:
+    """Return the name of the pod; the UID in it keeps an earlier job's out of the way."""
+    what = "" if about == WHOLE_JOB else f"-{about}"
+    return f"{job}-{uid[:8]}-report{what}"
+
+
+def build_collector(job: Job, about: str, image: CollectorImage) -> Manifest:
+    """Return the pod that writes the reports of one capture, or of the whole job."""
+    template = template_of(job.spec)
+    meta = child_meta(job, collector_name(job.name, job.uid, about))
+    meta["labels"][LABEL_COLLECTS] = about
+    pod = mapping(template, "spec")
+    outputs = job.spec.outputs
+    claim = (outputs.claim_name if outputs is not None else None) or claim_name(job)
+    container = {
+        "name": CONTAINER,
+        "image": image.name,
+        "imagePullPolicy": image.pull_policy,
+        "command": [*image.command, "write", FOLDER, *([about] if about != WHOLE_JOB else [])],
+        "env": [{"name": variables.REPORTED_JOB, "value": _told(job).replace("$(", "$$(")}],
+        "resources": RESOURCES,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": _of_the_container(pod, trainer_in(template)),
+        "volumeMounts": [
+            {"name": OUTPUTS_VOLUME, "mountPath": FOLDER, "subPath": outputs_path(job)},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  a volume of its own
+        ],
+    }
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": SECONDS,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": _of_the_pod(pod),
+        "containers": [container],
+        "volumes": [
+            {"name": OUTPUTS_VOLUME, "persistentVolumeClaim": {"claimName": claim}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+        # A volume that one node alone may mount is where the workers are.
+        "affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_beside(job)]}},
+    }
+    spec |= {key: pod[key] for key in ("imagePullSecrets", "tolerations") if items(pod, key)}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
+def _beside(job: Job) -> dict[str, Any]:
+    selector = {"matchLabels": {LABEL_UID: job.uid}}
+    return {"weight": 1, "podAffinityTerm": {"labelSelector": selector, "topologyKey": HOST_LABEL}}
+
+
+def _of_the_pod(pod: dict[str, Any]) -> dict[str, Any]:
+    found = mapping(pod, "securityContext")
+    context = {key: found[key] for key in (*_OF_THE_POD, *_OF_BOTH) if found.get(key) is not None}
+    context["seccompProfile"] = {"type": "RuntimeDefault"}
+    if "fsGroup" in context:
+        context["fsGroupChangePolicy"] = "OnRootMismatch"
+    return context
+
+
+def _of_the_container(pod: dict[str, Any], trainer: dict[str, Any]) -> dict[str, Any]:
+    found = mapping(trainer, "securityContext")
+    context = {key: found[key] for key in _OF_BOTH if found.get(key) is not None}
+    everywhere = mapping(pod, "securityContext") | context
+    capabilities: dict[str, Any] = {"drop": ["ALL"]}
+    if everywhere.get("runAsUser") is None and not everywhere.get("runAsNonRoot"):
+        # The ranks' user is their image's, most often root. Another one's folders take this capability.
+        context["runAsUser"] = 0
+        capabilities["add"] = ["DAC_OVERRIDE"]
+    return context | {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": capabilities,
+    }
+
+
+def _told(job: Job) -> str:
+    """Return what the report says of the job, as ``job.yaml`` in the outputs of a local run has it.
+
+    An environment variable has room for 128 KiB (MAX_ARG_STRLEN in Linux' include/uapi/linux/binfmts.h).
+    """
+    status = {key: value for key, value in job.status.to_wire().items() if key in _TOLD}
+    if job.status.profile is not None:
+        shown = job.status.profile.model_copy(update={"captures": []})
+        status["profile"] = shown.model_dump(mode="json", by_alias=True, exclude_none=True)
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": job.name, "namespace": job.namespace, "uid": job.uid},
+        "spec": {"strategy": job.spec.strategy},
+        "status": status,
+    }
+    return json.dumps(body, separators=(",", ":"))
