@@ -126,12 +126,16 @@ def _add_speed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     report = commands.add_parser(
         "report", help="write a page that says why a job is slow", allow_abbrev=False
     )
-    report.add_argument("dir", metavar="DIR", help="the outputs of a job")
+    report.add_argument("target", metavar="JOB|DIR", help="a job in the cluster, or the outputs of a job")
+    report.add_argument("-n", "--namespace", metavar="NAME", help="the job's namespace (default: kubectl's)")
     report.add_argument("--capture", metavar="ID", help="of this capture, anew from its raw files")
+    report.add_argument(
+        "--raw", action="store_true", help="fetch the raw traces too, of a job in the cluster"
+    )
     report.add_argument(
         "--open", action="store_true", help="show it in a browser, with the timeline, until Ctrl-C"
     )
-    report.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: into DIR)")
+    report.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: the outputs)")
     report.set_defaults(module="ftjob.cli.speed.report")
 
     diff = commands.add_parser("diff", help="say what has changed between two jobs", allow_abbrev=False)

@@ -42,6 +42,12 @@ class FoundJob:
     status: JobStatus
     outputs: Path | None
     """The folder of a run on this machine; None: it is in the cluster."""
+    body: dict[str, Any]
+
+    @property
+    def namespace(self) -> str:
+        """Where it is in the cluster."""
+        return str(mapping(self.body, "metadata").get("namespace") or "default")
 
 
 def find_job(target: str, namespace: str | None) -> FoundJob:
@@ -82,7 +88,8 @@ def _read(body: Any, where: str, outputs: Path | None) -> FoundJob:
         raise NoJobError(
             f"{where}: {field}: {first['msg']}; another version of ftjob has written it"
         ) from None
-    return FoundJob(str(mapping(body, "metadata").get("name")), mapping(body, "spec"), status, outputs)
+    name = str(mapping(body, "metadata").get("name"))
+    return FoundJob(name, mapping(body, "spec"), status, outputs, body)
 
 
 def _local(folder: Path) -> Any:
@@ -111,8 +118,15 @@ def _in_cluster(name: str, namespace: str | None) -> Any:
         raise NoJobError(f"{name}: kubectl's answer is no JSON: {error}") from None
 
 
-def kubectl(words: Sequence[str]) -> str:
+def kubectl(words: Sequence[str], *, given: str | None = None, seconds: float = KUBECTL_SECONDS) -> str:
     """Return what kubectl prints.
+
+    Parameters
+    ----------
+    given
+        What it reads from its standard input.
+    seconds
+        For how long it is waited for.
 
     Raises
     ------
@@ -123,10 +137,10 @@ def kubectl(words: Sequence[str]) -> str:
     """
     try:
         done = subprocess.run(
-            ["kubectl", *words], capture_output=True, text=True, check=False, timeout=KUBECTL_SECONDS
+            ["kubectl", *words], input=given, capture_output=True, text=True, check=False, timeout=seconds
         )
     except subprocess.TimeoutExpired:
-        raise KubectlError(f"kubectl has not answered in {KUBECTL_SECONDS} s") from None
+        raise KubectlError(f"kubectl has not answered in {seconds:g} s") from None
     if done.returncode:
         raise KubectlError(done.stderr.strip() or "kubectl failed")
     return done.stdout

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import webbrowser
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftjob.cli.exit_codes import FAILED, INVALID, SUCCEEDED
+from ftjob.cli.speed.fetch import FetchError, fetch
+from ftjob.cli.speed.find_job import NoJobError, find_job
 from ftjob.cli.terminal import one_line, say, shown
 from ftjob.cli.words import shorten
 from ftjob.insight import child
-from ftjob.insight.marked import REPORT
 from ftjob.insight.page.render import render
 from ftjob.insight.serve import VIEWER, Server, viewer
 from ftjob.insight.summary import Summary, SummaryError
@@ -27,21 +29,15 @@ _NO_VIEWER = "the timeline needs Perfetto's user interface: pip install 'ftjob[v
 
 def main(args: argparse.Namespace) -> int:
     """Write the report, or show it."""
-    path, capture = Path(args.dir), args.capture or ""
-    if not path.is_dir():
-        what = "it is no folder" if path.exists() else "there is no such folder"
-        say(f"{path}: {what}; give the outputs of a job, such as ./ftjob-outputs/NAME")
+    try:
+        found = _outputs(args)
+    except (NoJobError, FetchError) as error:
+        say(one_line(str(error)))
         return INVALID
     try:
-        if args.output or args.open:
-            summary = child.summary(path, capture)
-        else:
-            child.write(path, capture)
-            written = (path / files.capture(capture) if capture else path) / REPORT
-            print(f"report: {shorten(written.absolute(), Path.cwd())}")
-            return SUCCEEDED
+        summary = _written(found, args.capture or "", is_kept=not (args.output or args.open))
     except (child.CollectorError, SummaryError) as error:
-        say(one_line(str(error)))
+        say(one_line(f"{error}{found.remedy}"))
         return FAILED
     if args.output:
         try:
@@ -51,9 +47,61 @@ def main(args: argparse.Namespace) -> int:
             return FAILED
         print(f"report: {args.output}")
     if args.open:
-        _serve(path, summary)
-    print(shown(summary.verdict.text))
+        _serve(found.path, summary)
+    if args.output or args.open or found.is_fetched:
+        print(shown(summary.verdict.text))
     return SUCCEEDED
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A folder to report from."""
+
+    path: Path
+    is_fetched: bool = False
+    has_raw: bool = True
+
+    @property
+    def remedy(self) -> str:
+        """What else can be done where there is nothing to report."""
+        return "" if self.has_raw else "; --raw fetches the raw traces, too"
+
+
+def _outputs(args: argparse.Namespace) -> Outputs:
+    """Return the folder of a run on this machine, or one into which a job's outputs were fetched.
+
+    Raises
+    ------
+    NoJobError, FetchError
+        There is none.
+    """
+    path = Path(args.target)
+    if args.namespace is None and path.is_dir():
+        return Outputs(path)
+    if args.namespace is None and ("/" in args.target or path.exists()):
+        what = "it is no folder" if path.exists() else "there is no such folder"
+        raise NoJobError(f"{path}: {what}; give the outputs of a job, such as ./ftjob-outputs/NAME")
+    job = find_job(args.target, args.namespace)
+    if job.outputs is not None:
+        return Outputs(job.outputs)
+    return Outputs(fetch(job, raw=args.raw), is_fetched=True, has_raw=args.raw)
+
+
+def _written(found: Outputs, capture: str, *, is_kept: bool) -> Summary:
+    """Return a summary; if it is to be kept, with its report written beside what it was made of."""
+    folder = found.path / files.capture(capture) if capture else found.path
+    if capture and not found.has_raw:  # the collector in the cluster has read them
+        if not (folder / files.REPORT).is_file():
+            raise child.CollectorError(f"there is no report of capture {capture} in the outputs")
+        summary = child.summary(folder)
+    elif is_kept:
+        child.write(found.path, capture)
+        summary = child.summary(folder)
+    else:
+        summary = child.summary(found.path, capture)
+    if is_kept:
+        print(f"report: {shorten((folder / files.REPORT).absolute(), Path.cwd())}")
+    return summary
 
 
 def _serve(path: Path, summary: Summary) -> None:
