@@ -85,7 +85,8 @@ test-workloads: setup  ## Tests of the training programs
 	@tests/setup/python-tpu.sh && $(PYTEST) $(IN_TWO) tests/workloads
 
 test-cluster: $(if $(PREPARED),,prepare)  ## Tests in the kind cluster, beside each other
-	@PATH="$(CACHE)/bin:$$PATH" $(PYTEST) --timeout=900 $(IN_TWO) tests/cluster --ignore=$(ALONE)
+	@tests/setup/chromium.sh >/dev/null && \
+	  PATH="$(CACHE)/bin:$$PATH" $(PYTEST) --timeout=900 $(IN_TWO) tests/cluster --ignore=$(ALONE)
 
 test-alone: $(if $(PREPARED),,prepare)  ## Tests that need the kind cluster for themselves
 	@PATH="$(CACHE)/bin:$$PATH" $(PYTEST) --timeout=900 $(ALONE)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
+from support.pages import assert_sound, chromium, numbers, opened
 from support.traces import Planned, write_capture, write_job, write_vitals
 
 from ftjob.insight.outputs import report_capture, report_job
@@ -18,33 +17,18 @@ from ftjob.insight.outputs import report_capture, report_job
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
-WIDTHS = (360, 768, 1440)
-SCHEMES = ("light", "dark")
 HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}&amp;\"'"
 PLANNED = Planned(operators=30)
 # FTJOB_SCREENSHOTS=docs/images writes the picture of the README anew.
 SCREENSHOTS = os.environ.get("FTJOB_SCREENSHOTS")
 
-CUT_OFF = """
-() => [...document.querySelectorAll("body *")]
-  .filter((element) => !element.closest("svg, canvas, script, style, .skip, .uplot"))
-  .filter((element) => element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0
-    || element.getBoundingClientRect().right > innerWidth + 1)
-  .map((element) => `${element.tagName}.${element.className} ${element.textContent.trim().slice(0, 60)}`)
-"""
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert program, "run: tests/setup/chromium.sh"
-    with sync_playwright() as playwright:
-        # Root may not use Chromium's sandbox; the pages are ours.
-        found = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -72,65 +56,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def opened(
-    browser: Browser, path: Path, width: int, scheme: Any, *, script: bool = True
-) -> tuple[Page, list[str]]:
-    context = browser.new_context(
-        viewport={"width": width, "height": 740}, color_scheme=scheme, java_script_enabled=script
-    )
-    page, complaints = context.new_page(), []
-    page.on("console", lambda message: complaints.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-    page.on("request", lambda request: complaints.append(f"request: {request.url}"))
-    page.goto(path.as_uri())
-    assert complaints.pop(0) == f"request: {path.as_uri()}"
-    return page, complaints
-
-
-def value_at(data: Any, reference: str) -> Any:
-    for part in reference.split("/"):
-        data = data[int(part)] if isinstance(data, list) else data[part]
-    return data
-
-
 @pytest.mark.parametrize("name", ["capture", "job"])
 def test_the_page_shows_its_verdict_and_cuts_and_asks_for_nothing(
     browser: Browser, pages: dict[str, Path], name: str
 ) -> None:
-    for width in WIDTHS:
-        for scheme in SCHEMES:
-            page, complaints = opened(browser, pages[name], width, scheme)
-            assert page.evaluate("document.documentElement.dataset.ready") == "yes"
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            verdict = page.locator("#verdict .text")
-            box = verdict.bounding_box()
-            assert box is not None
-            assert box["y"] + box["height"] <= 740
-            assert page.evaluate(CUT_OFF) == []
-            assert complaints == []
-            page.context.close()
+    assert_sound(browser, pages[name])
 
 
 @pytest.mark.parametrize("name", ["capture", "job"])
 def test_every_number_is_that_of_the_summary(browser: Browser, pages: dict[str, Path], name: str) -> None:
-    page, _ = opened(browser, pages[name], 768, "light")
-    data = json.loads(page.locator("#data").text_content() or "")
+    data = numbers(browser, pages[name])
     if name == "capture":
         assert data == json.loads((pages[name].parent / "summary.json").read_text())
-    shown = page.evaluate(
-        "() => [...document.querySelectorAll('[data-ref]')]"
-        ".map((shown) => [shown.dataset.ref, shown.dataset.scale, shown.textContent])"
-    )
-    assert len(shown) > 10
-    for reference, scale, text in shown:
-        value = value_at(data, reference)
-        if isinstance(value, str):
-            assert text == value
-        else:
-            places = len(text.partition(".")[2])
-            assert text == f"{value * float(scale or 1):.{places}f}", reference
-    page.context.close()
 
 
 def test_hostile_names_stay_text(browser: Browser, pages: dict[str, Path]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-TRAINING = ("elastic", "failing_rank", "horovod_sample", "samples")
+TRAINING = ("elastic", "failing_rank", "horovod_sample", "insight", "samples")
 """Tests whose ranks import frameworks and train, on both cores, for most of their time."""
 
 

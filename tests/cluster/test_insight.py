@@ -1,0 +1,133 @@
+"""Jobs on two nodes that say why they are slow: verdict, captures while they run, and reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.cluster import CONTEXT, ROOT, job, pods_of
+from support.pages import assert_sound, chromium, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.cluster import Cluster
+
+JOBS = {"torch": "Torchrun", "horovod": "Horovod", "tensorflow": "MultiWorkerMirrored"}
+SLOW = ("torch", "horovod")
+"""Those of which the clock sees input and waiting: a TensorFlow step is one call."""
+FTJOB = ROOT / ".venv" / "bin" / "ftjob"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of somebody who uses the cluster by kubectl and ftjob."""
+    folder = tmp_path_factory.mktemp("desk")
+    command = ["kubectl", "config", "view", "--minify", "--flatten", "--context", CONTEXT]
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    (folder / "kubeconfig").write_text(made.stdout)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running(frameworks: Cluster) -> Iterator[Cluster]:
+    """The jobs, which run until the file `go` in their outputs is gone."""
+    for name, strategy in JOBS.items():
+        apart = {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"ftjob.dev/job": name}},
+        }
+        script = f"touch $FTJOB_OUTPUTS/go; exec python3 /programs/slow_ranks.py {name} $FTJOB_OUTPUTS/go"
+        made = job(
+            name, ["sh", "-c", script], strategy=strategy, workers=2, frameworks=True,
+            topologySpreadConstraints=[apart],
+        )  # fmt: skip
+        made["spec"]["outputs"] = {"size": "1Gi"}
+        frameworks.apply(made)
+    yield frameworks
+    for name in JOBS:
+        frameworks.kubectl("delete", "ftj", name, "--ignore-not-found", "--wait=false")
+
+
+def ftjob(desk: Path, cluster: Cluster, *words: str) -> str:
+    """Call ftjob as a user does."""
+    env = {**os.environ, "KUBECONFIG": str(desk / "kubeconfig")}
+    command = [str(FTJOB), *words, "-n", cluster.namespace]
+    done = subprocess.run(command, env=env, cwd=desk, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def profile_of(cluster: Cluster, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = cluster.get("ftj", name)["status"]["profile"]
+    return found
+
+
+def test_all_are_captured_while_they_run_and_a_collector_reports_on_each(
+    running: Cluster, desk: Path
+) -> None:
+    for name in JOBS:
+        running.until("ftj", name, "{.status.phase}=Running", seconds=300)
+        assert len({pod["spec"]["nodeName"] for pod in pods_of(running, name)}) == 2
+    for name in JOBS:
+        running.kubectl("annotate", "ftj", name, 'ftjob.dev/capture={"id": "c1", "steps": 5}')
+    for name in JOBS:
+        running.until("ftj", name, "{.status.profile.captures[0].phase}=Ready", seconds=240)
+        report = "captures/c1/report.html"
+        found = running.until("ftj", name, f"{{.status.profile.captures[0].report}}={report}", seconds=240)
+        outputs = running.outputs_of(found)
+        summary = json.loads((outputs / "captures/c1/summary.json").read_text())
+        assert summary["capture"]["ranks"]["read"] == [0, 1]
+        assert summary["job"]["name"] == name
+        assert (outputs / report).exists()
+    assert "Ready 2/2" in ftjob(desk, running, "profile", "torch", "--steps", "3", "--id", "c2", "--wait")
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_the_rank_that_waits_for_its_data_is_named_while_the_job_runs(
+    running: Cluster, desk: Path, name: str
+) -> None:
+    running.kubectl(
+        "wait", "--for=jsonpath={.status.profile.stragglers[0].rank}=1", f"ftj/{name}", "--timeout=240s"
+    )
+    profile = profile_of(running, name)
+    assert profile["verdict"].startswith("straggler: rank 1 (node ")
+    (found, *_) = profile["findings"]
+    assert (found["kind"], found["ranks"], found["cause"]) == ("Straggler", "1", "Input")
+    assert "slow_ranks.py" in found["line"]
+    assert profile["verdict"] in ftjob(desk, running, "why", name)
+
+
+def test_reports_are_fetched_and_every_page_is_sound(running: Cluster, desk: Path) -> None:
+    with chromium() as browser:
+        for name in JOBS:
+            ftjob(desk, running, "report", name, "--capture", "c1")
+            folder = desk / "ftjob-reports" / f"{running.namespace}.{name}" / "captures" / "c1"
+            page, summary = folder / "report.html", json.loads((folder / "summary.json").read_text())
+            assert numbers(browser, page) == summary
+            assert_sound(browser, page)
+        said = ftjob(desk, running, "report", "torch")
+        assert "straggler: rank 1" in said
+        assert_sound(browser, desk / "ftjob-reports" / f"{running.namespace}.torch" / "report.html")
+    pods = [pod["metadata"]["name"] for pod in running.items("pods")]
+    assert not [name for name in pods if "-read-" in name]
+
+
+def test_a_job_that_has_ended_has_a_report_in_its_outputs_and_its_collectors_are_gone(
+    running: Cluster,
+) -> None:
+    for name in JOBS:
+        running.kubectl("exec", f"{name}-worker-0-0", "-c", "trainer", "--", "rm", "/ftjob/outputs/go")
+    for name in JOBS:
+        assert running.finished(name)["status"]["phase"] == "Succeeded"
+        done = running.until("ftj", name, "{.status.profile.reportPath}=report.html", seconds=240)
+        outputs = running.outputs_of(done)
+        assert name in (outputs / "report.html").read_text()
+        assert json.loads((outputs / "job.yaml").read_text())["status"]["phase"] == "Succeeded"
+    running.kubectl("wait", "--for=delete", "pod", "-l", "ftjob.dev/collects", "--timeout=60s")
