@@ -309,7 +309,7 @@ class Agent:
         if self._watch is not None:
             message |= self._watch.told()
         if self._vitals is not None:
-            self._vitals.follow(self._contact.block_length)
+            self._vitals.follow(self._contact.block_lengths)
             message |= self._vitals.told(message["sequence"], self._contact.delivered)
         if self._capturing is not None:
             message |= self._capturing.told()

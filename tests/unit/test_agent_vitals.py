@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from ftjob_agent.vitals.diary import DOUBLED_EVERY, Lines
 from ftjob_agent.vitals.signals import Used
 from ftjob_diagnosis import findings
 from ftjob_diagnosis.window import MEMORY, Seen
-from ftjob_protocol.vitals.block import STEPS_TOLD, Report
+from ftjob_protocol.vitals.block import STEPS_TOLD, Lengths, Report
 from ftjob_protocol.vitals.history import read_line
 
 if TYPE_CHECKING:
@@ -42,18 +43,18 @@ def firsts(cuts: list[Cut]) -> list[int]:
 def test_blocks_are_cut_where_all_ranks_cut_them(tmp_path: Path) -> None:
     cutter = Cutter(3, str(tmp_path))
     cutter.look(None)
-    assert cutter.cut(8) == []
+    assert cutter.cut(Lengths(8)) == []
     write_clock(tmp_path, records(1, 20))
     cutter.look(None)
-    cuts = cutter.cut(8)
+    cuts = cutter.cut(Lengths(8))
     assert firsts(cuts) == [1, 9]
     assert [cut.block.is_first for cut in cuts] == [True, False]
     assert [step.step for step in cuts[1].block.steps] == list(range(9, 17))
     assert cuts[1].block.start_s == pytest.approx(cuts[0].block.end_s)
     write_clock(tmp_path, records(1, 24))
     cutter.look(None)
-    assert firsts(cutter.cut(8)) == [17]
-    assert cutter.cut(8) == []
+    assert firsts(cutter.cut(Lengths(8))) == [17]
+    assert cutter.cut(Lengths(8)) == []
 
 
 def test_a_block_says_what_the_rank_used_meanwhile(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_block_says_what_the_rank_used_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "where.json").write_text(json.dumps({"samples": 200, "lines": [["a.py:1 f", "input", 0.5]]}))
     write_clock(tmp_path, records(1, 256))
     cutter.look(None)
-    (cut,) = cutter.cut(256)
+    (cut,) = cutter.cut(Lengths(256))
     assert cut.block.cpu_ms == pytest.approx(10, rel=0.1)
     assert cut.block.run_delay_ms == pytest.approx(2, rel=0.1)
     assert cut.block.throttled_ms == pytest.approx(0.2, rel=0.1)
@@ -78,7 +79,7 @@ def test_what_a_rank_used_is_unknown_where_nobody_looked(tmp_path: Path) -> None
         cutter.look(used(seconds, run_delay_seconds=None))
     write_clock(tmp_path, records(1, 8))
     cutter.look(None)
-    (cut,) = cutter.cut(8)
+    (cut,) = cutter.cut(Lengths(8))
     assert (cut.block.cpu_ms, cut.block.run_delay_ms) == (None, None)
 
 
@@ -86,15 +87,15 @@ def test_a_process_that_begins_anew_begins_new_blocks(tmp_path: Path) -> None:
     cutter = Cutter(0, str(tmp_path))
     write_clock(tmp_path, records(1, 12))
     cutter.look(None)
-    assert firsts(cutter.cut(8)) == [1]
+    assert firsts(cutter.cut(Lengths(8))) == [1]
     write_clock(tmp_path, records(1, 12), began_ns=BEGAN_NS + 1)
     cutter.look(None)
-    again = cutter.cut(8)
+    again = cutter.cut(Lengths(8))
     assert firsts(again) == [1]
     assert again[0].block.is_first
     write_clock(tmp_path, [*records(1, 12), *records(1, 9)], began_ns=BEGAN_NS + 1)  # counts anew by itself
     cutter.look(None)
-    assert firsts(cutter.cut(8)) == [1]
+    assert firsts(cutter.cut(Lengths(8))) == [1]
 
 
 def test_a_block_that_the_ring_has_lost_a_part_of_is_left_out(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_block_that_the_ring_has_lost_a_part_of_is_left_out(tmp_path: Path) ->
     cutter.look(None)
     write_clock(tmp_path, records(1, 1100))
     cutter.look(None)
-    found = firsts(cutter.cut(8))
+    found = firsts(cutter.cut(Lengths(8)))
     assert (found[0], found[-1]) == (81, 1089)  # the ring has steps 78 to 1100, and 78 is within a block
     assert found == list(range(81, 1090, 8))
 
@@ -112,7 +113,7 @@ def test_steps_that_are_made_several_at_a_time_make_blocks(tmp_path: Path) -> No
     cutter = Cutter(0, str(tmp_path))
     write_clock(tmp_path, records(1, 160)[9::10])
     cutter.look(None)
-    cuts = cutter.cut(64)
+    cuts = cutter.cut(Lengths(64))
     assert firsts(cuts) == [1, 65]
     assert [step.step for step in cuts[1].steps] == list(range(70, 130, 10))
 
@@ -175,8 +176,17 @@ def test_ranks_that_are_started_anew_are_known_by_their_first_block() -> None:
     for first in (1, 9):
         kept.take(report(range(1), first, is_first=first == 1), 1)
     again = report(range(1), 1, is_first=True).blocks[0]
-    assert kept.begins_anew(again)
+    assert kept.begins_anew(replace(again, start_s=again.start_s + 60))
+    assert not kept.begins_anew(again), "it was told again, for the answer had not come"
     assert not kept.begins_anew(report(range(1), 17, is_first=True).blocks[0])
+
+
+def test_a_rank_that_tells_its_first_block_late_has_not_begun_anew() -> None:
+    kept = Kept(2)
+    for first in (1, 9, 17):
+        kept.take(report(range(1), first, is_first=first == 1), 1)
+    assert kept.blocks, "the other one is not waited for any more"
+    assert not kept.begins_anew(report(range(1, 2), 1, is_first=True).blocks[0])
 
 
 def test_old_blocks_keep_their_pauses_and_what_is_typical() -> None:
@@ -223,8 +233,11 @@ class Bench:
         self.scene = Scene(0, ranks, {"step": 100, "totalSteps": 1100, "stepSeconds": 0.02})
         self.judge.look(self.scene, 0.0)
 
-    def hear(self, first: int, **changes: Any) -> None:
-        self.judge.hear("worker-0", report(range(self.scene.ranks), first, **changes).as_json(), range(2))
+    def hear(self, first: int, *, begun: float = 0.0, **changes: Any) -> None:
+        told = report(range(self.scene.ranks), first, **changes).as_json()
+        for found in told["blocks"]:
+            found["startS"], found["endS"] = found["startS"] + begun, found["endS"] + begun
+        self.judge.hear("worker-0", told, range(2))
 
     def _diagnose(self, window: Window, before: findings.Diagnosis | None) -> findings.Diagnosis:
         self.windows.append(window)
@@ -339,30 +352,59 @@ def test_another_attempt_or_generation_is_judged_by_its_own_steps(bench: Bench) 
     assert len(bench.windows) == 1
     bench.hear(9)
     assert bench.before == [None, None]
-    bench.hear(1, is_first=True)  # a rank was started in place of one
+    bench.hear(1, is_first=True, begun=60.0)  # a rank was started in place of one
     bench.hear(9)
     assert bench.before == [None, None, None]
 
 
 def test_blocks_are_short_at_first_and_follow_the_pace(bench: Bench) -> None:
     judge = bench.judge
-    assert judge.block_length == 128  # of 20 ms: at least 5 s, rounded down to what ranks can agree on
+    # Of 20 ms: at least 5 s, rounded down to what ranks can agree on.
+    assert judge.block_lengths == Lengths(128)
     judge.look(bench.scene, 20.0)
-    assert judge.block_length == 128
+    assert judge.block_lengths == Lengths(128)
     judge.look(bench.scene, 600.0)
-    assert judge.block_length == 256
-    slower = Scene(0, 2, {"stepSeconds": 10.0})
-    judge.look(slower, 601.0)
-    assert judge.block_length == 8
-    judge.look(Scene(0, 2, {"stepSeconds": float("nan")}), 602.0)
-    judge.look(Scene(0, 2, None), 602.0)
-    assert judge.block_length == 8
+    assert judge.block_lengths == Lengths(256, before=128, since=769)
+    judge.look(replace(bench.scene, progress={"step": 765, "stepSeconds": 1.0}), 601.0)
+    assert judge.block_lengths.length == 256, "agents may have begun with it"
+    slower = replace(bench.scene, progress={"step": 770, "stepSeconds": 10.0})
+    judge.look(slower, 602.0)
+    assert judge.block_lengths == Lengths(8, before=256, since=1025)
+    judge.look(replace(slower, progress={"step": 770, "stepSeconds": 0.1}), 603.0)
+    assert judge.block_lengths == Lengths(256), "nobody has begun with blocks of 8"
+    for pace in (float("nan"), None, -1.0):
+        judge.look(replace(slower, progress={"step": 770, "stepSeconds": pace}), 604.0)
+    assert judge.block_lengths == Lengths(256)
 
 
 def test_blocks_of_a_large_job_are_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     large = Bench(monkeypatch, ranks=1000)
     large.judge.look(large.scene, 600.0)
-    assert large.judge.block_length == 1024
+    assert large.judge.block_lengths.length == 1024
+
+
+@pytest.mark.parametrize(("before", "after"), [(128, 64), (64, 128), (8, 256), (256, 8)])
+def test_blocks_of_ranks_that_hear_of_another_length_at_different_times_meet(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    told = [Lengths(before), Lengths(before).then(after, 100, 160)]
+    assert Lengths.read(told[1].as_json()) == told[1]
+    blocks = []
+    for rank, heard in enumerate((132, 160)):
+        folder, made = tmp_path / str(rank), list[tuple[int, int]]()
+        folder.mkdir()
+        cutter = Cutter(rank, str(folder), 2)
+        for step in range(4, 1000, 4):
+            write_clock(folder, records(1, step))
+            cutter.look(None)
+            made += [(cut.block.first, cut.block.length) for cut in cutter.cut(told[step >= heard])]
+        blocks.append(made)
+    assert blocks[0] == blocks[1]
+    assert [first for first, _ in blocks[0]] == [
+        1,
+        *(first + length for first, length in blocks[0][:-1]),
+    ], "no step is left out"
+    assert {length for _, length in blocks[0]} == {before, after}
 
 
 def test_the_container_s_limits_are_read_of_both_versions(tmp_path: Path) -> None:

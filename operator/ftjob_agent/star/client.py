@@ -24,6 +24,7 @@ from ftjob_protocol.signing.exchange import exchange, greet, receive, send
 from ftjob_protocol.signing.signature import Sender, SignatureError
 from ftjob_protocol.states import Command
 from ftjob_protocol.values.peers import address
+from ftjob_protocol.vitals.block import Lengths
 
 if TYPE_CHECKING:
     from ftjob_agent.loop import Loop
@@ -53,7 +54,7 @@ class Client:
         self._answered: Optional[float] = None
         self.delivered = -1
         """The number of the last message that the leader has."""
-        self.block_length = 0
+        self.block_lengths = Lengths()
         """How many steps a block has; 0: the leader does not know yet."""
         self._is_gone = False
         self._doubted = math.inf
@@ -271,7 +272,7 @@ class Client:
         slots = (int(answer["version"]), list(answer.get("slots") or ()))
 
         stacks = int(answer.get("stacks") or 0)
-        self.block_length = int(answer.get("blockSteps") or 0)
+        self.block_lengths = Lengths.read(answer)
         capture = Window.read(answer["capture"]) if answer.get("capture") else None
 
         def tell() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol, Sequence
 if TYPE_CHECKING:
     from ftjob_protocol.captures.window import Window
     from ftjob_protocol.failures import Failure
+    from ftjob_protocol.vitals.block import Lengths
 
 
 class Contact(Protocol):
@@ -33,8 +34,8 @@ class Contact(Protocol):
         """The version of the answer that asks for stacks; 0 for none."""
 
     @property
-    def block_length(self) -> int:
-        """How many steps a block has; 0: the leader does not know yet."""
+    def block_lengths(self) -> Lengths:
+        """How many steps a block has, as the leader says."""
 
     @property
     def delivered(self) -> int:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ftjob_protocol.agent_config import AgentConfig
     from ftjob_protocol.captures.window import Window
     from ftjob_protocol.failures import Failure
+    from ftjob_protocol.vitals.block import Lengths
 
 OPERATOR_CONNECTIONS = 64
 LONGEST_WAIT = 60.0
@@ -105,9 +106,9 @@ class Leader:
         return self.book.stacks_asked
 
     @property
-    def block_length(self) -> int:
-        """How many steps a block has; 0: it is not known yet."""
-        return self._steps.block_length
+    def block_lengths(self) -> Lengths:
+        """How many steps a block has."""
+        return self._steps.block_lengths
 
     @property
     def capture(self) -> Optional[Window]:
@@ -221,7 +222,7 @@ class Leader:
     def _told_to(self, key: Key) -> dict[str, Any]:
         window = self.captures.window
         capture = {"capture": window.as_json()} if window is not None else {}
-        return {**self.book.answer(key), "blockSteps": self.block_length, **capture}
+        return {**self.book.answer(key), **self.block_lengths.as_json(), **capture}
 
     def _hear_self(self, now: float) -> None:
         own = self.book.members.get(self._key)

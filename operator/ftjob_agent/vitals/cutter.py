@@ -13,6 +13,7 @@ from ftjob_protocol.vitals.block import LINES_MAX, RankBlock, medians, told
 
 if TYPE_CHECKING:
     from ftjob_agent.vitals.signals import Used
+    from ftjob_protocol.vitals.block import Lengths
     from ftjob_protocol.vitals.clock import Clock, StepRecord
 
 WAITING = 2 * clock.CAPACITY
@@ -57,10 +58,11 @@ class Cutter:
         if found is not None:
             self._take(found)
 
-    def cut(self, length: int) -> list[Cut]:
-        """Return the blocks of so many steps that are whole by now."""
+    def cut(self, lengths: Lengths) -> list[Cut]:
+        """Return the blocks that are whole by now."""
         cuts = []
         while self._steps:
+            length = lengths.at(self._steps[0].step)
             end = (self._steps[0].step - 1) // length * length + length
             count = bisect.bisect_right([step.step for step in self._steps], end)
             if count == len(self._steps) and self._steps[-1].step < end:

@@ -12,7 +12,7 @@ from ftjob_agent.vitals.diary import Diary
 from ftjob_agent.vitals.signals import Signals
 from ftjob_protocol import files
 from ftjob_protocol.vitals import clock
-from ftjob_protocol.vitals.block import BLOCKS_TOLD, Report
+from ftjob_protocol.vitals.block import BLOCKS_TOLD, Lengths, Report
 from ftjob_protocol.vitals.history import last_steps
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Vitals(threading.Thread):
         super().__init__(name="ftjob-vitals", daemon=True)
         self._loop, self._ranks, self._node, self._note = loop, ranks, node, note
         self._attempt, self._world = config.attempt, config.world_size
-        self._length = 0
+        self._lengths = Lengths()
         self._memory_limit: Optional[int] = None
         self._cutters: dict[int, Cutter] = {}
         self._untold: list[tuple[Cut, Optional[int]]] = []
@@ -63,9 +63,9 @@ class Vitals(threading.Thread):
 
     # In the agent's loop.
 
-    def follow(self, length: int) -> None:
+    def follow(self, lengths: Lengths) -> None:
         """Cut blocks of so many steps from now on; 0: the leader does not know yet."""
-        self._length = length
+        self._lengths = lengths
 
     def begin_anew(self, attempt: int) -> None:
         """Forget what ranks have done that others are started in place of."""
@@ -135,7 +135,7 @@ class Vitals(threading.Thread):
             if pid not in self._cutters:
                 self._cutters[pid] = Cutter(rank.spec.rank, rank.dir, self._world)
             self._cutters[pid].look(used.get(pid))
-            if self._length:
-                cuts += self._cutters[pid].cut(self._length)
+            if self._lengths.length:
+                cuts += self._cutters[pid].cut(self._lengths)
         if cuts:
             self._loop.post(lambda: self._take(attempt, cuts))

@@ -11,7 +11,7 @@ import base64
 import binascii
 import struct
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ftjob_protocol.failures import RANKS_MAX
 from ftjob_protocol.values.fields import Fields, finite
@@ -171,6 +171,47 @@ class Report:
             fields.whole("memoryLimitBytes"),
             tuple(RankBlock.read(block) for block in blocks),
         )
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How many steps blocks have. Another length begins with the same step for all ranks: theirs meet."""
+
+    length: int = 0
+    """From step `since` on; 0: it is not known yet."""
+    before: int = 0
+    """Of blocks with earlier steps; 0: none were known."""
+    since: int = 0
+
+    def at(self, step: int) -> int:
+        """Return the length of the block with this step."""
+        return self.length if step >= self.since or not self.before else self.before
+
+    def then(self, length: int, step: int, known: int) -> Lengths:
+        """Return what follows: blocks of another length, as soon as all agents know of it.
+
+        Parameters
+        ----------
+        step
+            That the ranks have reached.
+        known
+            A later one, which no rank reaches before its agent has been told.
+        """
+        present = self.at(step)
+        if not present or length == present:
+            return Lengths(length)
+        most = max(present, length)  # each divides the longer ones
+        return Lengths(length, present, -(-known // most) * most + 1)
+
+    def as_json(self) -> dict[str, int]:
+        """Return the fields of an answer."""
+        earlier = {"blockBefore": self.before, "blockSince": self.since} if self.before else {}
+        return {"blockSteps": self.length, **earlier}
+
+    @classmethod
+    def read(cls, answer: Mapping[str, Any]) -> Lengths:
+        """Read an answer of the leader."""
+        return cls(*(int(answer.get(key) or 0) for key in ("blockSteps", "blockBefore", "blockSince")))
 
 
 def lengths(ranks: int) -> Sequence[int]:

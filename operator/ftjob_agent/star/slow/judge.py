@@ -5,6 +5,7 @@ The diagnosis itself is a pure function. With many ranks it takes a while, so it
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from ftjob_diagnosis.window import Window
 from ftjob_protocol.values.fields import finite
 from ftjob_protocol.values.ranges import to_ranges
 from ftjob_protocol.vitals import verdict as wire
-from ftjob_protocol.vitals.block import BLOCKS_TOLD, Report, lengths
+from ftjob_protocol.vitals.block import BLOCKS_TOLD, Lengths, Report, lengths
 
 if TYPE_CHECKING:
     from ftjob_diagnosis.findings import Finding
@@ -29,6 +30,8 @@ FIRST_SECONDS = 5.0
 """The first blocks are shorter, so that what is slow from the start is known soon."""
 GROWTH = 4
 """A block takes one part in so many of the time for which the ranks have made steps."""
+TOLD_SECONDS = 10.0
+"""Until all agents are sure to know how long blocks are to be, also those that say little."""
 LEAST_BLOCKS = 2
 PATIENT_BLOCKS = 4
 """That nothing can be said is said after so many blocks."""
@@ -70,8 +73,8 @@ class Judge:
         self._stepping_since: Optional[float] = None
         self.verdict: Optional[wire.Verdict] = None
         """Why the job is slow, as far as is known."""
-        self.block_length = 0
-        """How many steps a block is to have; 0: it is not known how long steps take."""
+        self.block_lengths = Lengths()
+        """How many steps a block is to have; not known before it is known how long steps take."""
 
     def shares(self) -> Mapping[str, float]:
         """Return what the time of the steps went into, beside the ranks' own work."""
@@ -88,10 +91,19 @@ class Judge:
         if self._stepping_since is None:
             self._stepping_since = now
         seconds = min(BLOCK_SECONDS, max(FIRST_SECONDS, (now - self._stepping_since) / GROWTH))
-        wanted = seconds / pace
-        if not self.block_length or not self.block_length / 2 <= wanted < 2 * self.block_length:
-            possible = lengths(scene.ranks)
-            self.block_length = max((length for length in possible if length <= wanted), default=possible[0])
+        step = int(finite((scene.progress or {}).get("step")) or 0)
+        self._choose(seconds / pace, step, known=step + math.ceil(TOLD_SECONDS / pace))
+
+    def _choose(self, wanted: float, step: int, known: int) -> None:
+        """Choose another length if blocks are to have far more or fewer steps."""
+        now = self.block_lengths
+        is_about_to_change = now.before and step < now.since <= known
+        if is_about_to_change or (now.length and now.length / 2 <= wanted < 2 * now.length):
+            return
+        possible = lengths(self._scene.ranks)
+        length = max((length for length in possible if length <= wanted), default=possible[0])
+        if length != now.length:
+            self.block_lengths = now.then(length, step, known)
 
     def hear(self, who: str, data: Any, ranks: Collection[int]) -> None:
         """Take in what an agent tells of its ranks' steps; what can't be understood is left out."""
@@ -111,7 +123,7 @@ class Judge:
 
     def _begin_anew(self, ranks: int) -> None:
         self._kept, self._diagnosis, self._spent = Kept(ranks), None, Spent()
-        self._stepping_since, self.block_length = None, 0
+        self._stepping_since, self.block_lengths = None, Lengths()
         self._is_due = False
 
     def _judge(self) -> None:

@@ -50,6 +50,8 @@ class Kept:
         self._open: dict[Place, dict[int, RankBlock]] = {}
         self._last: Optional[Place] = None
         self._number = 0
+        self._begun: dict[int, float] = {}
+        """By rank, when its first block began by its host's clock; 0 if that was never told."""
         self._memory: dict[int, int] = {}
         self.blocks: tuple[Block, ...] = ()
         """Those of which no more is expected, oldest first."""
@@ -70,12 +72,19 @@ class Kept:
         return min(self._memory.values(), default=None)
 
     def begins_anew(self, found: wire.RankBlock) -> bool:
-        """Whether a rank begins with steps that others have made already: it was started in place of one."""
-        return found.is_first and self._last is not None and found.first <= self._last[0]
+        """Whether a rank that was there begins again, with steps that others have made already.
+
+        What is told again, or late, is no new beginning: an agent repeats a block until it is answered.
+        """
+        begun = self._begun.get(found.rank)
+        if not found.is_first or begun is None or begun == found.start_s:
+            return False
+        return self._last is not None and found.first <= self._last[0]
 
     def take(self, report: wire.Report, own_ranks: int) -> bool:
         """Take in what an agent with so many ranks tells; return whether a block has become whole."""
         for found in report.blocks:
+            self._begun.setdefault(found.rank, found.start_s if found.is_first else 0.0)
             place = (found.first, found.length)
             if self._last is None or found.first >= sum(self._last):
                 block = _diagnosed(found, report.node, self._steps)

@@ -10,6 +10,7 @@ from ftjob_agent.star.slow.judge import Judge, Scene
 if TYPE_CHECKING:
     from ftjob_agent.star.book import Book, Key
     from ftjob_protocol.leader_state import LeaderState
+    from ftjob_protocol.vitals.block import Lengths
     from ftjob_protocol.vitals.verdict import Verdict
 
 LOOK_SECONDS = 1.0
@@ -45,9 +46,9 @@ class Listener:
         self._seen, self._due = 0, 0.0
 
     @property
-    def block_length(self) -> int:
-        """How many steps a block has; 0: it is not known yet."""
-        return self._judge.block_length
+    def block_lengths(self) -> Lengths:
+        """How many steps a block has."""
+        return self._judge.block_lengths
 
     def hear(self, key: Key, message: Mapping[str, Any], now: float) -> None:
         """Take in what an agent tells of its ranks' steps."""
