@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from support.cluster import Cluster
 
 JOBS = {"torch": "Torchrun", "horovod": "Horovod", "tensorflow": "MultiWorkerMirrored"}
+"""In each rank 1 waits for its data."""
 SLOW = ("torch", "horovod")
 """Those of which the clock sees input and waiting: a TensorFlow step is one call."""
+FAULTS = {"backward": "Straggler", "checkpoint": "Pauses", "quota": "HostContention"}
+"""Others, all of torch, and what they are to be called."""
 FTJOB = ROOT / ".venv" / "bin" / "ftjob"
 
 
@@ -33,25 +36,35 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def slow(name: str, strategy: str, mode: str, fault: str) -> dict[str, Any]:
+    """Return a job of two ranks on two nodes, which runs until the file `go` in its outputs is gone."""
+    apart = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"ftjob.dev/job": name, "ftjob.dev/role": "worker"}},
+    }
+    go = "$FTJOB_OUTPUTS/go"
+    script = f"touch {go}; exec python3 /programs/slow_ranks.py {mode} {fault} {go} 900"
+    made = job(
+        name, ["sh", "-c", script], strategy=strategy, workers=2, frameworks=True,
+        topologySpreadConstraints=[apart],
+    )  # fmt: skip
+    made["spec"]["outputs"] = {"size": "1Gi"}
+    if fault == "quota":
+        made["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] = {"cpu": "500m"}
+    return made
+
+
 @pytest.fixture(scope="module")
 def running(frameworks: Cluster) -> Iterator[Cluster]:
-    """The jobs, which run until the file `go` in their outputs is gone."""
+    """All of the jobs at once."""
     for name, strategy in JOBS.items():
-        apart = {
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "DoNotSchedule",
-            "labelSelector": {"matchLabels": {"ftjob.dev/job": name}},
-        }
-        script = f"touch $FTJOB_OUTPUTS/go; exec python3 /programs/slow_ranks.py {name} $FTJOB_OUTPUTS/go"
-        made = job(
-            name, ["sh", "-c", script], strategy=strategy, workers=2, frameworks=True,
-            topologySpreadConstraints=[apart],
-        )  # fmt: skip
-        made["spec"]["outputs"] = {"size": "1Gi"}
-        frameworks.apply(made)
+        frameworks.apply(slow(name, strategy, name, "input"))
+    for fault in (*FAULTS, "prefetch"):
+        frameworks.apply(slow(fault, "Torchrun", "torch", fault))
     yield frameworks
-    for name in JOBS:
+    for name in (*JOBS, *FAULTS, "prefetch"):
         frameworks.kubectl("delete", "ftj", name, "--ignore-not-found", "--wait=false")
 
 
@@ -62,6 +75,11 @@ def ftjob(desk: Path, cluster: Cluster, *words: str) -> str:
     done = subprocess.run(command, env=env, cwd=desk, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def node_of(cluster: Cluster, pod: str) -> str:
+    """Return where a pod runs."""
+    return str(cluster.get("pod", pod)["spec"]["nodeName"])
 
 
 def profile_of(cluster: Cluster, name: str) -> dict[str, Any]:
@@ -102,6 +120,27 @@ def test_the_rank_that_waits_for_its_data_is_named_while_the_job_runs(
     assert (found["kind"], found["ranks"], found["cause"]) == ("Straggler", "1", "Input")
     assert "slow_ranks.py" in found["line"]
     assert profile["verdict"] in ftjob(desk, running, "why", name)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_called_what_it_is(running: Cluster, fault: str) -> None:
+    kind = FAULTS[fault]
+    running.until("ftj", fault, f"{{.status.profile.findings[0].kind}}={kind}", seconds=240)
+    (found, *_) = profile_of(running, fault)["findings"]
+    if fault == "backward":
+        assert (found["ranks"], found["node"]) == ("1", node_of(running, "backward-worker-0-1"))
+    elif fault == "checkpoint":
+        assert found["text"].endswith("; rank 0 alone, others wait")
+        assert "stragglers" not in profile_of(running, fault)
+    else:
+        assert found["next"].startswith("raise resources.limits.cpu")
+
+
+def test_a_rank_that_reads_ahead_is_not_accused_of_slow_data(running: Cluster) -> None:
+    running.kubectl("wait", "--for=jsonpath={.status.profile.verdict}", "ftj/prefetch", "--timeout=240s")
+    profile = profile_of(running, "prefetch")
+    kinds = {found["kind"] for found in profile.get("findings", [])}
+    assert not kinds & {"InputBound", "Straggler"}, profile
 
 
 def test_reports_are_fetched_and_every_page_is_sound(running: Cluster, desk: Path) -> None:

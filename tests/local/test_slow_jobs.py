@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.local_run import plain_job, run
+import pytest
+import yaml
+from support.agent_runs import wait_for
+from support.local_run import plain_job, run, start
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
+    from subprocess import Popen
+
+PROGRAM = Path(__file__).parents[1] / "support" / "programs" / "slow_ranks.py"
 
 # The sleeps stand for work of a device: they leave the cores to others.
 TRAIN = """
@@ -62,6 +70,79 @@ def test_the_rank_whose_data_come_late_is_named_with_its_line(tmp_path: Path) ->
     assert f"verdict:  {profile['verdict']}\n          {found['next']}\n" in ran.stdout
     lines = (ran.outputs / "vitals" / "rank-00001.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["inputMs"][0] > 30
+
+
+@pytest.fixture
+def quota() -> Iterator[list[str]]:
+    """A cgroup that has half a core: the words before a command that is to run in it."""
+    top = Path("/sys/fs/cgroup")
+    name = f"ftjob-test-{os.getpid()}"
+    is_unified = (top / "cgroup.controllers").exists()
+    group = (top if is_unified else top / "cpu") / name
+    try:
+        group.mkdir()
+        if is_unified:
+            (group / "cpu.max").write_text("50000 100000")
+        else:
+            (group / "cpu.cfs_quota_us").write_text("50000")
+    except OSError as error:
+        pytest.skip(f"this machine lets no cgroup have a quota: {error.strerror}")
+    yield ["sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"]
+    group.rmdir()
+
+
+def faulty(folder: Path, fault: str, before: Sequence[str] = ()) -> Popen[str]:
+    """Start a training of two ranks with a fault."""
+    (folder / fault).mkdir()
+    (folder / fault / "go").touch()
+    command = ["python3", str(PROGRAM), "torch", fault, str(folder / fault / "go"), "180"]
+    job = plain_job("", name=fault, workers=2, command=command, args=[])
+    job["spec"]["strategy"] = "Torchrun"
+    return start(job, folder / fault, before=before)
+
+
+def profile_of(folder: Path) -> dict[str, Any]:
+    """Return what the job's status says of its speed so far."""
+    try:
+        body = yaml.safe_load((folder / "out" / "job.yaml").read_text())
+    except FileNotFoundError:
+        return {}
+    found: dict[str, Any] = body.get("status", {}).get("profile", {})
+    return found
+
+
+def is_called(fault: str, profile: dict[str, Any]) -> bool:
+    """Whether a fault is called what it is; what is known first may lack the line."""
+    first = next(iter(profile.get("findings", [])), {})
+    kind, line, ranks = first.get("kind"), first.get("line", ""), first.get("ranks")
+    if fault == "backward":
+        return (kind, ranks) == ("Straggler", "1") and line.startswith("slow_ranks.py") and "backward" in line
+    if fault == "checkpoint":
+        words = "; rank 0 alone, others wait"
+        return (kind, ranks) == ("Pauses", "0") and "save_checkpoint" in line and words in first["text"]
+    if fault == "quota":
+        return kind == "HostContention" and first["next"].startswith("raise resources.limits.cpu")
+    return bool(profile.get("verdict"))
+
+
+def test_four_faults_are_called_what_they_are(tmp_path: Path, quota: list[str]) -> None:
+    running = {fault: faulty(tmp_path, fault) for fault in ("backward", "checkpoint", "prefetch")}
+    running["quota"] = faulty(tmp_path, "quota", quota)
+    for fault, process in running.items():
+        folder = tmp_path / fault
+
+        def is_judged(fault: str = fault, folder: Path = folder, process: Popen[str] = process) -> bool:
+            return is_called(fault, profile_of(folder)) or process.poll() is not None
+
+        wait_for(is_judged, f"the verdict on {fault}", 180)
+    for fault, process in running.items():
+        (tmp_path / fault / "go").unlink()
+        out, errors = process.communicate(timeout=120)
+        profile = profile_of(tmp_path / fault)
+        assert process.returncode == 0, out + errors
+        assert f"verdict:  {profile['verdict']}\n" in out
+    found = {finding["kind"] for finding in profile_of(tmp_path / "prefetch").get("findings", [])}
+    assert not found & {"InputBound", "Straggler"}, "the data are read ahead"
 
 
 def test_a_job_that_is_not_to_be_profiled_is_not_measured(tmp_path: Path) -> None:

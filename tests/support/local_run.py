@@ -8,9 +8,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def plain_job(
@@ -94,10 +97,12 @@ def run(job: dict[str, Any] | Path, folder: Path, *options: str, **env: str) -> 
     return Ran(done.returncode, done.stdout, done.stderr, folder / "out")
 
 
-def start(job: dict[str, Any], folder: Path, *options: str) -> subprocess.Popen[str]:
-    """Start a run and return it while it runs."""
+def start(
+    job: dict[str, Any], folder: Path, *options: str, before: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start a run, by another command if there are words before it, and return it while it runs."""
     return subprocess.Popen(
-        command(job, folder, *options),
+        [*before, *command(job, folder, *options)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
