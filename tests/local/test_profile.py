@@ -86,6 +86,7 @@ def test_usage_is_explained(outputs: Path, tmp_path: Path) -> None:
     assert "job.yaml" in profile(tmp_path)[2]
     assert "--ranks is not a list of ranks" in profile(outputs, "--ranks", "x")[2]
     assert "--steps" in profile(outputs, "--steps", 0)[2]
-    (tmp_path / "job.yaml").write_text(json.dumps({"status": {"phase": "Succeeded"}}))
+    ended = {"kind": "FrameworkTrainingJob", "metadata": {"name": "it"}, "status": {"phase": "Succeeded"}}
+    (tmp_path / "job.yaml").write_text(json.dumps(ended))
     code, _, errors = profile(tmp_path)
     assert (code, "is Succeeded; only ranks that run can be captured" in errors) == (2, True)
