@@ -42,9 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         agent=AgentFile(build_zipapp()),
         default_storage_class_name=args.default_storage_class or None,
         network_policy_from=OperatorPods(home, labels) if (labels := args.network_policy_from) else None,
-        collector=CollectorImage(image, args.collector_pull_policy)
-        if (image := args.collector_image)
-        else None,
+        collector=_collector(args),
     )
     options = Options(
         config=config,
