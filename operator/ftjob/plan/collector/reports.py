@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 START_SECONDS = 900.0
 """A collector that has not ended by then, most often since no node takes it, is given up."""
+SOON_SECONDS = 1.0
+"""Until what status says of a collector is read again: then its pod goes."""
 REASON_BYTES = 512
 
 
@@ -51,7 +53,7 @@ def with_collectors(plan: Plan, job: AnyJob, observed: Observed, *, now: float, 
             create=None if running else _next(job, observed, settled, config),
             delete=tuple(PodRef(each.name, each.uid) for each in useless if each.uid and not each.deleting),
         ),
-        next_look=soonest(plan.next_look, *(found.seen + START_SECONDS - now for found in running)),
+        next_look=soonest(plan.next_look, *_looks(observed, settled, now)),
     )
 
 
@@ -88,6 +90,15 @@ def _settled(profile: ProfileStatus) -> Iterator[tuple[str, Outcome]]:
             yield capture.id, (capture.report, capture.report_reason)
     if profile.report_path or profile.report_reason:
         yield WHOLE_JOB, (profile.report_path, profile.report_reason)
+
+
+def _looks(observed: Observed, settled: set[str], now: float) -> Iterator[float]:
+    """Yield when to look again: once a collector is late, and soon where status does not know of its end."""
+    for found in observed.collectors:
+        if _end(found, now) is None:
+            yield found.seen + START_SECONDS - now
+        elif found.about not in settled:
+            yield SOON_SECONDS
 
 
 def _next(job: Job, observed: Observed, settled: set[str], config: Config) -> NewObject | None:
