@@ -150,11 +150,31 @@ class Cgroup:
         return found
 
     def throttled_seconds(self) -> Optional[float]:
-        """Return how long the container's CPU limit has held it back; None where it has none."""
+        """Return how long the container's CPU limit has held it back; None where it has none.
+
+        At most, where the limit is less than one core: a thread that has used it up waits for the rest of
+        the period. The kernel's own count missed most of that on Linux 6.18, which throttles threads singly.
+        """
         text = (read_text(self._throttled) if self._throttled else None) or ""
         if "throttled_usec" in text:
-            return _field(text, "throttled_usec") / 1e6
-        return _field(text, "throttled_time") / 1e9 if "throttled_time" in text else None
+            counted = _field(text, "throttled_usec") / 1e6
+        elif "throttled_time" in text:
+            counted = _field(text, "throttled_time") / 1e9
+        else:
+            return None
+        return max(counted, _field(text, "nr_throttled") * self._idle_seconds())
+
+    def _idle_seconds(self) -> float:
+        """Return how much of each period is left when one thread has used the limit up."""
+        folder = os.path.dirname(self._throttled)
+        words = (read_text(os.path.join(folder, "cpu.max")) or "").split()
+        if not words:
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            words = [(read_text(os.path.join(folder, name)) or "").strip() for name in names]
+        if len(words) != 2 or not all(word.isdigit() for word in words):
+            return 0.0
+        quota, period = map(int, words)
+        return max(0, period - quota) / 1e6
 
     def memory_limit(self) -> Optional[int]:
         """Return the bytes of memory that the container may use; None where it has no limit."""

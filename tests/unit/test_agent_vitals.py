@@ -413,6 +413,11 @@ def test_the_container_s_limits_are_read_of_both_versions(tmp_path: Path) -> Non
     (tmp_path / "memory.max").write_text("1073741824\n")
     second = Cgroup(str(tmp_path), str(tmp_path / "membership"))
     assert (second.throttled_seconds(), second.memory_limit()) == (2.5, 1 << 30)
+    (tmp_path / "cpu.max").write_text("30000 100000\n")
+    (tmp_path / "cpu.stat").write_text("nr_throttled 100\nthrottled_usec 2500000\n")
+    assert second.throttled_seconds() == pytest.approx(7), "70 ms are left of each period"
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert second.throttled_seconds() == 2.5
     (tmp_path / "memory.max").write_text("max\n")
     assert Cgroup(str(tmp_path), str(tmp_path / "membership")).memory_limit() is None
     first = tmp_path / "v1"
@@ -423,6 +428,8 @@ def test_the_container_s_limits_are_read_of_both_versions(tmp_path: Path) -> Non
         (first / folder / "pod").mkdir(parents=True)
         (first / folder / "pod" / name).write_text(text)
     (first / "membership").write_text("4:memory:/pod\n3:cpu,cpuacct:/pod\n")
+    (first / "cpu" / "pod" / "cpu.cfs_quota_us").write_text("-1\n")
+    (first / "cpu" / "pod" / "cpu.cfs_period_us").write_text("100000\n")
     found = Cgroup(str(first), str(first / "membership"))
     assert (found.throttled_seconds(), found.memory_limit()) == (1.5, None)
     (first / "memory" / "pod" / "memory.limit_in_bytes").write_text("2147483648\n")

@@ -102,6 +102,12 @@ class Cutter:
             began, ended = self._at(start_ns, of), self._at(end_ns, of)
             return None if began is None or ended is None or ended < began else (ended - began) * 1e3 / made
 
+        delay, throttled = (
+            spent(lambda used: used.run_delay_seconds),
+            spent(lambda used: used.throttled_seconds),
+        )
+        if delay is not None and throttled is not None:
+            throttled = min(throttled, delay)  # what the limit takes the main thread waits for
         last, seen = self._used[-1] if self._used else None, where.read(self._where)
         block = RankBlock(
             self._rank,
@@ -112,8 +118,8 @@ class Cutter:
             start_ns / 1e9,
             end_ns / 1e9,
             cpu_ms=spent(lambda used: used.cpu_seconds),
-            run_delay_ms=spent(lambda used: used.run_delay_seconds),
-            throttled_ms=spent(lambda used: used.throttled_seconds),
+            run_delay_ms=delay,
+            throttled_ms=throttled,
             rss_bytes=last.rss_bytes if last is not None else None,
             gpu_bytes=last.gpu_bytes if last is not None else None,
             where=seen.lines[:LINES_MAX] if seen is not None and seen.samples >= SAMPLES else (),

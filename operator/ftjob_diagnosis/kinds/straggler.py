@@ -123,7 +123,7 @@ def told(cause: Cause, excess: float, table: Table, ranks: tuple[int, ...]) -> s
     if cause is Cause.HOST:
         throttled = added(table, table.throttled, ranks) or 0.0
         delay = added(table, table.run_delay, ranks) or 0.0
-        if throttled > delay:
+        if 2 * throttled > delay:
             return f"{they} is held back {words.ms(throttled)} by its own CPU limit"
         return f"{they} waits {words.ms(delay)} longer for a core of its host"
     return f"{they} takes {longer} longer"
@@ -155,7 +155,7 @@ def explain(table: Table, ranks: tuple[int, ...], excess: float) -> tuple[Cause,
         if more is not None
     )
     loading, computing, delayed, throttled = (max(0.0, more or 0.0) / excess for _, _, more in signals)
-    host = delayed + throttled
+    host = max(delayed, throttled)  # who is held back by its limit waits for a core
     if host >= COVERED and host >= CLEARLY * computing:
         return Cause.HOST, evidence
     if loading >= COVERED:
