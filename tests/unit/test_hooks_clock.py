@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.volumes import volume
 
 from ftjob_agent.hooks.ftjob_hooks import notes, process
 from ftjob_agent.hooks.ftjob_hooks.clock import collectives, compiling, inputs, recorder
@@ -345,15 +346,8 @@ def test_a_link_in_the_place_of_the_ring_is_not_written_through(tmp_path: Path) 
 
 @pytest.fixture
 def small_volume(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "volume"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4k", "none", folder], check=False, capture_output=True
-    )
-    if made.returncode:
-        pytest.skip("mounting needs rights that this user lacks")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with volume(tmp_path / "volume", "4k") as folder:
+        yield folder
 
 
 def test_a_full_volume_is_an_error_and_no_signal_later(small_volume: Path) -> None:

@@ -9,8 +9,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 from support.traces import Planned, write_capture
+from support.volumes import volume
 
 from ftjob.insight.beside import Collector
 from ftjob.local.outputs import OutputsFolder
@@ -95,3 +97,20 @@ def test_a_stranger_s_job_yaml_stays_in_the_outputs(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "job.yaml").read_text() == "kind: Job\n"
     assert (tmp_path / "captures" / "c7" / "report.html").exists()
+
+
+@pytest.mark.parametrize("room", [0, 4, 8])
+def test_a_full_volume_costs_the_report_and_leaves_no_halves(tmp_path: Path, room: int) -> None:
+    with volume(tmp_path / "volume", "512k") as outputs:
+        write_capture(outputs, PLANNED)
+        before = {path for path in outputs.rglob("*") if path.is_file()}
+        left = os.statvfs(outputs)
+        (outputs / "fill").write_bytes(b"x" * (left.f_bavail * left.f_frsize - 1024 * room))
+        done = collector(outputs, "c7")
+        assert (done.returncode, "No space left on device" in done.stderr) == (1, True), done.stderr
+        whole = {"summary.json", "merged.trace.json.gz", "report.html"}
+        new = {path for path in outputs.rglob("*") if path.is_file()} - before - {outputs / "fill"}
+        assert {path.name for path in new} <= whole
+        (outputs / "fill").unlink()
+        assert collector(outputs, "c7").returncode == 0
+        assert (outputs / "captures" / "c7" / "report.html").exists()

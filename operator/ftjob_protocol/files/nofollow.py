@@ -138,18 +138,29 @@ class Folder:
             return False
         return True
 
-    def write(self, name: str, data: bytes, mode: int = FILE_MODE) -> None:
-        """Replace a file in one go, so that a reader never sees half of it."""
+    @contextlib.contextmanager
+    def replacing(self, name: str, mode: int = FILE_MODE) -> Iterator[int]:
+        """Open a file that takes the place of another once it is whole: no reader ever sees half of it."""
         temporary = f".{plain(name)}.{os.getpid()}.tmp"
         with contextlib.suppress(FileNotFoundError):
             self.remove(temporary)  # of a life that was killed
         file = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
-            os.fchmod(file, mode)
+            try:
+                os.fchmod(file, mode)
+                yield file
+            finally:
+                os.close(file)
+            self.rename(temporary, self, name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.remove(temporary)  # a full volume has no room for halves
+            raise
+
+    def write(self, name: str, data: bytes, mode: int = FILE_MODE) -> None:
+        """Replace a file in one go."""
+        with self.replacing(name, mode) as file:
             write_all(file, data)
-        finally:
-            os.close(file)
-        self.rename(temporary, self, name)
 
     def rename(self, name: str, target: Folder, new: str) -> None:
         """Move a thing, in place of what has its new name."""

@@ -174,12 +174,8 @@ def _unpack(stream: IO[bytes], target: Path) -> None:
 def _keep(top: Folder, path: PurePosixPath, source: IO[bytes]) -> None:
     with ExitStack() as end:
         folder = top if len(path.parts) == 1 else end.enter_context(top.enter(str(path.parent), MODE))
-        temporary = f".{path.name}.part"
-        with suppress(FileNotFoundError):
-            folder.remove(temporary)  # of a fetch that was killed
-        with os.fdopen(folder.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-            shutil.copyfileobj(source, file)
-        folder.rename(temporary, folder, path.name)
+        descriptor = end.enter_context(folder.replacing(path.name))
+        shutil.copyfileobj(source, end.enter_context(os.fdopen(descriptor, "wb", closefd=False)))
 
 
 def _pod(job: FoundJob) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from ftjob.insight.collect import merge
 from ftjob.insight.collect.figures import Figures, figures
@@ -33,7 +33,7 @@ from ftjob.insight.summary import (
 from ftjob_protocol import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ftjob_protocol.captures import Done
     from ftjob_protocol.files.nofollow import Folder
@@ -122,7 +122,11 @@ def write_timeline(outputs: Folder, found: Collected) -> None:
     capture = found.summary.capture
     if capture is None or not capture.merged:
         return
-    with outputs.enter(files.capture(capture.id)) as folder, _replacing(folder, merge.FILE) as file:
+    with (
+        outputs.enter(files.capture(capture.id)) as folder,
+        folder.replacing(merge.FILE) as descriptor,
+        os.fdopen(descriptor, "wb", closefd=False) as file,
+    ):
         timeline = merge.Timeline(file, found.zero_ns)
         for rank in capture.merged:
             with (
@@ -133,21 +137,6 @@ def write_timeline(outputs: Folder, found: Collected) -> None:
                 if said is not None:
                     timeline.add(rank, inner, said.files, found.offsets.get(rank, 0))
         timeline.close()
-
-
-@contextmanager
-def _replacing(folder: Folder, name: str) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of another one once it is whole."""
-    temporary = f".{name}.{os.getpid()}.tmp"
-    with suppress(FileNotFoundError):
-        folder.remove(temporary)
-    with os.fdopen(folder.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-        try:
-            yield file
-        except BaseException:
-            folder.remove(temporary)
-            raise
-    folder.rename(temporary, folder, name)
 
 
 def _request(folder: Folder) -> dict[str, Any]:
