@@ -188,7 +188,7 @@ def test_ranks_that_their_own_limit_holds_back_are_told_so(faulty: Cluster) -> N
 
     def is_told() -> bool:
         status = faulty.get("ftj", "quota").get("status", {})
-        found = next(iter(status.get("profile", {}).get("findings", [])), {})
+        found: dict[str, Any] = next(iter(status.get("profile", {}).get("findings", [])), {})
         remedy = found.get("next", "")
         return found.get("kind") == "HostContention" and remedy.startswith("raise resources.limits.cpu")
 

@@ -113,7 +113,7 @@ def profile_of(folder: Path) -> dict[str, Any]:
 
 def is_called(fault: str, profile: dict[str, Any]) -> bool:
     """Whether a fault is called what it is; what is known first may lack the line."""
-    first = next(iter(profile.get("findings", [])), {})
+    first: dict[str, Any] = next(iter(profile.get("findings", [])), {})
     kind, line, ranks = first.get("kind"), first.get("line", ""), first.get("ranks")
     if fault == "backward":
         return (kind, ranks) == ("Straggler", "1") and line.startswith("slow_ranks.py") and "backward" in line

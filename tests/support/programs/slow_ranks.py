@@ -87,7 +87,7 @@ def with_torch() -> None:
     else:
         dist.init_process_group("gloo")
         model = torch.nn.parallel.DistributedDataParallel(model)
-    ahead = {"num_workers": 2, "prefetch_factor": 8} if FAULT == "prefetch" else {}
+    ahead: dict[str, Any] = {"num_workers": 2, "prefetch_factor": 8} if FAULT == "prefetch" else {}
     for step, batch in enumerate(torch.utils.data.DataLoader(Photos(), batch_size=1, **ahead), 1):
         optimizer.zero_grad()
         loss = SlowBackward.apply(model(batch)).square().mean()
