@@ -52,6 +52,8 @@ def test_the_operator_is_told_which_namespaces_it_serves() -> None:
 def test_the_operator_is_told_what_the_values_say() -> None:
     assert container()["command"] == ["python", "-m", "ftjob.control"]
     assert container()["args"] == [
+        "--collector-image=ftjob/operator:0.1.0",
+        "--collector-pull-policy=IfNotPresent",
         "--metrics-port=8080",
         "--health-port=8081",
         "--log-level=info",
@@ -61,7 +63,7 @@ def test_the_operator_is_told_what_the_values_say() -> None:
     changed = container(
         "outputs.defaultStorageClassName=shared",
         "leaderElection.enabled=false,metrics.port=9090,health.port=9091",
-        "log.level=debug,log.format=text,workers=4",
+        "log.level=debug,log.format=text,workers=4,collector.enabled=false",
     )
     assert changed["args"] == [
         "--default-storage-class=shared",

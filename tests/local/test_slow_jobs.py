@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,8 @@ def faulty(folder: Path, fault: str, before: Sequence[str] = ()) -> Popen[str]:
     command = ["python3", str(PROGRAM), "torch", fault, str(folder / fault / "go"), "180"]
     job = plain_job("", name=fault, workers=2, command=command, args=[])
     job["spec"]["strategy"] = "Torchrun"
-    return start(job, folder / fault, before=before)
+    # Data loaders' sockets lie in TMPDIR, and their paths may have 108 bytes.
+    return start(job, folder / fault, before=before, TMPDIR=tempfile.gettempdir())
 
 
 def profile_of(folder: Path) -> dict[str, Any]:
@@ -128,21 +130,30 @@ def is_called(fault: str, profile: dict[str, Any]) -> bool:
 def test_four_faults_are_called_what_they_are(tmp_path: Path, quota: list[str]) -> None:
     running = {fault: faulty(tmp_path, fault) for fault in ("backward", "checkpoint", "prefetch")}
     running["quota"] = faulty(tmp_path, "quota", quota)
-    for fault, process in running.items():
-        folder = tmp_path / fault
-
-        def is_judged(fault: str = fault, folder: Path = folder, process: Popen[str] = process) -> bool:
-            return is_called(fault, profile_of(folder)) or process.poll() is not None
-
-        wait_for(is_judged, f"the verdict on {fault}", 180)
-    for fault, process in running.items():
-        (tmp_path / fault / "go").unlink()
-        out, errors = process.communicate(timeout=120)
-        profile = profile_of(tmp_path / fault)
-        assert process.returncode == 0, out + errors
-        assert f"verdict:  {profile['verdict']}\n" in out
+    try:
+        for fault, process in running.items():
+            until_called(fault, process, tmp_path / fault)
+        for fault, process in running.items():
+            (tmp_path / fault / "go").unlink()
+            out, errors = process.communicate(timeout=120)
+            profile = profile_of(tmp_path / fault)
+            assert process.returncode == 0, out + errors
+            assert f"verdict:  {profile['verdict']}\n" in out
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.wait()
     found = {finding["kind"] for finding in profile_of(tmp_path / "prefetch").get("findings", [])}
     assert not found & {"InputBound", "Straggler"}, "the data are read ahead"
+
+
+def until_called(fault: str, process: Popen[str], folder: Path) -> None:
+    """Wait until a fault is called what it is, or its job has ended."""
+    wait_for(
+        lambda: is_called(fault, profile_of(folder)) or process.poll() is not None,
+        f"the verdict on {fault}",
+        180,
+    )
 
 
 def test_a_job_that_is_not_to_be_profiled_is_not_measured(tmp_path: Path) -> None:

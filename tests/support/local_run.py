@@ -98,7 +98,7 @@ def run(job: dict[str, Any] | Path, folder: Path, *options: str, **env: str) -> 
 
 
 def start(
-    job: dict[str, Any], folder: Path, *options: str, before: Sequence[str] = ()
+    job: dict[str, Any], folder: Path, *options: str, before: Sequence[str] = (), **env: str
 ) -> subprocess.Popen[str]:
     """Start a run, by another command if there are words before it, and return it while it runs."""
     return subprocess.Popen(
@@ -107,7 +107,7 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=os.environ | {"TMPDIR": str(folder)},  # what is left when ftjob is killed lies there
+        env=os.environ | {"TMPDIR": str(folder)} | env,  # what is left when ftjob is killed lies there
     )
 
 
