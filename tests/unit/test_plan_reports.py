@@ -11,7 +11,7 @@ from support.builders import CONFIG, NOW, JobBuilder, job, observed, pod
 
 from ftjob.models.status import Capture, Phase, ProfileStatus
 from ftjob.plan.collector.pod import build_collector
-from ftjob.plan.collector.reports import START_SECONDS
+from ftjob.plan.collector.reports import START_SECONDS, look_after
 from ftjob.plan.decide import decide
 from ftjob.plan.observed.collector import WHOLE_JOB, CollectorState, read_collector
 from ftjob.plan.plan import CollectorImage, Plan, PodRef, Step
@@ -160,6 +160,15 @@ def test_an_operator_whose_collector_was_deleted_by_somebody_makes_another() -> 
     jobs.look(collector())
     jobs.look()
     assert jobs.created == "-c7"
+
+
+def test_a_status_from_which_reports_follow_is_looked_at_again() -> None:
+    none, running = with_captures(), with_captures(READY.model_copy(update={"phase": "Capturing"}))
+    whole, ended = with_captures(READY), finished(with_captures(READY))
+    assert look_after(none.status, running.status) is None
+    assert look_after(running.status, whole.status) is not None
+    assert look_after(whole.status, whole.status) is None
+    assert look_after(whole.status, ended.status) is not None
 
 
 def manifest(about: str = "c7", **spec: Any) -> dict[str, Any]:

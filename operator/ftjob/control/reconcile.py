@@ -9,6 +9,7 @@ from ftjob.api.defaults import roles_of
 from ftjob.api.job import Job, refused_job
 from ftjob.control.apply import apply, inform
 from ftjob.control.write_status import write_status
+from ftjob.plan.collector.reports import look_after
 from ftjob.plan.decide import decide
 from ftjob.plan.kueue.multikueue import send_away
 from ftjob.plan.kueue.queue import as_admitted
@@ -72,7 +73,7 @@ async def _bring_nearer(submitted: AnyJob, ctx: Context) -> float | None:
     pending = await write_status(job, status, plan, ctx)  # intent first; nothing if nothing differs
     await apply(job, plan, ctx)  # then the effects, matched by UID; errors come back here
     await inform(job, plan, ctx)  # and last Kueue, and what the next decision has to know
-    return soonest(plan.next_look, pending)
+    return soonest(plan.next_look, pending, look_after(job.status, status))
 
 
 async def _think(job: AnyJob, observed: Observed, ctx: Context) -> tuple[Plan, JobStatus]:

@@ -57,6 +57,20 @@ def with_collectors(plan: Plan, job: AnyJob, observed: Observed, *, now: float, 
     )
 
 
+def look_after(before: JobStatus, after: JobStatus) -> float | None:
+    """Return when to look again since reports follow from what a new status says; None if none do.
+
+    The write of a status is no event, and with a job that makes no other one its reports would wait.
+    """
+    return SOON_SECONDS if _is_complete_in(after) != _is_complete_in(before) else None
+
+
+def _is_complete_in(status: JobStatus) -> tuple[bool, list[str]]:
+    captures = status.profile.captures if status.profile is not None else []
+    is_over = status.phase is not None and status.phase.is_final
+    return is_over, [capture.id for capture in captures if _is_complete(capture)]
+
+
 def with_reports(
     profile: ProfileStatus | None, job: Job, observed: Observed, now: float
 ) -> ProfileStatus | None:
