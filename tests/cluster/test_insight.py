@@ -118,15 +118,17 @@ def test_all_are_captured_while_they_run_and_a_collector_reports_on_each(
 def test_the_rank_that_waits_for_its_data_is_named_while_the_job_runs(
     running: Cluster, desk: Path, name: str
 ) -> None:
-    running.kubectl(
-        "wait", "--for=jsonpath={.status.profile.stragglers[0].rank}=1", f"ftj/{name}", "--timeout=240s"
-    )
-    profile = profile_of(running, name)
-    assert profile["verdict"].startswith("straggler: rank 1 (node ")
-    (found, *_) = profile["findings"]
-    assert (found["kind"], found["ranks"], found["cause"]) == ("Straggler", "1", "Input")
-    assert "slow_ranks.py" in found["line"]
-    assert profile["verdict"] in ftjob(desk, running, "why", name)
+    def is_named() -> bool:
+        profile = running.get("ftj", name)["status"].get("profile", {})
+        return any(
+            (found["kind"], found.get("ranks"), found.get("cause")) == ("Straggler", "1", "Input")
+            and found["text"].startswith("straggler: rank 1 (node ")
+            and found.get("line", "").startswith("slow_ranks.py")  # it takes some samples more
+            for found in profile.get("findings", [])
+        )
+
+    wait_for(is_named, "the verdict on rank 1", 240)
+    assert "straggler: rank 1 (node " in ftjob(desk, running, "why", name)
 
 
 def test_reports_are_fetched_and_every_page_is_sound(running: Cluster, desk: Path) -> None:
@@ -135,7 +137,7 @@ def test_reports_are_fetched_and_every_page_is_sound(running: Cluster, desk: Pat
             ftjob(desk, running, "report", name, "--capture", "c1")
             folder = desk / "ftjob-reports" / f"{running.namespace}.{name}" / "captures" / "c1"
             page, summary = folder / "report.html", json.loads((folder / "summary.json").read_text())
-            assert numbers(browser, page) == summary
+            assert numbers(browser, page, least=1) == summary
             assert_sound(browser, page)
         said = ftjob(desk, running, "report", "torch")
         assert "straggler: rank 1" in said

@@ -71,7 +71,7 @@ def assert_sound(browser: Browser, path: Path) -> None:
             page.context.close()
 
 
-def numbers(browser: Browser, path: Path) -> Any:
+def numbers(browser: Browser, path: Path, *, least: int = 10) -> Any:
     """Return the summary in a page, once every number that the page shows has been found in it."""
     page, _ = opened(browser, path, 768, "light")
     data = json.loads(page.locator("#data").text_content() or "")
@@ -79,7 +79,7 @@ def numbers(browser: Browser, path: Path) -> Any:
         "() => [...document.querySelectorAll('[data-ref]')]"
         ".map((shown) => [shown.dataset.ref, shown.dataset.scale, shown.textContent])"
     )
-    assert len(shown) > 10
+    assert len(shown) >= least
     for reference, scale, text in shown:
         value = _value_at(data, reference)
         if isinstance(value, str):
