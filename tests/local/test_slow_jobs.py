@@ -127,33 +127,42 @@ def is_called(fault: str, profile: dict[str, Any]) -> bool:
     return bool(profile.get("verdict"))
 
 
-def test_four_faults_are_called_what_they_are(tmp_path: Path, quota: list[str]) -> None:
-    running = {fault: faulty(tmp_path, fault) for fault in ("backward", "checkpoint", "prefetch")}
-    running["quota"] = faulty(tmp_path, "quota", quota)
+def judged(running: dict[str, Popen[str]], folder: Path) -> dict[str, dict[str, Any]]:
+    """Wait until each fault is called what it is, end the jobs, and return what their status said last."""
     try:
         for fault, process in running.items():
-            until_called(fault, process, tmp_path / fault)
+            until_called(fault, process, folder / fault)
         for fault, process in running.items():
-            (tmp_path / fault / "go").unlink()
+            (folder / fault / "go").unlink()
             out, errors = process.communicate(timeout=120)
-            profile = profile_of(tmp_path / fault)
             assert process.returncode == 0, out + errors
-            assert f"verdict:  {profile['verdict']}\n" in out
+            assert f"verdict:  {profile_of(folder / fault)['verdict']}\n" in out
     finally:
         for process in running.values():
             process.terminate()
             process.wait()
-    found = {finding["kind"] for finding in profile_of(tmp_path / "prefetch").get("findings", [])}
-    assert not found & {"InputBound", "Straggler"}, "the data are read ahead"
+    return {fault: profile_of(folder / fault) for fault in running}
 
 
 def until_called(fault: str, process: Popen[str], folder: Path) -> None:
-    """Wait until a fault is called what it is, or its job has ended."""
-    wait_for(
-        lambda: is_called(fault, profile_of(folder)) or process.poll() is not None,
-        f"the verdict on {fault}",
-        180,
-    )
+    """Wait until a fault is called what it is; a job that ends before has not been."""
+
+    def is_done() -> bool:
+        return is_called(fault, profile_of(folder)) or process.poll() is not None
+
+    wait_for(is_done, f"the verdict on {fault}", 180)
+    assert is_called(fault, profile_of(folder)), profile_of(folder)
+
+
+def test_faults_are_called_what_they_are(tmp_path: Path) -> None:
+    faults = ("backward", "checkpoint", "prefetch")
+    profiles = judged({fault: faulty(tmp_path, fault) for fault in faults}, tmp_path)
+    found = {finding["kind"] for finding in profiles["prefetch"].get("findings", [])}
+    assert not found & {"InputBound", "Straggler"}, "the data are read ahead"
+
+
+def test_ranks_that_their_own_limit_holds_back_are_told_so(tmp_path: Path, quota: list[str]) -> None:
+    judged({"quota": faulty(tmp_path, "quota", quota)}, tmp_path)
 
 
 def test_a_job_that_is_not_to_be_profiled_is_not_measured(tmp_path: Path) -> None:

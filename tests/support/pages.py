@@ -71,7 +71,7 @@ def assert_sound(browser: Browser, path: Path) -> None:
             page.context.close()
 
 
-def numbers(browser: Browser, path: Path, *, least: int = 10) -> Any:
+def numbers(browser: Browser, path: Path, *, least: int = 11) -> Any:
     """Return the summary in a page, once every number that the page shows has been found in it."""
     page, _ = opened(browser, path, 768, "light")
     data = json.loads(page.locator("#data").text_content() or "")
