@@ -17,9 +17,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
+from ftjob.api.job import Job, parse_job
 from ftjob.cli.speed.find_job import KubectlError, kubectl
 from ftjob.models.manifest import items, mapping, trainer_in
-from ftjob.models.names import API_VERSION, KIND, LABEL_COMPONENT, LABEL_UID, MANAGED_BY
+from ftjob.models.names import API_VERSION, KIND, LABEL_COMPONENT, MANAGED_BY
+from ftjob.models.spec import template_of
+from ftjob.plan.build.outputs import outputs_claim, outputs_path, visitor
 from ftjob_protocol import files
 from ftjob_protocol.files.nofollow import Folder
 
@@ -178,50 +181,36 @@ def _keep(top: Folder, path: PurePosixPath, source: IO[bytes]) -> None:
         shutil.copyfileobj(source, end.enter_context(os.fdopen(descriptor, "wb", closefd=False)))
 
 
-def _pod(job: FoundJob) -> dict[str, Any]:
-    spec = job.spec
-    outputs = spec.get("outputs")
-    if not isinstance(outputs, dict):
+def _pod(found: FoundJob) -> dict[str, Any]:
+    job = parse_job(found.body)
+    if not isinstance(job, Job):
+        raise FetchError(f"{found.name}: this version of ftjob can't read its spec; use the operator's")
+    if job.spec.outputs is None:
         raise FetchError(f"{job.name} has no outputs, so nothing was kept; add `outputs: {{}}` to its spec")
-    meta = mapping(job.body, "metadata")
-    template = mapping(spec, "template")
+    template = template_of(job.spec)
     pod, trainer = mapping(template, "spec"), trainer_in(template)
-    owner = {"apiVersion": API_VERSION, "kind": KIND, "name": job.name, "uid": meta.get("uid")}
-    claim = outputs.get("claimName") or f"{job.name}-outputs"
-    path = outputs.get("path") or f"{job.namespace}/{job.name}/{meta.get('uid')}"
+    mount = {"name": "outputs", "mountPath": MOUNT, "subPath": outputs_path(job), "readOnly": True}
     container = {
         "name": "reader",
         "image": trainer.get("image"),
         "command": ["python3", "-IS", "-c", f"import time; time.sleep({LIFE_SECONDS})"],
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-        "volumeMounts": [{"name": "outputs", "mountPath": MOUNT, "subPath": path, "readOnly": True}],
+        "volumeMounts": [mount],
     }
     container |= {
         key: trainer[key] for key in ("securityContext", "imagePullPolicy") if trainer.get(key) is not None
     }
-    selector = {"labelSelector": {"matchLabels": {LABEL_UID: meta.get("uid")}}}
-    near = {"weight": 1, "podAffinityTerm": {**selector, "topologyKey": "kubernetes.io/hostname"}}
-    reader: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "activeDeadlineSeconds": LIFE_SECONDS,
+    spec = visitor(job, LIFE_SECONDS) | {
         "terminationGracePeriodSeconds": 1,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [near]}},
         "containers": [container],
-        "volumes": [{"name": "outputs", "persistentVolumeClaim": {"claimName": claim}}],
+        "volumes": [{"name": "outputs", "persistentVolumeClaim": {"claimName": outputs_claim(job)}}],
     }
-    for key in ("securityContext", "imagePullSecrets", "tolerations"):
-        if pod.get(key):
-            reader[key] = pod[key]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": f"{job.name}-read-{secrets.token_hex(3)}",
-            "namespace": job.namespace,
-            "labels": {**MANAGED_BY, LABEL_COMPONENT: "reader"},
-            "ownerReferences": [owner],
-        },
-        "spec": reader,
+    if pod.get("securityContext"):
+        spec["securityContext"] = pod["securityContext"]
+    meta = {
+        "name": f"{job.name}-read-{secrets.token_hex(3)}",
+        "namespace": job.namespace,
+        "labels": {**MANAGED_BY, LABEL_COMPONENT: "reader"},
+        "ownerReferences": [{"apiVersion": API_VERSION, "kind": KIND, "name": job.name, "uid": job.uid}],
     }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}

@@ -11,8 +11,9 @@ from ftjob.models.spec import template_of
 from ftjob.models.template import OUTPUTS_VOLUME, SHM_VOLUME
 from ftjob.plan.build.agent_config import OUTPUTS_DIR, agent_command
 from ftjob.plan.build.bring_agent import agent_mounts, agent_volumes, start_agent
-from ftjob.plan.build.objects import child_meta, claim_name, service_name
-from ftjob.plan.build.topology import one_domain, require
+from ftjob.plan.build.objects import child_meta, service_name
+from ftjob.plan.build.outputs import outputs_claim, outputs_path
+from ftjob.plan.build.topology import HOST_LABEL, one_domain, require
 from ftjob.strategies import STRATEGIES
 from ftjob_protocol import files, variables
 
@@ -31,8 +32,6 @@ KEEP_IN_PLACE = {
     "karpenter.sh/do-not-disrupt": "true",
 }
 """Annotations that keep autoscalers from moving a worker, which would end the attempt for all."""
-
-HOST_LABEL = "kubernetes.io/hostname"
 
 DEV_SHM = "/dev/shm"  # noqa: S108  where it is, whoever may write there
 
@@ -130,8 +129,7 @@ def _add_volumes(job: Job, spec: dict[str, Any], trainer: dict[str, Any], config
     if outputs is None:
         volumes.append({"name": OUTPUTS_VOLUME, "emptyDir": {}})
     else:
-        claim = outputs.claim_name or claim_name(job)
-        volumes.append({"name": OUTPUTS_VOLUME, "persistentVolumeClaim": {"claimName": claim}})
+        volumes.append({"name": OUTPUTS_VOLUME, "persistentVolumeClaim": {"claimName": outputs_claim(job)}})
     mounts = trainer["volumeMounts"] = [*(trainer.get("volumeMounts") or ())]
     has_own = spec.get("hostIPC") or any(str(m.get("mountPath")).rstrip("/") == DEV_SHM for m in mounts)
     if not has_own:
@@ -165,12 +163,6 @@ def _use_host_network(
         *(trainer.get("ports") or ()),
         *({"containerPort": port, "hostPort": port} for port in ports),
     ]
-
-
-def outputs_path(job: Job) -> str:
-    """Return the job's folder in the outputs volume."""
-    outputs = job.spec.outputs
-    return (outputs.path if outputs else None) or f"{job.namespace}/{job.name}/{job.uid}"
 
 
 def _wrap_trainer(

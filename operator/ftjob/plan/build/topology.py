@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from ftjob.models.layout import Layout
 
+HOST_LABEL = "kubernetes.io/hostname"
+
 
 def one_domain(layout: Layout) -> list[dict[str, Any]]:
     """Return the podAffinity terms that put a pod where the others of its attempt are.

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ftjob.models.manifest import items, mapping, trainer_in
-from ftjob.models.names import API_VERSION, KIND, LABEL_COLLECTS, LABEL_UID
+from ftjob.models.manifest import mapping, trainer_in
+from ftjob.models.names import API_VERSION, KIND, LABEL_COLLECTS
 from ftjob.models.spec import template_of
 from ftjob.models.template import OUTPUTS_VOLUME
-from ftjob.plan.build.objects import child_meta, claim_name
-from ftjob.plan.build.pod import HOST_LABEL, outputs_path
+from ftjob.plan.build.objects import child_meta
+from ftjob.plan.build.outputs import outputs_claim, outputs_path, visitor
 from ftjob.plan.observed.collector import CONTAINER, WHOLE_JOB
 from ftjob_protocol import variables
 
@@ -45,8 +45,6 @@ def build_collector(job: Job, about: str, image: CollectorImage) -> Manifest:
     meta = child_meta(job, collector_name(job.name, job.uid, about))
     meta["labels"][LABEL_COLLECTS] = about
     pod = mapping(template, "spec")
-    outputs = job.spec.outputs
-    claim = (outputs.claim_name if outputs is not None else None) or claim_name(job)
     container = {
         "name": CONTAINER,
         "image": image.name,
@@ -61,27 +59,15 @@ def build_collector(job: Job, about: str, image: CollectorImage) -> Manifest:
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  a volume of its own
         ],
     }
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "activeDeadlineSeconds": SECONDS,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
+    spec = visitor(job, SECONDS) | {
         "securityContext": _of_the_pod(pod),
         "containers": [container],
         "volumes": [
-            {"name": OUTPUTS_VOLUME, "persistentVolumeClaim": {"claimName": claim}},
+            {"name": OUTPUTS_VOLUME, "persistentVolumeClaim": {"claimName": outputs_claim(job)}},
             {"name": "tmp", "emptyDir": {}},
         ],
-        # A volume that one node alone may mount is where the workers are.
-        "affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_beside(job)]}},
     }
-    spec |= {key: pod[key] for key in ("imagePullSecrets", "tolerations") if items(pod, key)}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
-
-
-def _beside(job: Job) -> dict[str, Any]:
-    selector = {"matchLabels": {LABEL_UID: job.uid}}
-    return {"weight": 1, "podAffinityTerm": {"labelSelector": selector, "topologyKey": HOST_LABEL}}
 
 
 def _of_the_pod(pod: dict[str, Any]) -> dict[str, Any]:
