@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 START_SECONDS = 900.0
 """A collector that has not ended by then, most often since no node takes it, is given up."""
 SOON_SECONDS = 1.0
-"""Until what status says of a collector is read again: then its pod goes."""
+"""Until what a new status says of reports is acted on: the next one is begun, a pod goes."""
 REASON_BYTES = 512
 
 
@@ -53,22 +53,23 @@ def with_collectors(plan: Plan, job: AnyJob, observed: Observed, *, now: float, 
             create=None if running else _next(job, observed, settled, config),
             delete=tuple(PodRef(each.name, each.uid) for each in useless if each.uid and not each.deleting),
         ),
-        next_look=soonest(plan.next_look, *_looks(observed, settled, now)),
+        next_look=soonest(plan.next_look, *(found.seen + START_SECONDS - now for found in running)),
     )
 
 
 def look_after(before: JobStatus, after: JobStatus) -> float | None:
-    """Return when to look again since reports follow from what a new status says; None if none do.
+    """Return when to look again because a new status says something new of reports; None if it does not.
 
     The write of a status is no event, and with a job that makes no other one its reports would wait.
     """
-    return SOON_SECONDS if _is_complete_in(after) != _is_complete_in(before) else None
+    return SOON_SECONDS if _said_of_reports(after) != _said_of_reports(before) else None
 
 
-def _is_complete_in(status: JobStatus) -> tuple[bool, list[str]]:
-    captures = status.profile.captures if status.profile is not None else []
+def _said_of_reports(status: JobStatus) -> object:
+    """Return what there is to report on, and what became of it."""
+    profile = status.profile or ProfileStatus()
     is_over = status.phase is not None and status.phase.is_final
-    return is_over, [capture.id for capture in captures if _is_complete(capture)]
+    return is_over, [each.id for each in profile.captures if _is_complete(each)], dict(_settled(profile))
 
 
 def with_reports(
@@ -79,6 +80,8 @@ def with_reports(
         return None
     known = dict(_settled(job.status.profile or ProfileStatus()))
     known |= {found.about: end for found in observed.collectors if (end := _end(found, now)) is not None}
+    if not known:
+        return profile
     captures = [_with_report(capture, known) for capture in profile.captures]
     path, reason = known.get(WHOLE_JOB, (profile.report_path, profile.report_reason))
     return profile.model_copy(
@@ -104,15 +107,6 @@ def _settled(profile: ProfileStatus) -> Iterator[tuple[str, Outcome]]:
             yield capture.id, (capture.report, capture.report_reason)
     if profile.report_path or profile.report_reason:
         yield WHOLE_JOB, (profile.report_path, profile.report_reason)
-
-
-def _looks(observed: Observed, settled: set[str], now: float) -> Iterator[float]:
-    """Yield when to look again: once a collector is late, and soon where status does not know of its end."""
-    for found in observed.collectors:
-        if _end(found, now) is None:
-            yield found.seen + START_SECONDS - now
-        elif found.about not in settled:
-            yield SOON_SECONDS
 
 
 def _next(job: Job, observed: Observed, settled: set[str], config: Config) -> NewObject | None:
