@@ -6,12 +6,11 @@ import json
 import secrets
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftjob.cli.exit_codes import FAILED, INVALID, PARTIAL, SUCCEEDED
 from ftjob.cli.speed.find_job import FoundJob, KubectlError, NoJobError, find_job, kubectl
 from ftjob.cli.terminal import one_line, say
-from ftjob.models.manifest import mapping
 from ftjob.models.names import ANNOTATION_CAPTURE, GROUP, PLURAL
 from ftjob_protocol import files
 from ftjob_protocol.captures.order import CaptureOrder, CapturePhase
@@ -21,11 +20,12 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
+    from ftjob.models.status import Capture
+
 MODE = 0o700
 LOOK_SECONDS = 0.5
 UNHEARD_SECONDS = 60.0
 """Without any word of the capture for so long, nobody seems to be there who takes orders."""
-FINAL = {"Succeeded", "Failed"}
 
 
 class ProfileError(Exception):
@@ -104,34 +104,28 @@ def _follow(args: argparse.Namespace, capture: str) -> int:
     shown, unheard = "", time.monotonic() + UNHEARD_SECONDS
     while True:
         job = _find(args)
-        status = mapping(job.body, "status")
-        found = _entry(status, capture)
-        text = _text(found)
+        captures = job.status.profile.captures if job.status.profile is not None else []
+        found = next((each for each in captures if each.id == capture), None)
+        text = _text(found) if found is not None else ""
         if text and text != shown:
             shown = text
             say(text, stream=sys.stdout)
-        phase = found.get("phase")
-        if phase in {word.value for word in CapturePhase if word.is_final}:
-            if found.get("path"):
+        if found is not None and found.phase in {word.value for word in CapturePhase if word.is_final}:
+            if found.path:
                 where = f"{job.outputs}/" if job.outputs is not None else "outputs volume: "
-                say(f"{where}{found['path']}", stream=sys.stdout)
-            return {"Ready": SUCCEEDED, "Partial": PARTIAL}.get(str(phase), FAILED)
-        if status.get("phase") in FINAL:
-            say(f"the job ended ({status['phase']}) before capture {capture} did")
+                say(f"{where}{found.path}", stream=sys.stdout)
+            return {"Ready": SUCCEEDED, "Partial": PARTIAL}.get(found.phase, FAILED)
+        if job.status.phase is not None and job.status.phase.is_final:
+            say(f"the job ended ({job.status.phase}) before capture {capture} did")
             return FAILED
-        if not found and time.monotonic() >= unheard:
+        if found is None and time.monotonic() >= unheard:
             raise ProfileError(
                 f"nobody took the order in {UNHEARD_SECONDS:g} s: see that `ftjob run` or the operator runs"
             )
         time.sleep(LOOK_SECONDS)
 
 
-def _entry(status: dict[str, Any], capture: str) -> dict[str, Any]:
-    captures = (status.get("profile") or {}).get("captures") or []
-    return next((found for found in captures if found.get("id") == capture), {})
-
-
-def _text(found: dict[str, Any]) -> str:
-    ranks = f" {found['ranks']}" if found.get("ranks") else ""
-    reason = f": {found['reason']}" if found.get("reason") else ""
-    return f"{found['phase']}{ranks}{reason}" if found else ""
+def _text(found: Capture) -> str:
+    ranks = f" {found.ranks}" if found.ranks else ""
+    reason = f": {found.reason}" if found.reason else ""
+    return f"{found.phase}{ranks}{reason}"
