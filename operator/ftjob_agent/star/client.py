@@ -55,7 +55,7 @@ class Client:
         self.delivered = -1
         """The number of the last message that the leader has."""
         self.block_lengths = Lengths()
-        """How many steps a block has; 0: the leader does not know yet."""
+        """How many steps a block has, as the leader says."""
         self._is_gone = False
         self._doubted = math.inf
         """Since when the leader is to show that it is there."""

@@ -102,10 +102,8 @@ class Cutter:
             began, ended = self._at(start_ns, of), self._at(end_ns, of)
             return None if began is None or ended is None or ended < began else (ended - began) * 1e3 / made
 
-        delay, throttled = (
-            spent(lambda used: used.run_delay_seconds),
-            spent(lambda used: used.throttled_seconds),
-        )
+        delay = spent(lambda used: used.run_delay_seconds)
+        throttled = spent(lambda used: used.throttled_seconds)
         if delay is not None and throttled is not None:
             throttled = min(throttled, delay)  # what the limit takes the main thread waits for
         last, seen = self._used[-1] if self._used else None, where.read(self._where)
