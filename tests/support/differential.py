@@ -69,7 +69,7 @@ class Program:
     own: str = ""
     """The lines of the program, as a regular expression; left out: all. Launchers write lines, too."""
     in_any_order: bool = False
-    """Whether its lines come from several processes of one rank."""
+    """Whether its lines come from several processes of one rank, or from both of its streams."""
     left_out: str = "$^"
     """Files that are not compared, as a regular expression of their path."""
     python: str = sys.executable
