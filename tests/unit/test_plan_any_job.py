@@ -135,7 +135,7 @@ def fitting(node: dict[str, Any]) -> st.SearchStrategy[Any]:
     least = node.get("minimum", -3)
     plain: dict[str, st.SearchStrategy[Any]] = {
         "integer": st.integers(least, min(node.get("maximum", 2**63), least + 99)),
-        "number": st.floats(allow_nan=False),
+        "number": st.floats(allow_nan=False, allow_infinity=False),
         "boolean": st.booleans(),
         "string": WORDS,
     }
@@ -152,7 +152,21 @@ def fitting(node: dict[str, Any]) -> st.SearchStrategy[Any]:
     return st.dictionaries(WORDS, fitting(values), max_size=2) if isinstance(values, dict) else ANY
 
 
+def is_json(value: Any) -> bool:
+    """Return whether an API server can have stored it: JSON has neither NaN nor infinity; a file may."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
 VALUES = {path: st.tuples(st.just(path), ANY | fitting(node)) for path, node in FIELDS.items()}
+VALUES |= {
+    path: values.filter(lambda change: is_json(change[1]))
+    for path, values in VALUES.items()
+    if path.startswith("status")
+}
 VALUES |= {path: st.tuples(st.just(path), ANY) for path in OPEN}
 CHANGE = st.sampled_from(list(VALUES)).flatmap(VALUES.__getitem__)
 CHANGES = st.lists(CHANGE, max_size=4)
