@@ -1,4 +1,4 @@
-"""The order of files, and what did not run, for the table at the end of `make test`."""
+"""The order of files, random inputs without a clock, and what did not run, for the end of `make test`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hypothesis import HealthCheck, settings
+
 if TYPE_CHECKING:
     import pytest
 
 ROOT = Path(__file__).parents[1]
+
+# A busy machine is no failure.
+settings.register_profile("ftjob", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ftjob")
 
 LONGEST_FIRST = (
     "tests/unit/test_plan_machine.py",

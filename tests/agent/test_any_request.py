@@ -103,7 +103,7 @@ def answers(port: int, said: bytes, *, to_the_end: bool = True) -> bytes:
     return heard
 
 
-@settings(max_examples=examples(0.25), deadline=None)  # a busy machine is no failure
+@settings(max_examples=examples(0.25))
 @given(BYTES)
 @saved("requests")
 def test_strangers_bytes_are_refused_once_and_hurt_nobody(leader: AgentRun, text: str) -> None:
@@ -126,7 +126,7 @@ def sender(leader: AgentRun) -> Sender:
     return found
 
 
-@settings(max_examples=examples(0.25), deadline=None)  # a busy machine is no failure
+@settings(max_examples=examples(0.25))
 @given(METHODS, TARGET, BODIES)
 @saved("signed")
 def test_a_signed_request_that_is_not_sound_is_refused_and_hurts_nobody(

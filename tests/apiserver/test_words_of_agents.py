@@ -42,7 +42,7 @@ def patched(server: ApiServer) -> Iterator[Callable[[dict[str, Any]], Answer]]:
         client.send("DELETE", f"{JOBS}/{NAME}")
 
 
-@settings(max_examples=examples(0.25), deadline=None)  # a busy machine is no failure
+@settings(max_examples=examples(0.25))
 @given(ANSWERS, st.tuples(MESSAGES, MESSAGES))
 @saved("words")
 def test_an_api_server_takes_the_status_whatever_agents_say(

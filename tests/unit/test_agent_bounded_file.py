@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftjob.local.logs import LogTail
@@ -35,7 +35,6 @@ def write(folder: Path, limit: int, pieces: list[bytes], farewell: str = "") -> 
     file.close()
 
 
-@settings(deadline=None)
 @given(
     lives=st.lists(st.lists(st.binary(max_size=200), max_size=20), min_size=1, max_size=4),
     limit=st.integers(200, 2000),

@@ -62,7 +62,7 @@ def test_a_trace_that_is_cut_anywhere_is_broken_or_read(name: str) -> None:
         harmless(read, data[: len(data) * part // 64])
 
 
-@settings(max_examples=INPUTS, deadline=None)
+@settings(max_examples=INPUTS)
 @given(
     st.sampled_from(sorted(ORIGINALS)),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), st.binary(max_size=24)), min_size=1, max_size=6),
@@ -82,7 +82,7 @@ NUMBERS = st.sampled_from(
 )
 
 
-@settings(max_examples=INPUTS, deadline=None)
+@settings(max_examples=INPUTS)
 @given(st.sampled_from(["ts", "dur", "pid", "tid", "name", "cat", "ph", "args"]), NUMBERS, st.integers(0, 30))
 def test_a_trace_with_any_value_in_a_field_is_broken_or_read(field: str, value: str, which: int) -> None:
     parts = PLANNED.split(f'"{field}": '.encode())

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import CONFIG, NOW, UID, WITH_POLICIES, observed, pod
 from support.corpus import examples, saved, to_save
@@ -226,11 +226,7 @@ def outcome(body: Any, number: int) -> str:
     return json.dumps([plan.step, plan.reason, plan.message, built, wire], default=str)
 
 
-@settings(
-    max_examples=examples(0.05),
-    deadline=None,  # a busy machine is no failure
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(max_examples=examples(0.05))
 @given(st.sampled_from(STARTS), CHANGES, st.integers(0, 2))
 @saved("jobs")
 def test_any_job_is_refused_by_name_or_planned(

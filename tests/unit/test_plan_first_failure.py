@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, PodBuilder, agent_message, pod
 
@@ -116,7 +116,6 @@ def test_indexes_are_written_as_ranges() -> None:
     assert parse_indexes("") == frozenset()
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.frozensets(st.integers(0, 60)))
 def test_indexes_come_back_as_they_were_written(indexes: frozenset[int]) -> None:
     assert parse_indexes(format_indexes(indexes)) == indexes

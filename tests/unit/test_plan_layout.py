@@ -1,14 +1,13 @@
 """Who is where: ranks, names, addresses and ports."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import UID, job
 
 from ftjob.plan.layout import agent_port, cluster_layout, local_layout, local_port_count, worker_port
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(workers=st.integers(1, 12), processes=st.integers(1, 9), attempt=st.integers(0, 5))
 def test_every_rank_has_one_place(workers: int, processes: int, attempt: int) -> None:
     wanted = job().strategy("Horovod").workers(workers).processes(processes).build()
@@ -40,7 +39,6 @@ def test_ranks_of_a_worker(strategy: str, gpus: int, said: int | None, processes
     assert cluster_layout(wanted.build(), 0).world_size == processes
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.uuids())
 def test_ports_stay_below_those_that_others_choose(uid: object) -> None:
     port = agent_port(str(uid))

@@ -18,7 +18,7 @@ PARTS = 6
 
 def lives(kind: type[Life], count: int, steps: int) -> Any:
     """Return a test of so many lives, each with a random order of events of its own."""
-    rules = settings(max_examples=max(1, count), stateful_step_count=steps, deadline=None)
+    rules = settings(max_examples=max(1, count), stateful_step_count=steps)
     return type(kind.__name__, (kind.TestCase,), {"settings": rules})
 
 

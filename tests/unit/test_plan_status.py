@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, JobBuilder, decide, job, observed, pod, refusal, stamp
 
@@ -256,7 +256,6 @@ NUMBER = (
 )
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.dictionaries(
         st.sampled_from(["step", "totalSteps", "stepSeconds", "epoch", "timeNs", "metrics"]), NUMBER

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.corpus import saved, to_save
 from support.words import ANSWERS, MESSAGES, status_of
@@ -56,7 +56,6 @@ def check(status: JobStatus) -> None:
     walk(wire)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(ANSWERS, st.tuples(MESSAGES, MESSAGES))
 @saved("words")
 def test_the_status_is_accepted_whatever_agents_say(answer: Any, messages: tuple[str, str]) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.agent_zipapp import OPERATOR
 from support.builders import CONFIG, job
@@ -93,7 +93,6 @@ def config_of(name: str, index: int = 0) -> AgentConfig:
     return parse(told(JOBS[name])[index].config_json)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(
     FAILURES,
     PROGRESS,
@@ -118,7 +117,6 @@ def test_the_operator_reads_the_last_word_of_an_agent(
     )
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(FAILURES, PROGRESS)
 def test_the_operator_reads_what_the_leader_makes_of_its_agents_messages(
     failure: Failure, progress: RankProgress

@@ -8,7 +8,7 @@ import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ftjob_protocol.failures import LOG_BYTES, MESSAGE_BYTES, Failure, FailureClass
@@ -217,7 +217,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.sampled_from([field.name for field in dataclasses.fields(LeaderState)]),
     JSON,

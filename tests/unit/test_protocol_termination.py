@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, agent_message
 
@@ -63,7 +63,6 @@ def test_what_is_not_the_agents_is_nothing(text: str) -> None:
     assert parse_termination_message(text) is None
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.fixed_dictionaries(
         {"version": st.just(1), "state": st.sampled_from(State)},
