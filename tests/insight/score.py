@@ -158,7 +158,8 @@ class Outcome:
     def is_excused(self) -> bool:
         """Whether the machine itself was contended, and the verdict is one that follows from it."""
         of_the_host = {"HostContention", "Imbalance", "CommunicationBound"}
-        return self.contended >= CONTENDED and self.kind in of_the_host
+        waits_longer = self.kind == "Straggler" and self.cause == "Host"
+        return self.contended >= CONTENDED and (self.kind in of_the_host or waits_longer)
 
     @property
     def counts(self) -> bool:
