@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.volumes import volume
@@ -169,6 +169,50 @@ def test_what_python_has_waited_for_blocks_the_backward_pass_no_longer(rank: Ran
     rank.clock.backward_ends(is_ours)
     rank.step()
     assert rank.records()[0].blocked_us == slept[0]
+
+
+def read_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Let a step be read while its last collective is under way: the wait falls into the next step."""
+    late: list[Callable[[], None]] = []
+    ended = StepClock.ended
+
+    def postponed(ends: Callable[[StepClock, Any], None]) -> Callable[[StepClock, Any], None]:
+        def postpone(clock: StepClock, began: Any) -> None:
+            now = TIME.now
+
+            def end() -> None:
+                TIME.now, after = now, TIME.now
+                ends(clock, began)
+                TIME.now = after
+
+            late.append(end)
+
+        return postpone
+
+    def read(clock: StepClock, *arguments: Any) -> None:
+        ended(clock, *arguments)
+        while late:
+            late.pop(0)()
+
+    for name in ("wait_ends", "backward_ends"):
+        patch.setattr(StepClock, name, postponed(getattr(StepClock, name)))
+    patch.setattr(StepClock, "ended", read)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        test_parts_of_a_step_are_what_was_spent_in_them,
+        test_a_reducer_blocks_from_its_last_collective_to_the_end_of_the_backward_pass,
+        test_what_python_has_waited_for_blocks_the_backward_pass_no_longer,
+    ],
+)
+def test_a_clock_that_reads_a_step_before_its_waits_have_ended_fails_the_checks(
+    check: Callable[[Rank], None], rank: Rank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_at_once(monkeypatch)
+    with pytest.raises(AssertionError):
+        check(rank)
 
 
 def test_a_backward_pass_within_another_is_a_part_of_it(rank: Rank) -> None:
