@@ -159,7 +159,7 @@ def _launch_bound(shown: Shown) -> list[Finding]:
             cause=None,
             cost_share=round(idle, 3),
             confidence=_sure(shown),
-            text=f"launch-bound: the GPU idles {percent(idle)} ; kernels of {shown.kernel_us:.0f} µs",
+            text=f"launch-bound: the GPU idles {percent(idle)}; kernels of {shown.kernel_us:.0f} µs",
             evidence=[Evidence(text=f"median kernel {shown.kernel_us:.1f} µs, idle {percent(idle)}", ref="")],
             next="fuse small kernels: torch.compile, CUDA graphs, XLA, larger batches",
         )

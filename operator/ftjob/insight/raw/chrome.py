@@ -202,7 +202,7 @@ class _Reader:
 
     def _call(self, event: _Typed, name: str) -> Call | None:
         """Read a kernel that is a collective: by its arguments, since NCCL has renamed its kernels before."""
-        if not event.args or event.args.find(b"Collective name") < 0:
+        if b"Collective name" not in bytes(event.args):
             if not name.startswith("nccl"):
                 return None
             return Call(name.split("(", maxsplit=1)[0], "", None, event.ts, event.ts + event.dur, 0)
