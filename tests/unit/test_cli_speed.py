@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
+import json
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -41,6 +43,38 @@ def test_report_writes_the_pages_and_the_summary_and_diff_reads_them(
     said = capsys.readouterr().out
     assert "before: straggler: rank 2" in said
     assert "-25.0 ms (-27 %)" in said
+
+
+def test_the_timeline_has_the_ranks_that_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capture = write_capture(tmp_path, replace(PLANNED, ranks=12))
+    report = ["report", str(tmp_path), "--capture", "c7"]
+
+    def merged() -> list[int]:
+        return list(json.loads((capture / "summary.json").read_text())["capture"]["merged"])
+
+    assert main([*report, "--ranks", "1,0,9-10"]) == 0
+    assert merged() == [0, 1, 9, 10]
+    events = json.loads(gzip.decompress((capture / "merged.trace.json.gz").read_bytes()))["traceEvents"]
+    named = {event["args"]["name"].split(" · ")[0] for event in events if event["name"] == "process_name"}
+    assert named == {"rank 0", "rank 1", "rank 9", "rank 10"}
+    (capture / "raw" / "rank-00003" / "done.json").write_text("{")
+    for ranks, code, words in (
+        ("0-8", 2, "these are 9 ranks, and a timeline has 8 at most"),
+        ("0,x", 2, "it is no list of ranks such as 0,3-5"),
+        ("0-9,5-3", 2, "it is no list of ranks"),
+        ("0-99999999999999999999", 2, "a timeline has 8 at most"),
+        ("", 2, "it is no list of ranks"),
+        ("0,3,12", 1, "no trace of rank 3 that can be read; choose among these ranks: 0-2,4-11"),
+    ):
+        assert main([*report, "--ranks", ranks]) == code
+        assert words in capsys.readouterr().err
+    assert merged() == [0, 1, 9, 10]
+    assert main(["report", str(tmp_path), "--ranks", "0"]) == 2
+    assert "name it by --capture ID" in capsys.readouterr().err
+    assert main([*report, "--ranks", "0", "-o", str(tmp_path / "page.html")]) == 2
+    assert "leave out one of them" in capsys.readouterr().err
 
 
 def test_bad_input_is_refused_with_a_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,6 +130,11 @@ def _add_speed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     report.add_argument("-n", "--namespace", metavar="NAME", help="the job's namespace (default: kubectl's)")
     report.add_argument("--capture", metavar="ID", help="of this capture, anew from its raw files")
     report.add_argument(
+        "--ranks",
+        metavar="LIST",
+        help='whose timeline: "0,3-5", eight at most (default: those that tell most)',
+    )
+    report.add_argument(
         "--raw", action="store_true", help="fetch the raw traces too, of a job in the cluster"
     )
     report.add_argument(

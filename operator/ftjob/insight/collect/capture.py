@@ -31,6 +31,7 @@ from ftjob.insight.summary import (
     Window,
 )
 from ftjob_protocol import files
+from ftjob_protocol.values.ranges import format_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,6 +64,8 @@ class _Asked:
     id: str
     request: dict[str, Any]
     ranks: Sequence[int]
+    merged: Sequence[int]
+    """Whose traces the timeline is to have; none: those that tell most."""
 
 
 @dataclass
@@ -93,13 +96,18 @@ def _has_raw(outputs: Folder, name: str) -> bool:
         return False
 
 
-def collect(outputs: Folder, capture: str) -> Collected:
+def collect(outputs: Folder, capture: str, merged: Sequence[int] = ()) -> Collected:
     """Read a capture.
+
+    Parameters
+    ----------
+    merged
+        Whose traces its timeline is to have; none: those that tell most.
 
     Raises
     ------
     NoCaptureError
-        There is none by that id, or it has no rank.
+        There is none by that id, it has no rank, or a rank of the timeline can't be read.
     """
     try:
         folder = outputs.enter(files.capture(capture))
@@ -112,9 +120,16 @@ def collect(outputs: Folder, capture: str) -> Collected:
         if not ranks:
             raise NoCaptureError(f"capture {capture} has no ranks yet")
         found = _read(folder, ranks)
+    readable = {one.rank for one in found.figures}
+    if gone := [rank for rank in merged if rank not in readable]:
+        raise NoCaptureError(
+            f"capture {capture} has no trace of rank {gone[0]} that can be read; "
+            f"choose among these ranks: {format_indexes(readable) or 'none'}"
+        )
     at = clocks(found.figures)
     zero = min((one.start_ns + at.offsets[one.rank] for one in found.figures), default=0)
-    return Collected(_summary(outputs, _Asked(capture, request, ranks), found, at), at.offsets, zero)
+    asked = _Asked(capture, request, ranks, merged)
+    return Collected(_summary(outputs, asked, found, at), at.offsets, zero)
 
 
 def write_timeline(outputs: Folder, found: Collected) -> None:
@@ -215,11 +230,12 @@ def _summary(outputs: Folder, asked: _Asked, found: _Read, at: Clocks) -> Summar
     own = {row.rank: row.own_ms for row in rows if row.own_ms is not None}
     culprits = [rank for finding in findings for rank in finding.ranks]
     frameworks = sorted({one.framework for one in found.figures})
+    merged = list(asked.merged) or merge.choose(culprits, [row.rank for row in rows], own, {})
     return Summary(
         schema=SCHEMA,  # type: ignore[arg-type]  # the one literal
         version=VERSION,  # type: ignore[arg-type]
         job=job.named(" and ".join(frameworks)),
-        capture=_capture(asked, found, at, merge.choose(culprits, [row.rank for row in rows], own, {})),
+        capture=_capture(asked, found, at, merged),
         window=Window(steps=[steps[0], steps[-1]] if steps else [], blocks=0, excluded={}),
         step_ms=Spread(p50=round(median(lengths), 3), p95=round(_p95(lengths), 3)) if lengths else None,
         ranks=rows,

@@ -12,13 +12,13 @@ import msgspec
 from ftjob.insight.raw import chrome, horovod, xplane
 from ftjob.insight.raw.rank import CHROME
 from ftjob.insight.raw.unpack import read
+from ftjob.insight.summary import MERGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ftjob_protocol.files.nofollow import Folder
 
-RANKS = 8
 FILE = "merged.trace.json.gz"
 _EMPTY = msgspec.Raw(b"{}")
 
@@ -214,14 +214,14 @@ def choose(
 ) -> list[int]:
     """Return the ranks to show: slow ones, the fastest, the first, one of another node."""
     present = sorted(read_ranks)
-    if len(present) <= RANKS:
+    if len(present) <= MERGED:
         return present
-    chosen = [rank for rank in sorted(culprits) if rank in set(present)][: RANKS - 3]
+    chosen = [rank for rank in sorted(culprits) if rank in set(present)][: MERGED - 3]
     wanted = [min(own, key=lambda rank: (own[rank], rank))] if own else []
     wanted.append(present[0])
     known = {nodes.get(rank, "") for rank in [*chosen, *wanted]}
     wanted += [rank for rank in present if nodes.get(rank, "") not in known][:1]
     for rank in (*wanted, *present):
-        if rank not in chosen and len(chosen) < RANKS:
+        if rank not in chosen and len(chosen) < MERGED:
             chosen.append(rank)
     return sorted(chosen)
