@@ -37,7 +37,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     hostile = tmp_path_factory.mktemp("hostile")
     write_capture(hostile, PLANNED, name=HOSTILE)
     report_capture(hostile, "c7")
-    write_vitals(hostile, PLANNED, 80, growth=1 << 22)
+    write_vitals(hostile, PLANNED, 80, growth=1 << 22, limit=3 << 30)
     file = hostile / "vitals" / "rank-00002.jsonl"
     file.write_text(file.read_text().replace("train.py:57 load", json.dumps(HOSTILE)[1:-1]))
     report_job(hostile)
@@ -104,6 +104,16 @@ def test_without_scripts_the_page_can_be_read_down_to_the_operators(
     for text in ("straggler: rank 2", "Where a step's time goes", "aten::addmm"):
         assert page.get_by_text(text).first.is_visible(), text
     assert page.locator(".bars svg").count() >= 4
+    page.context.close()
+
+
+def test_the_curve_of_memory_goes_on_to_its_limit(browser: Browser, pages: dict[str, Path]) -> None:
+    page, complaints = opened(browser, pages["job"], 360, "dark")
+    plot = page.locator(".plot", has=page.get_by_text("memory of the largest rank"))
+    assert plot.locator(".u-series .u-label").all_inner_texts()[-2:] == ["limit", "if it goes on growing"]
+    assert page.get_by_text("a rank may use 3 GiB, reached").is_visible()
+    assert page.get_by_text("c7, steps 412 to 416").is_visible()
+    assert complaints == []
     page.context.close()
 
 

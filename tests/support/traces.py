@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 BASE_NS = 1_790_857_026_000_000_000
 BEGIN_US = 5_000_000_000.0
+VITALS_S = 1_790_861_000
+"""A quarter of an hour before the traces."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,13 @@ def write_job(outputs: Path, name: str = "digits", **status: object) -> None:
 
 
 def write_vitals(
-    outputs: Path, planned: Planned, blocks: int, *, seconds: float = 30.0, growth: int = 0
+    outputs: Path,
+    planned: Planned,
+    blocks: int,
+    *,
+    seconds: float = 30.0,
+    growth: int = 0,
+    limit: int | None = None,
 ) -> None:
     """Write what each rank measured of blocks of 256 steps, as its agent does."""
     folder = outputs / "vitals"
@@ -171,8 +179,8 @@ def write_vitals(
                 "first": number * 256 + 1,
                 "length": 256,
                 "node": f"node-{rank // 2}",
-                "startS": 1_795_980_000 + number * seconds,
-                "endS": 1_795_980_000 + (number + 1) * seconds,
+                "startS": VITALS_S + number * seconds,
+                "endS": VITALS_S + (number + 1) * seconds,
                 "stepMs": [step, step * 1.04, step * 1.2],
                 "inputMs": [waits, waits * 1.1, waits * 1.5],
                 "ownMs": [own + number % 3 * 0.1, own * 1.05, own * 1.2],
@@ -188,6 +196,6 @@ def write_vitals(
                 ],
             }
             if number == 0:
-                line["isFirst"] = True
+                line |= {"isFirst": True} | ({"memoryLimitBytes": limit} if limit else {})
             lines.append(json.dumps(line, separators=(",", ":")))
         (folder / f"rank-{rank:05d}.jsonl").write_text("\n".join(lines) + "\n")

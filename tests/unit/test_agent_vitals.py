@@ -124,12 +124,14 @@ def test_the_lines_of_a_rank_get_longer_and_stay_short(tmp_path: Path) -> None:
     for number in range(DOUBLED_EVERY + 10):
         first = 8 * number + 1
         made = records(first, 8)
-        written.append(lines.add(2, Cut(block(5, first, made, length=8, is_first=not number), made)))
+        cut = Cut(block(5, first, made, length=8, is_first=not number), made)
+        written.append(lines.add(2, cut, memory_limit=1 << 33))
     shown = [read_line(text) for text in written if text]
     assert len(shown) == DOUBLED_EVERY + 5
     assert shown[0] is not None
     assert (shown[0]["attempt"], shown[0]["rank"], shown[0]["stepMs"]) == (2, 5, [20.0, 20.0, 20.0])
     assert shown[0]["isFirst"] is True
+    assert [line["memoryLimitBytes"] for line in shown if line and "memoryLimitBytes" in line] == [1 << 33]
     assert shown[-1] is not None
     assert (shown[-1]["first"], shown[-1]["length"]) == (8 * (DOUBLED_EVERY + 8) + 1, 16)
     assert max(map(len, written)) < 500

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.traces import Planned, write_capture, write_job, write_vitals
+from support.traces import BASE_NS, BEGIN_US, VITALS_S, Planned, write_capture, write_job, write_vitals
 
 from ftjob.insight.diff import compare
 from ftjob.insight.outputs import ReportError, report_job, summary_of
@@ -78,7 +78,7 @@ def test_lines_that_are_damaged_are_counted_and_the_rest_is_read(tmp_path: Path)
     file = tmp_path / "vitals" / "rank-00001.jsonl"
     lines = file.read_text().splitlines()
     lines[1] = lines[1].replace('"rank":1', '"rank":3')  # of another rank
-    lines[3] = lines[3].replace('"startS":1795980090', '"startS":1e300')
+    lines[3] = lines[3].replace('"startS":1790861090', '"startS":1e300')
     file.write_text("\n".join(lines)[:-40])
     found = summary_of(tmp_path)
     assert "3 lines of vitals could not be read" in found.notes
@@ -92,6 +92,54 @@ def test_a_day_of_64_ranks_makes_a_report_below_a_mebibyte(tmp_path: Path) -> No
     page = (tmp_path / "report.html").read_text()
     assert len(page.encode()) < MIB
     assert "straggler: rank 40" in page
+
+
+def test_the_curve_of_memory_has_its_limit_and_when_it_will_be_reached(tmp_path: Path) -> None:
+    write_job(tmp_path)
+    write_vitals(tmp_path, PLANNED, 20, growth=10 * MIB, limit=3 << 30)
+    found = summary_of(tmp_path)
+    assert found.curves is not None
+    assert found.curves.limit_bytes == 3 << 30
+    left = (3072 - 1024 - 19 * 10) / 10 * 30  # of 10 MiB a block of 30 s
+    assert found.curves.limit_time == pytest.approx(VITALS_S + 20 * 30 + left, abs=1)
+    assert "a rank may use 3 GiB, reached 93 min later if it goes on growing" in render(found)
+
+
+@pytest.mark.parametrize(
+    ("growth", "limit", "text"),
+    [(0, 3 << 30, "a rank may use 3 GiB<"), (10 * MIB, 1 << 45, "GiB<"), (10 * MIB, None, "GiB<")],
+)
+def test_memory_that_lasts_reaches_no_limit(
+    tmp_path: Path, growth: int, limit: int | None, text: str
+) -> None:
+    write_job(tmp_path)
+    write_vitals(tmp_path, PLANNED, 20, growth=growth, limit=limit)
+    found = summary_of(tmp_path)
+    assert found.curves is not None
+    assert (found.curves.limit_bytes, found.curves.limit_time) == (limit, None)
+    page = render(found)
+    assert text in page
+    assert "if it goes on growing</p>" not in page
+
+
+def test_captures_restarts_and_pauses_are_marked_in_the_jobs_time(tmp_path: Path) -> None:
+    write_capture(tmp_path, PLANNED)
+    write_vitals(tmp_path, PLANNED, 80)
+    file = tmp_path / "vitals" / "rank-00000.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[1]["pauses"] = [[300 + step, 500.0] for step in range(200)]
+    for line in lines[60:]:
+        line["attempt"] = 1
+    file.write_text("\n".join(map(json.dumps, lines)))
+    found = summary_of(tmp_path)
+    marks = [(mark.kind, mark.text) for mark in found.marks]
+    assert len(marks) == 100
+    assert marks[-2:] == [("Capture", "c7, steps 412 to 416"), ("Restart", "attempt 1 began")]
+    captured = next(mark.time for mark in found.marks if mark.kind == "Capture")
+    assert captured == pytest.approx((BASE_NS / 1e9) + BEGIN_US / 1e6, abs=0.01)
+    assert found.curves is not None
+    assert found.curves.time[0] < captured < found.curves.time[-1]
+    assert "Dashed: pause, capture, restart." in render(found)
 
 
 def test_a_report_of_somebody_else_stays(tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ class Capture(Part, frozen=True):
     clock: Clock
     merged: list[int]
     """Whose traces are in the timeline."""
+    time: float | None = None
+    """When it began, in seconds since 1970."""
     start_skew_ms: float | None = None
     slowdown: float | None = None
     """Median step inside the capture by that outside of it."""
@@ -185,7 +187,9 @@ class Curves(Part, frozen=True):
     time: list[float]
     lines: list[Curve]
     limit_bytes: int | None = None
-    """Memory that the pod may use."""
+    """Memory that a rank may use: its share of the pod's."""
+    limit_time: float | None = None
+    """When memory reaches it if it goes on growing; None: not within a day."""
 
 
 class Heat(Part, frozen=True):

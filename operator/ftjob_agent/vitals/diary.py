@@ -46,8 +46,8 @@ class Lines:
         self._count = 0
         self._cuts: list[Cut] = []
 
-    def add(self, attempt: int, cut: Cut) -> bytes:
-        """Return the next line if this block completes it, or nothing."""
+    def add(self, attempt: int, cut: Cut, memory_limit: Optional[int] = None) -> bytes:
+        """Return the next line if this block completes it, or nothing; `memory_limit` is the rank's share."""
         if self._cuts and self._cuts[-1].block.first >= cut.block.first:
             self._cuts = []  # another life
         self._cuts.append(cut)
@@ -55,9 +55,8 @@ class Lines:
             return b""
         cuts, self._cuts = self._cuts, []
         self._count += 1
-        return line(
-            attempt, self._node, _together(cuts), _thinned([step for found in cuts for step in found.steps])
-        )
+        steps = _thinned([step for found in cuts for step in found.steps])
+        return line(attempt, self._node, _together(cuts), steps, memory_limit)
 
 
 class Diary(threading.Thread):
@@ -75,14 +74,14 @@ class Diary(threading.Thread):
         self._woken, self._is_over = threading.Event(), False
         self._period = max(LEAST_SECONDS, config.world_size / WRITES_A_SECOND)
 
-    def keep(self, attempt: int, cut: Cut) -> None:
+    def keep(self, attempt: int, cut: Cut, memory_limit: Optional[int]) -> None:
         """Have a block written down; from the agent's loop."""
         rank = cut.block.rank
         with self._lock:
             if rank in self._failed:
                 return
             waiting = self._waiting[rank]
-            waiting.append(self._lines[rank].add(attempt, cut))
+            waiting.append(self._lines[rank].add(attempt, cut, memory_limit))
             while sum(map(len, waiting)) > WAITING_BYTES:
                 del waiting[0]
 

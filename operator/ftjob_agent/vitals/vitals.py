@@ -54,6 +54,7 @@ class Vitals(threading.Thread):
         self._cutters: dict[int, Cutter] = {}
         self._untold: list[tuple[Cut, Optional[int]]] = []
         """With the number of the message that first had it."""
+        self._own_ranks = max(1, len(config.ranks))
         self._most = BLOCKS_TOLD * len(config.ranks)
         self._ended = threading.Event()
         self._diary: Optional[Diary] = None
@@ -107,9 +108,10 @@ class Vitals(threading.Thread):
         self._untold += [(cut, None) for cut in cuts]
         left = [(cut, first) for cut, first in self._untold if cut.block.rank in running]
         self._untold = left[-self._most :]
+        limit = None if self._memory_limit is None else self._memory_limit // self._own_ranks
         for cut in cuts:
             if self._diary is not None:
-                self._diary.keep(attempt, cut)
+                self._diary.keep(attempt, cut, limit)
 
     # In its own thread.
 

@@ -13,13 +13,21 @@ PAUSES = 4
 """Pauses that are told with their step; the longest ones."""
 
 
-def line(attempt: int, node: str, block: RankBlock, steps: Sequence[StepRecord]) -> bytes:
+def line(
+    attempt: int,
+    node: str,
+    block: RankBlock,
+    steps: Sequence[StepRecord],
+    memory_limit: Optional[int] = None,
+) -> bytes:
     """Return the line of a block.
 
     Parameters
     ----------
     steps
         All of its steps, one at least.
+    memory_limit
+        The rank's share of what its container may use, in bytes: told with the first block.
     """
     with_input = [step for step in steps if not step.flags & INPUT_UNKNOWN]
     with_blocked = [step for step in steps if not step.flags & BLOCKED_UNKNOWN]
@@ -37,6 +45,7 @@ def line(attempt: int, node: str, block: RankBlock, steps: Sequence[StepRecord])
         "collectives": block.typical.collectives,
         "pauses": [[step.step, step.step_us / 1e3] for step in sorted(longest)] or None,
         **block.used_as_json(LINES),
+        "memoryLimitBytes": memory_limit if block.is_first else None,
     }
     known = {key: value for key, value in document.items() if value is not None}
     return json.dumps(known, separators=(",", ":")).encode() + b"\n"

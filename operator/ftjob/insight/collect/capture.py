@@ -262,6 +262,7 @@ def _capture(asked: _Asked, found: _Read, at: Clocks, merged: list[int]) -> Capt
         ),
         clock=at.clock,
         merged=merged,
+        time=round(found.figures[0].start_ns / 1e9, 3) if found.figures else None,
     )
 
 

@@ -8,11 +8,13 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from ftjob.insight.summary import Curve, Curves, Heat, Mark
+from ftjob_diagnosis.kinds.memory_growth import DAY_S, LEAST, grown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ftjob.insight.collect.vitals import Line
+    from ftjob.insight.summary import Capture, Summary
 
 POINTS, COLUMNS, MARKS = 300, 120, 100
 _GIB = float(1 << 30)
@@ -54,7 +56,33 @@ def curves(ranks: Mapping[int, Sequence[Line]]) -> Curves | None:
         ]
         if any(value is not None for value in values):
             drawn.append(Curve(name=name, unit=unit, values=values))
-    return Curves(time=[round(start + (i + 0.5) * (end - start) / count, 1) for i in used], lines=drawn)
+    limit = min((line.memory_limit_bytes for line in lines if line.memory_limit_bytes), default=None)
+    return Curves(
+        time=[round(start + (i + 0.5) * (end - start) / count, 1) for i in used],
+        lines=drawn,
+        limit_bytes=limit,
+        limit_time=_limit_time(ranks, limit) if limit else None,
+    )
+
+
+def _limit_time(ranks: Mapping[int, Sequence[Line]], limit: int) -> float | None:
+    """Return when the first rank will have used up its memory, as the verdict foretells it."""
+    attempt = max(line.attempt for lines in ranks.values() for line in lines)
+    sizes = {
+        rank: [
+            (line.end_s, line.rss_bytes)
+            for line in lines
+            if line.attempt == attempt and line.rss_bytes is not None
+        ]
+        for rank, lines in ranks.items()
+    }
+    most = {
+        rank: found for rank, found in sizes.items() if found and found[-1][1] - found[0][1] >= LEAST * limit
+    }
+    times = [
+        most[each.rank][-1][0] + each.left_s for each in grown("memory", limit, most) if each.left_s <= DAY_S
+    ]
+    return round(min(times), 1) if times else None
 
 
 def _point(values: Sequence[float], together: Callable[[Sequence[float]], float]) -> float | None:
@@ -78,9 +106,13 @@ def heat(ranks: Mapping[int, Sequence[Line]]) -> Heat | None:
     return Heat(columns=firsts[::size], own_ms=rows)
 
 
-def marks(ranks: Mapping[int, Sequence[Line]]) -> list[Mark]:
-    """Return when the job was restarted, and its longest pauses."""
-    found = []
+def marks(ranks: Mapping[int, Sequence[Line]], captures: Sequence[Summary]) -> list[Mark]:
+    """Return when the job was restarted and captured, and its longest pauses."""
+    found = [
+        Mark(time=capture.time, kind="Capture", text=_captured(capture))
+        for summary in captures
+        if (capture := summary.capture) is not None and capture.time is not None
+    ]
     lines = next(iter(ranks.values()))
     for before, after in pairwise(lines):
         if after.attempt > before.attempt:
@@ -90,6 +122,13 @@ def marks(ranks: Mapping[int, Sequence[Line]]) -> list[Mark]:
     )
     found += [
         Mark(time=time, kind="Pause", text=f"step {step} took {length / 1e3:.1f} s")
-        for step, length, time in pauses[:MARKS]
+        for step, length, time in pauses[: max(0, MARKS - len(found))]
     ]
     return sorted(found, key=lambda mark: mark.time)[:MARKS]
+
+
+def _captured(capture: Capture) -> str:
+    if not capture.steps:
+        return capture.id
+    first, last = capture.steps
+    return f"{capture.id}, step {first}" if first == last else f"{capture.id}, steps {first} to {last}"

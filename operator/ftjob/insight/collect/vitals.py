@@ -47,6 +47,8 @@ class Line(msgspec.Struct, rename="camel", gc=False):
     gpu_bytes: Whole | None = None
     where: list[tuple[str, str, Annotated[float, msgspec.Meta(ge=0, le=1)]]] = []
     is_first: bool = False
+    memory_limit_bytes: Whole | None = None
+    """The rank's share of what its pod may use, in the first line alone."""
 
 
 _line = msgspec.json.Decoder(Line)

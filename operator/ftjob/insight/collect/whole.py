@@ -113,7 +113,7 @@ def _of_vitals(vitals: Vitals, body: dict[str, Any], captures: Sequence[Summary]
         verdict=verdict,
         curves=curves(vitals.ranks),
         heat=heat(present),
-        marks=marks(vitals.ranks),
+        marks=marks(vitals.ranks, captures),
         timeline=_phases(body),
         notes=_notes(vitals, captures),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ftjob.insight.summary import Finding, Rank, Summary
+    from ftjob.insight.summary import Curves, Finding, Rank, Summary
 
 ROWS = 64
 """Ranks with a bar of their own."""
@@ -220,8 +220,18 @@ def units(summary: Summary) -> list[Unit]:
             found.setdefault(line.unit, []).append(f"{line.name} {span} {line.unit}")
         else:
             found.setdefault(line.unit, []).append(f"{line.name} was not measured")
+    if "GiB" in found and (limit := summary.curves.limit_bytes):
+        found["GiB"].append(_limit(summary.curves, limit))
     names = {"ms": "Milliseconds a step", "GiB": "Memory", "%": "Shares"}
     return [Unit(names.get(unit, unit), "; ".join(texts)) for unit, texts in found.items()]
+
+
+def _limit(curves: Curves, limit: int) -> str:
+    text = f"a rank may use {limit / (1 << 30):.3g} GiB"
+    if curves.limit_time is None:
+        return text
+    later = seconds(max(0.0, curves.limit_time - curves.time[-1]))
+    return f"{text}, reached {later} later if it goes on growing"
 
 
 def beside(summary: Summary, first: Finding | None) -> list[int]:

@@ -70,6 +70,18 @@
     redraws.push(draw, drawScale);
   };
 
+  // From the last size on to the limit; if that is far, the curve keeps half of the plot.
+  const foretell = (values, limit, reached) => {
+    const time = values[0], first = time[0], last = time[time.length - 1];
+    const sizes = values[1], at = sizes.findLastIndex((size) => size !== null);
+    const end = Math.min(Math.max(reached, last + 1), 2 * last - first);
+    const share = Math.min(1, (end - last) / Math.max(reached - last, 1));
+    values.push([...sizes.map((size, i) => (i === at ? size : null)), sizes[at] + (limit - sizes[at]) * share]);
+    time.push(end);
+    values.slice(1, -2).forEach((line) => line.push(null));
+    values[values.length - 2].push(limit);
+  };
+
   const curves = () => {
     if (!data.curves || typeof uPlot === "undefined") return;
     const units = [...new Set(data.curves.lines.map((line) => line.unit))];
@@ -86,14 +98,17 @@
       if (!holder) continue;
       const lines = data.curves.lines.filter((line) => line.unit === unit);
       const memory = unit === "GiB" && data.curves.limitBytes ? data.curves.limitBytes / 2 ** 30 : null;
-      const values = [data.curves.time, ...lines.map((line) => line.values)];
+      const values = [[...data.curves.time], ...lines.map((line) => [...line.values])];
+      const reached = memory !== null ? data.curves.limitTime ?? null : null;
       if (memory !== null) values.push(data.curves.time.map(() => memory));
+      if (reached !== null) foretell(values, memory, reached);
       let plot = null;
       const draw = () => {
         if (plot) plot.destroy();
         const ink = css("--ink"), grid = { stroke: css("--line"), width: 1 };
         const series = lines.map((line, i) => ({ label: line.name, stroke: css(strokes[i % strokes.length]), width: 1.5, dash: i % 2 ? [6, 3] : [], points: { show: data.curves.time.length < 3 } }));
         if (memory !== null) series.push({ label: "limit", stroke: css("--high"), width: 1, dash: [2, 4], points: { show: false } });
+        if (reached !== null) series.push({ label: "if it goes on growing", stroke: css("--high"), width: 1.5, dash: [6, 3], points: { show: false } });
         const marks = (u) => {
           for (const mark of data.marks) {
             const x = u.valToPos(mark.time, "x", true);
