@@ -14,6 +14,8 @@ import pytest
 from support.traces import Planned, torch_trace, write_capture, write_rank, write_request
 
 from ftjob.insight.collect.capture import Collected, NoCaptureError, collect, write_timeline
+from ftjob.insight.collect.judge import Shown, judge, verdict_of
+from ftjob.insight.summary import Rank
 from ftjob_protocol.files.nofollow import Folder
 
 if TYPE_CHECKING:
@@ -65,6 +67,44 @@ def test_ranks_that_are_alike_are_not_accused(tmp_path: Path) -> None:
     found = summary(tmp_path)
     assert not found.findings
     assert "nothing stands out in 5 captured steps" in found.verdict.text
+
+
+def without_steps(outputs: Path, planned: Planned) -> Summary:
+    """Return what is made of a capture in which no step was seen, as of programs on JAX."""
+    write_capture(outputs, planned)
+    for path in (outputs / "captures" / "c7" / "raw").glob("rank-*/*.trace.json.gz"):
+        document = json.loads(gzip.decompress(path.read_bytes()))
+        document["traceEvents"] = [
+            event for event in document["traceEvents"] if not event["name"].startswith("ProfilerStep")
+        ]
+        path.write_bytes(gzip.compress(json.dumps(document).encode()))
+    return summary(outputs)
+
+
+def test_without_steps_the_rank_that_comes_last_to_the_collectives_is_named(tmp_path: Path) -> None:
+    found = without_steps(tmp_path, replace(SMALL, steps=12))
+    (finding,) = found.findings
+    assert (finding.kind, finding.ranks, finding.confidence) == ("Straggler", [2], "Medium")
+    assert finding.text == (
+        "straggler: rank 2 comes last to 100 % of 12 collectives; the others wait 25.0 ms for it each time"
+    )
+    assert finding.cost_share == pytest.approx(25 / 93, abs=0.03)
+    assert found.verdict.text == finding.text
+
+
+def test_without_steps_ranks_that_are_alike_are_not_accused(tmp_path: Path) -> None:
+    found = without_steps(tmp_path, replace(SMALL, steps=12, slow_rank=None))
+    assert not found.findings
+    assert found.verdict.text == "no rank is waited for in most of 12 collectives; steps were not seen"
+
+
+def test_ranks_whose_work_left_no_events_are_not_called_like_the_others() -> None:
+    ranks = [Rank(rank=0, step_ms=100.0, own_ms=30.0, blocked_ms=70.0), Rank(rank=1, step_ms=100.0)]
+    shown = Shown(ranks, step_ms=100.0, steps=5, is_whole=True, idle_share=None, kernel_us=0.0)
+    assert judge(shown) == []
+    assert verdict_of([], shown, {"input": False, "collectives": True}).text == (
+        "the work of rank 1 left no events in 5 captured steps, so nobody is compared"
+    )
 
 
 def test_input_that_all_wait_for_is_no_stragglers_fault(tmp_path: Path) -> None:

@@ -14,7 +14,15 @@ from ftjob.insight.collect import merge
 from ftjob.insight.collect.figures import Figures, figures
 from ftjob.insight.collect.job import body_of, job_of
 from ftjob.insight.collect.judge import Shown, judge, verdict_of
-from ftjob.insight.collect.together import Clocks, Excess, clocks, collectives, excesses, start_skew_ms
+from ftjob.insight.collect.together import (
+    Clocks,
+    Excess,
+    clocks,
+    collectives,
+    excesses,
+    latest,
+    start_skew_ms,
+)
 from ftjob.insight.raw import rank as raw
 from ftjob.insight.raw.trace import BrokenTraceError
 from ftjob.insight.summary import (
@@ -221,6 +229,7 @@ def _summary(outputs: Folder, asked: _Asked, found: _Read, at: Clocks) -> Summar
         is_whole=len(rows) == len(asked.ranks),
         idle_share=max((one.idle_share for one in found.figures if one.idle_share is not None), default=None),
         kernel_us=median([one.kernel_us for one in found.figures] or [0.0]),
+        late=latest(found.figures),
     )
     findings = judge(shown)
     seen = {

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Literal
 
 from ftjob.insight.collect.figures import LAUNCH_BOUND_US
 from ftjob.insight.summary import Evidence, Finding, Verdict
+from ftjob_protocol.values.ranges import format_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ftjob.insight.collect.together import Late
     from ftjob.insight.summary import Rank
     from ftjob_diagnosis.findings import Diagnosis
 
 SLOWER, PERSISTENT, SHARE = 0.05, 0.6, 0.05
 INPUT_BOUND, COMMUNICATION_BOUND, IDLE = 0.10, 0.20, 0.15
 SURE_STEPS = 5
+SURE_CALLS = 10
+FEWEST_CALLS = 5
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,13 @@ class Shown:
     """All ranks were read."""
     idle_share: float | None
     kernel_us: float
+    late: Late | None = None
 
 
 def judge(shown: Shown) -> list[Finding]:
     """Return what the capture shows, that which costs most first."""
     if not shown.step_ms:
-        return []
+        return _late(shown)
     found = [*_stragglers(shown), *_input_bound(shown), *_communication_bound(shown), *_launch_bound(shown)]
     return sorted(found, key=lambda finding: -finding.cost_share)
 
@@ -96,6 +101,30 @@ def _stragglers(shown: Shown) -> list[Finding]:
             text=text,
             evidence=evidence,
             next=after,
+        )
+    ]
+
+
+def _late(shown: Shown) -> list[Finding]:
+    """Return whom the others wait for, where nothing is known but the collectives."""
+    late = shown.late
+    if late is None or late.calls < FEWEST_CALLS or late.wait_ms < 1.0:
+        return []
+    if late.share < PERSISTENT or late.cost < SHARE:
+        return []
+    is_sure = shown.is_whole and late.calls >= SURE_CALLS
+    said = f"rank {late.rank} comes last to {percent(late.share)} of {late.calls} collectives"
+    return [
+        Finding(
+            kind="Straggler",
+            ranks=[late.rank],
+            node=None,
+            cause="Unknown",
+            cost_share=round(late.cost, 3),
+            confidence="Medium" if is_sure else "Low",
+            text=f"straggler: {said}; the others wait {late.wait_ms:.1f} ms for it each time",
+            evidence=[Evidence(text=f"waiting takes {percent(late.cost)} of the time", ref="collectives")],
+            next="compare its operators with those of another rank, below; look at its node",
         )
     ]
 
@@ -170,10 +199,16 @@ def verdict_of(found: Sequence[Finding], shown: Shown, seen: dict[str, bool]) ->
     """Return the sentence of a capture that nothing else explains."""
     if found:
         return Verdict(text=found[0].text, findings=[0], seen=seen)
-    if not shown.step_ms:
+    unseen_ranks = [rank.rank for rank in shown.ranks if rank.own_ms is None]
+    if not shown.step_ms and shown.late is not None and shown.late.calls >= FEWEST_CALLS:
+        text = f"no rank is waited for in most of {shown.late.calls} collectives; steps were not seen"
+    elif not shown.step_ms:
         text = "no steps were found in this capture, so it says nothing of their time; see its operators"
     elif not shown.is_whole:
         text = f"nothing stands out in {shown.steps} captured steps of the ranks that could be read"
+    elif 0 < len(unseen_ranks) < len(shown.ranks):
+        named = f"rank{'s' * (len(unseen_ranks) > 1)} {format_indexes(unseen_ranks)}"
+        text = f"the work of {named} left no events in {shown.steps} captured steps, so nobody is compared"
     else:
         unseen = " and ".join(name for name, is_seen in seen.items() if not is_seen)
         text = f"nothing stands out in {shown.steps} captured steps"

@@ -98,6 +98,45 @@ def collectives(ranks: Sequence[Figures], steps: int) -> list[Collective]:
 
 
 @dataclass(frozen=True)
+class Late:
+    """The rank that comes last to most collectives, of all that were captured of several ranks."""
+
+    rank: int
+    calls: int
+    share: float
+    """Of the calls: those to which it comes last."""
+    wait_ms: float
+    """How long the others wait for it in one of them."""
+    cost: float
+    """That waiting, as a share of all time."""
+
+
+def latest(ranks: Sequence[Figures]) -> Late | None:
+    """Say who comes last, also where no steps were seen: the rank whose calls are the shortest."""
+    waits: dict[int, list[int]] = defaultdict(list)
+    begin = end = 0
+    for call in by_key(ranks).values():
+        if len(call) < 2:
+            continue
+        lengths = {rank: found.end_ns - found.start_ns for rank, found in call.items()}
+        rank = min(lengths, key=lambda rank: (lengths[rank], rank))
+        waits[rank].append(max(lengths.values()) - lengths[rank])
+        first = call[min(call)]
+        begin, end = min(begin or first.start_ns, first.start_ns), max(end, first.end_ns)
+    if not waits or end <= begin:
+        return None
+    calls = sum(map(len, waits.values()))
+    rank = max(waits, key=lambda rank: (len(waits[rank]), -rank))
+    return Late(
+        rank,
+        calls,
+        len(waits[rank]) / calls,
+        median(waits[rank]) / 1e6,
+        min(1.0, sum(waits[rank]) / (end - begin)),
+    )
+
+
+@dataclass(frozen=True)
 class Excess:
     """How much longer a rank works than the typical one."""
 
