@@ -69,6 +69,7 @@ def test_tensorflows_input_is_seen_in_python_and_its_collectives_are_not(tmp_pat
         # A generator may run ahead by one batch, so its sleep is not always that of this step.
         assert entry.input_us / 1000 <= step["input"] + 0.01
         assert entry.flags & clock.BLOCKED_UNKNOWN
+        assert entry.flags & clock.INSIDE
         assert not entry.flags & clock.INPUT_UNKNOWN
     assert max(found[step["step"]].input_us for step in steps) > 10_000
     traced = [step["step"] for step in steps if found[step["step"]].flags & clock.COMPILE]
@@ -102,4 +103,5 @@ while time.monotonic() < end:
     seen = where.read(str(tmp_path / "where.json"))
     assert seen is not None
     assert seen.lines[0].text.startswith("on_jax.py:")
+    assert (tmp_path / "compiled").exists()
     assert not (tmp_path / "clock.bin").exists()

@@ -13,6 +13,8 @@ import yaml
 from support.agent_runs import wait_for
 from support.local_run import plain_job, run, start
 
+from ftjob_agent.star.captures.automatic import BLIND
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from subprocess import Popen
@@ -159,6 +161,10 @@ def test_faults_are_called_what_they_are(tmp_path: Path) -> None:
     profiles = judged({fault: faulty(tmp_path, fault) for fault in faults}, tmp_path)
     found = {finding["kind"] for finding in profiles["prefetch"].get("findings", [])}
     assert not found & {"InputBound", "Straggler"}, "the data are read ahead"
+    captures = [capture for profile in profiles.values() for capture in profile.get("captures", [])]
+    assert not [capture for capture in captures if BLIND in (capture.get("reason") or "")], (
+        "torch is seen inside"
+    )
 
 
 def test_ranks_that_their_own_limit_holds_back_are_told_so(tmp_path: Path, quota: list[str]) -> None:

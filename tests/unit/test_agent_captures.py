@@ -12,7 +12,8 @@ from support.builders import CONFIG, job
 from ftjob.plan.build.agent_config import agent_command
 from ftjob.plan.layout import cluster_layout
 from ftjob_agent.star.book import Book
-from ftjob_agent.star.captures.captures import COOLDOWN_SECONDS, PATIENCE_SECONDS, Captures
+from ftjob_agent.star.captures.automatic import BLIND, COOLDOWN_SECONDS, STEPLESS, Automatic
+from ftjob_agent.star.captures.captures import PATIENCE_SECONDS, Captures
 from ftjob_agent.star.captures.state import state_of
 from ftjob_protocol.agent_config import parse
 from ftjob_protocol.captures.order import Asked, CaptureOrder, CapturePhase
@@ -34,6 +35,7 @@ class Star:
         self.book = Book(config, 0.0)
         self.news: list[bool] = []
         self.captures = Captures(config, self.book, self.news.append)
+        self.automatic = Automatic(self.book, self.captures)
         self.sequence = self.attempt = 0
         self.states = dict.fromkeys(range(4), "Running")
 
@@ -43,6 +45,7 @@ class Star:
         now: float = 1.0,
         pace: float | None = 0.1,
         said: dict[int, RankCapture] | None = None,
+        steady: dict[int, float] | None = None,
     ) -> None:
         """Both agents say how far their ranks are."""
         self.sequence += 1
@@ -54,7 +57,11 @@ class Star:
                 "life": str(index),
                 "sequence": self.sequence,
                 "state": "Running",
-                "ranks": [{"rank": r, "state": self.states[r], "step": steps[r]} for r in ranks],
+                "ranks": [
+                    {"rank": r, "state": self.states[r], "step": steps[r]}
+                    | ({"steadySeconds": steady[r]} if steady else {})
+                    for r in ranks
+                ],
                 "profiled": list(ranks),
                 "progress": {"rank": ranks[0], "step": steps[ranks[0]], "stepSeconds": pace},
                 "capture": words,
@@ -67,6 +74,12 @@ class Star:
     def say(self, phase: RankPhase, *ranks: int, now: float = 2.0, **more: Any) -> None:
         words = {rank: RankCapture("c1", phase, **more) for rank in ranks or range(4)}
         self.tell(20, 20, 20, 20, now=now, said=words)
+
+    def look(self, now: float, verdict: Verdict | None = None, *, is_blind: bool = False) -> list[int] | None:
+        """Let the leader look what it captures by itself, and return which ranks."""
+        self.automatic.look(verdict, is_blind=is_blind, now=now)
+        window = self.captures.window
+        return None if window is None else [rank for part in window.ranks for rank in part]
 
     @property
     def last(self) -> Asked:
@@ -252,7 +265,7 @@ def test_a_finding_is_captured_once_in_half_an_hour_and_three_times_in_an_attemp
     for minute in range(0, 200, 10):
         now = 60.0 * minute
         star.tell(20, 20, 20, 20, now=now)
-        if star.captures.ask("straggler: rank 2", [0, 2], now):
+        if star.automatic.ask("straggler: rank 2", [0, 2], now):
             taken.append(minute)
             assert star.captures.window is not None
             name = star.captures.window.id
@@ -281,7 +294,7 @@ def finding(kind: str = "Straggler", confidence: str = "High", *ranks: int) -> F
 def test_a_sure_finding_is_captured_on_the_culprits_and_others(
     star: Star, found: Finding, ranks: list[int] | None
 ) -> None:
-    star.captures.explain(Verdict(found.text, found.kind, findings=(found,)), 1.0)
+    star.automatic.explain(Verdict(found.text, found.kind, findings=(found,)), 1.0)
     window = star.captures.window
     assert (None if window is None else [r for part in window.ranks for r in part]) == ranks
     if window is not None:
@@ -294,7 +307,7 @@ def test_a_finding_is_captured_once_and_anew_in_the_next_attempt(star: Star) -> 
     for hour in range(6):
         now = 7200.0 * hour
         star.tell(20, 20, 20, 20, now=now)
-        star.captures.explain(verdict, now)
+        star.automatic.explain(verdict, now)
         if star.captures.window is not None:
             taken.append(hour)
             star.book.command = "Halt"
@@ -305,11 +318,75 @@ def test_a_finding_is_captured_once_and_anew_in_the_next_attempt(star: Star) -> 
     assert taken == [0, 4]
 
 
+@pytest.mark.parametrize(
+    ("confidence", "ranks", "reason"),
+    [("Medium", [0, 2, 3], "Straggler: (2,)"), (None, [0, 3], BLIND)],
+)
+def test_steps_that_the_clock_cannot_see_inside_are_captured_once_of_those_who_are_suspected(
+    star: Star, confidence: str | None, ranks: list[int], reason: str
+) -> None:
+    found = (finding("Straggler", confidence, 2),) if confidence else ()
+    verdict = Verdict("said", "Straggler", findings=found)
+    assert star.look(1.0, verdict) is None
+    assert star.look(3.0, verdict, is_blind=True) == ranks
+    assert star.last.reason == f"by itself: {reason}"
+    star.book.command = "Halt"
+    star.captures.look(5.0)
+    star.book.command = "Start"
+    assert star.look(5 * COOLDOWN_SECONDS, verdict, is_blind=True) is None
+    star.attempt = star.book.attempt = 1
+    now = 9 * COOLDOWN_SECONDS
+    star.tell(20, 20, 20, 20, now=now)
+    assert star.look(now, verdict, is_blind=True) == ranks
+
+
+def test_what_a_sure_finding_has_captured_is_not_captured_again_for_the_clock(star: Star) -> None:
+    verdict = Verdict("slow", "Straggler", findings=(finding("Straggler", "High", 2),))
+    star.automatic.explain(verdict, 1.0)
+    words = {rank: RankCapture("auto-0-0", RankPhase.DONE, 40) for rank in (0, 2, 3)}
+    star.tell(20, 20, 20, 20, now=2.0, said=words)
+    assert star.last.phase == "Ready"
+    assert star.look(2 * COOLDOWN_SECONDS, verdict, is_blind=True) is None
+
+
+def test_what_the_schedule_has_captured_is_not_captured_again_for_the_clock(star: Star) -> None:
+    star.book.members["worker", 1].captures = {"s0": [2]}
+    assert star.look(4.0, is_blind=True) is None
+
+
+def test_what_was_asked_for_is_not_captured_again_for_the_clock(star: Star) -> None:
+    star.captures.order(CaptureOrder("c1"), 1.0)
+    star.say(RankPhase.DONE, first_step=40, now=3.0)
+    assert star.look(4.0, is_blind=True) is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "steady", "ranks"),
+    [
+        ((0, 0, 0, 0), {0: 21.0, 1: 30.0, 2: 22.0, 3: 900.0}, [0, 3]),
+        ((0, 0, 0, 0), {0: 21.0, 1: 30.0, 2: 19.0, 3: 900.0}, None),
+        ((0, 0, 0, 0), None, None),
+        ((20, 20, 20, 20), None, None),
+    ],
+)
+def test_ranks_without_steps_are_captured_once_they_compile_no_more(
+    steps: tuple[int, ...], steady: dict[int, float] | None, ranks: list[int] | None
+) -> None:
+    star = Star()
+    star.tell(*steps, steady=steady)
+    assert star.look(1.0) == ranks
+    if ranks is not None:
+        assert star.captures.window is not None
+        assert (star.captures.window.at_step, star.captures.window.seconds) == (0, 2.0)
+        assert star.last.reason == f"by itself: {STEPLESS}"
+
+
 @pytest.mark.parametrize("profiling", [{"mode": "Off"}, {"outputs": None}])
 def test_nothing_is_captured_by_itself_where_nothing_can_be(profiling: dict[str, Any]) -> None:
     star = Star(**profiling)
     star.tell(20, 20, 20, 20)
-    assert not star.captures.ask("slow", [0], 1.0)
+    assert not star.automatic.ask("slow", [0], 1.0)
+    assert star.look(2.0, is_blind=True) is None
     assert star.captures.asked() == ()
 
 

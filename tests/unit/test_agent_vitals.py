@@ -21,6 +21,7 @@ from ftjob_agent.vitals.signals import Used
 from ftjob_diagnosis import findings
 from ftjob_diagnosis.window import MEMORY, Seen
 from ftjob_protocol.vitals.block import STEPS_TOLD, Lengths, Report
+from ftjob_protocol.vitals.clock import BLOCKED_UNKNOWN, INSIDE
 from ftjob_protocol.vitals.history import read_line
 
 if TYPE_CHECKING:
@@ -357,6 +358,20 @@ def test_another_attempt_or_generation_is_judged_by_its_own_steps(bench: Bench) 
     bench.hear(1, is_first=True, begun=60.0)  # a rank was started in place of one
     bench.hear(9)
     assert bench.before == [None, None, None]
+
+
+def test_steps_that_are_compiled_with_their_collectives_are_told_apart_after_three_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled, seen = Bench(monkeypatch), Bench(monkeypatch)
+    told = []
+    for first in (1, 9, 17):
+        compiled.hear(first, flags=BLOCKED_UNKNOWN | INSIDE)
+        seen.hear(first, flags=BLOCKED_UNKNOWN)
+        told.append((compiled.judge.is_blind, seen.judge.is_blind))
+    assert told == [(False, False), (False, False), (True, False)]
+    compiled.judge.look(Scene(1, 2, compiled.scene.progress), 50.0)
+    assert not compiled.judge.is_blind
 
 
 def test_blocks_are_short_at_first_and_follow_the_pace(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from ftjob_agent.config import ConfigError
 from ftjob_agent.loop import Loop, Timer
 from ftjob_agent.star.book import Book, Key, NotYetError, RefusedError, hold_seconds
 from ftjob_agent.star.books import elastic_book, in_place_book
+from ftjob_agent.star.captures.automatic import Automatic
 from ftjob_agent.star.captures.captures import Captures
 from ftjob_agent.star.hang_judge import Watchdog
 from ftjob_agent.star.lookup import own_address
@@ -55,7 +56,8 @@ class Leader:
         self.book.is_ready = config.rendezvous is None
         self._watchdog = Watchdog(self.book, config.watchdog.hang_seconds) if config.watchdog else None
         self.captures = Captures(config, self.book, self._tell_captures)
-        self._steps = Listener(self.book, config.strategy, loop.post, self._release, self.captures.explain)
+        self._automatic = Automatic(self.book, self.captures)
+        self._steps = Listener(self.book, config.strategy, loop.post, self._release, self._automatic.explain)
         self.delivered = -1
         """The number of the last message of the leader's own agent."""
         self._agents: dict[Key, _Held] = {}
@@ -162,6 +164,7 @@ class Leader:
         if self._watchdog is not None:
             self._watchdog.look(now)
         self._steps.look(now)
+        self._automatic.look(self._steps.verdict, is_blind=self._steps.is_blind, now=now)
         self.captures.look(now)
         self._release()
         return found

@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
-from ftjob_agent.watching.rank_folder import RankProgress, Reader, captured, hook_notes
+from ftjob_agent.watching.rank_folder import RankProgress, Reader, captured, hook_notes, steady_seconds
 from ftjob_protocol import VERSION
 from ftjob_protocol.states import State
 from ftjob_protocol.termination import TerminationMessage
@@ -36,6 +36,8 @@ class Account:
         """Which of these ranks have finished a capture, in this attempt or an earlier one of this agent."""
         self._readers: dict[int, Reader] = {}
         self.progress: dict[int, RankProgress] = {}
+        self._steady: dict[int, float] = {}
+        """Of ranks on JAX of which no step is counted."""
         self._notes: dict[str, None] = {}
         self._warning = ""
         self._life = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns()}"
@@ -52,10 +54,12 @@ class Account:
 
     def begin_anew(self) -> None:
         """Forget how far the ranks were: others are started in their place."""
-        self._readers, self.progress = {}, {}
+        self._readers, self.progress, self._steady = {}, {}, {}
 
     def look(self, ranks: Sequence[Rank]) -> None:
         """Read what the ranks have left."""
+        found = {rank.spec.rank: steady_seconds(rank.dir) for rank in ranks}
+        self._steady = {rank: seconds for rank, seconds in found.items() if seconds is not None}
         for rank in ranks:
             number = rank.spec.rank
             self.progress[number] = self._readers.setdefault(number, Reader(rank.dir)).read()
@@ -117,5 +121,7 @@ class Account:
     def _rank(self, rank: int, state: str) -> dict[str, Any]:
         progress = self.progress.get(rank, RankProgress())
         told = {"rank": rank, "state": state, "step": progress.step, "timeNs": progress.time_ns}
+        if rank in self._steady and progress.counted is None:
+            told["steadySeconds"] = round(self._steady[rank], 1)
         # Captures begin at a step that the hooks count, whatever the script says of its own.
         return told if progress.counted == progress.step else {**told, "counted": progress.counted}

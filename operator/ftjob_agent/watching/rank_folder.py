@@ -181,6 +181,14 @@ def has_optimizer(rank_dir: str) -> bool:
     return nofollow.size(os.path.join(rank_dir, files.OPTIMIZER)) is not None
 
 
+def steady_seconds(rank_dir: str) -> Optional[float]:
+    """Return for how long JAX has compiled nothing more; None if the program is none on JAX."""
+    try:
+        return max(0.0, time.time() - os.lstat(os.path.join(rank_dir, files.COMPILED)).st_mtime)
+    except OSError:
+        return None
+
+
 def _hooks(rank_dir: str, key: str) -> list[str]:
     said = _parse(_read(os.path.join(rank_dir, files.HOOKS), HOOKS_LIMIT))
     found = said.get(key) if isinstance(said, dict) else None

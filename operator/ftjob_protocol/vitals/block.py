@@ -16,7 +16,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from ftjob_protocol.failures import RANKS_MAX
 from ftjob_protocol.values.fields import Fields, finite
 from ftjob_protocol.values.text import clean
-from ftjob_protocol.vitals.clock import BLOCKED_UNKNOWN, INPUT_UNKNOWN, MOST, StepRecord
+from ftjob_protocol.vitals.clock import BLOCKED_UNKNOWN, INPUT_UNKNOWN, INSIDE, MOST, StepRecord
 from ftjob_protocol.vitals.where import LINE_BYTES, Doing, Line
 
 LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -241,7 +241,9 @@ def medians(steps: Sequence[StepRecord]) -> StepRecord:
         typical(with_blocked, lambda step: step.own_us) or 0,
         typical(with_blocked, lambda step: step.blocked_us) or 0,
         typical(steps, lambda step: step.collectives) or 0,
-        (0 if with_input else INPUT_UNKNOWN) | (0 if with_blocked else BLOCKED_UNKNOWN),
+        (0 if with_input else INPUT_UNKNOWN)
+        | (0 if with_blocked else BLOCKED_UNKNOWN)
+        | (INSIDE if all(step.flags & INSIDE for step in steps) else 0),
     )
 
 

@@ -30,6 +30,8 @@ COMPILE = 2
 """Flag: something was traced or compiled."""
 BLOCKED_UNKNOWN = 4
 INPUT_UNKNOWN = 8
+INSIDE = 16
+"""Flag: what the rank exchanges with others is a part of what its framework has compiled."""
 
 MOST = (1 << 32) - 1
 """What a time of a step, in microseconds, is at most in the file: 71 minutes."""

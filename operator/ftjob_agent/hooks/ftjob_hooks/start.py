@@ -68,6 +68,7 @@ def _clock_hooks() -> Dict[str, imports.Hook]:
             "clock.compiling", "hook_tracing"
         ),
         "jax": _later("clock.begin", "hook_jax"),
+        "jax._src.monitoring": _later("clock.compiling", "hook_jax"),
     }
 
 

@@ -5,31 +5,21 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Optional, Protocol, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Protocol, Sequence
 
 from ftjob_agent.star.captures.documents import requests, unfinished
 from ftjob_agent.star.captures.state import State, state_of
 from ftjob_protocol.captures import request
-from ftjob_protocol.captures.order import (
-    AUTOMATIC_PREFIX,
-    STEPS,
-    STEPS_MAX,
-    TOLD_MAX,
-    Asked,
-    CaptureOrder,
-    CapturePhase,
-)
+from ftjob_protocol.captures.order import STEPS, STEPS_MAX, TOLD_MAX, Asked, CaptureOrder, CapturePhase
 from ftjob_protocol.captures.window import RankCapture, RankPhase, Window
 from ftjob_protocol.states import Command
 from ftjob_protocol.states import State as RankState
 from ftjob_protocol.values.fields import count, finite
 from ftjob_protocol.values.ranges import to_ranges
-from ftjob_protocol.vitals.verdict import Confidence
 
 if TYPE_CHECKING:
     from ftjob_agent.star.book import Book, Key
     from ftjob_protocol.agent_config import AgentConfig
-    from ftjob_protocol.vitals.verdict import Verdict
 
 
 class Outcome(Protocol):
@@ -62,13 +52,6 @@ SECONDS = 2.0
 """Of a capture by time, of which only steps are asked."""
 PATIENCE_SECONDS = 90.0
 """How long ranks may take beside the time of their steps: to begin, to write their files, and to say so."""
-COOLDOWN_SECONDS = 1800.0
-"""Between two captures that the leader takes by itself."""
-AUTOMATIC_MAX = 3
-"""So many it takes in an attempt."""
-CULPRITS_MAX = 4
-NOT_SEEN_IN_STEPS = ("Pauses", "MemoryGrowth")
-"""Kinds of findings that a few steps show nothing of."""
 
 
 @dataclass
@@ -95,6 +78,8 @@ class _Pace:
     """Of a step."""
     gap: float = 0.0
     """The longest time between two messages lately."""
+    steady: dict[int, float] = field(default_factory=dict)
+    """Of ranks whose steps are not seen: for how many seconds they have compiled nothing more."""
 
 
 class Captures:
@@ -115,10 +100,6 @@ class Captures:
         self._requests: dict[str, dict[str, Any]] = {}
         self._paces: dict[Key, _Pace] = {}
         self._shown: Optional[State] = None
-        self._attempt = book.attempt
-        self._explained: set[object] = set()
-        self._automatic = 0
-        self._last_automatic = -math.inf
         self._is_full = ""
 
     @property
@@ -149,6 +130,15 @@ class Captures:
         """Return what is to be written down of each capture, by its id."""
         return requests(self._config, self._book, self._requests)
 
+    def has_any(self, attempt: int) -> bool:
+        """Whether a capture was asked for in an attempt, or taken by ourselves, or by the schedule."""
+        is_scheduled = any(member.captures for member in self._book.members.values())
+        return is_scheduled or any(found["attempt"] == attempt for found in self._requests.values())
+
+    def steady(self) -> dict[int, float]:
+        """Return for how many seconds the ranks whose steps are not seen have compiled nothing more."""
+        return {rank: seconds for found in self._paces.values() for rank, seconds in found.steady.items()}
+
     def unfinished(self) -> frozenset[str]:
         """Return the captures that are being written, or may be."""
         return unfinished(self._book, self.requests(), self.window)
@@ -160,49 +150,12 @@ class Captures:
         if not any(asked.id == order.id for asked in self.asked()):
             self._take(order, now, "")
 
-    def ask(self, reason: str, ranks: Collection[int], now: Optional[float] = None) -> bool:
-        """Take a capture by ourselves, unless there were enough of them; say whether one is taken.
-
-        Parameters
-        ----------
-        reason
-            What it is to explain, for people.
-        ranks
-            Whose; none for those that the job's profiling names.
-        """
-        now = time.monotonic() if now is None else now
-        is_early = now - self._last_automatic < COOLDOWN_SECONDS
-        if self._present is not None or is_early or self._automatic >= AUTOMATIC_MAX:
-            return False
-        name = f"{AUTOMATIC_PREFIX}{self._book.attempt}-{self._automatic}"
-        order = CaptureOrder(name, ranks=to_ranges(ranks))
+    def take(self, order: CaptureOrder, why: str, now: float) -> bool:
+        """Take a capture by ourselves, if there can be one now; `why` is for people."""
         if self._hindrance(order, self._ranks(order)):
             return False
-        self._automatic, self._last_automatic = self._automatic + 1, now
-        self._take(order, now, f"by itself: {reason}")
+        self._take(order, now, f"by itself: {why}")
         return True
-
-    def explain(self, verdict: Verdict, now: Optional[float] = None) -> None:
-        """Capture what is new and sure of a verdict, once: the culprits, and others beside them."""
-        if self._attempt != self._book.attempt:
-            self._attempt, self._automatic, self._explained = self._book.attempt, 0, set()
-        new = (
-            found
-            for found in verdict.findings
-            if found.confidence == Confidence.HIGH and found.kind not in NOT_SEEN_IN_STEPS
-        )
-        for found in new:
-            # Whatever the confidence was before: it is part of a finding's identity.
-            if found.identity not in self._explained and self.ask(found.text, self._beside(found.ranks), now):
-                self._explained.add(found.identity)
-                return
-
-    def _beside(self, culprits: Sequence[range]) -> list[int]:
-        """Return the first culprits, rank 0, and two others to compare them with."""
-        profiled = self._book.profiled()
-        blamed = [rank for rank in profiled if any(rank in found for found in culprits)][:CULPRITS_MAX]
-        others = [rank for rank in profiled if not any(rank in found for found in culprits)]
-        return sorted({*blamed, *others[:1], *others[-1:]})
 
     def _take(self, order: CaptureOrder, now: float, why: str) -> None:
         ranks = self._ranks(order)
@@ -314,10 +267,16 @@ class Captures:
             if (rank := count(item.get("rank"))) is not None
             and (counted := count(item.get("counted", item.get("step")))) is not None
         }
+        steady = {
+            rank: seconds
+            for item in (told if isinstance(told, list) else ())
+            if (rank := count(item.get("rank"))) is not None
+            and (seconds := finite(item.get("steadySeconds"))) is not None
+        }
         pace = finite(progress.get("stepSeconds")) if isinstance(progress, dict) else None
         before = self._paces.get(key)
         gap = 0.0 if before is None else max(now - before.heard, GAP_FADES * before.gap)
-        self._paces[key] = _Pace(now, steps, pace if pace is not None and pace > 0 else None, gap)
+        self._paces[key] = _Pace(now, steps, pace if pace is not None and pace > 0 else None, gap, steady)
         present, words = self._present, data.get("capture")
         if present is not None and present.window is None:
             self._settle(present, now)

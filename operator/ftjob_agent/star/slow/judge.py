@@ -33,6 +33,8 @@ GROWTH = 4
 TOLD_SECONDS = 10.0
 """Until all agents are sure to know how long blocks are to be, also those that say little."""
 LEAST_BLOCKS = 2
+BLIND_BLOCKS = 3
+"""It is believed after so many blocks that the ranks' work can't be seen."""
 PATIENT_BLOCKS = 4
 """That nothing can be said is said after so many blocks."""
 
@@ -75,6 +77,11 @@ class Judge:
         """Why the job is slow, as far as is known."""
         self.block_lengths = Lengths()
         """How many steps a block is to have; not known before it is known how long steps take."""
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether steps are seen, and the ranks' work in them is not: they wait in what is compiled."""
+        return len(self._kept.blocks) >= BLIND_BLOCKS and self._kept.is_blind
 
     def shares(self) -> Mapping[str, float]:
         """Return what the time of the steps went into, beside the ranks' own work."""

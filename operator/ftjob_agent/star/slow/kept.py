@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Mapping, Optional
 
 from ftjob_diagnosis.window import MEMORY, Block, Line, RankBlock, Seen, Step
 from ftjob_protocol.vitals import block as wire
+from ftjob_protocol.vitals.clock import INSIDE
 
 if TYPE_CHECKING:
     from ftjob_protocol.vitals.clock import StepRecord
@@ -65,6 +66,13 @@ class Kept:
             input=any(step.input_ms is not None for step in found),
             collectives=any(step.blocked_ms is not None for step in found),
         )
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether all ranks make steps that are compiled with their collectives, as the last block shows."""
+        last = self.blocks[-1].ranks if self.blocks else ()
+        inside = [rank.typical is not None and bool(rank.typical.flags & INSIDE) for rank in last]
+        return len(inside) == self.ranks and all(inside)
 
     @property
     def memory_limit(self) -> Optional[int]:

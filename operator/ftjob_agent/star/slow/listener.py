@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
 from ftjob_agent.star.slow.judge import Judge, Scene
 
@@ -44,6 +44,16 @@ class Listener:
         self._book, self._release, self._found = book, release, found
         self._judge = Judge(strategy, post, self._tell)
         self._seen, self._due = 0, 0.0
+
+    @property
+    def verdict(self) -> Optional[Verdict]:
+        """Why the job is slow, as far as is known."""
+        return self._judge.verdict
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether steps are seen, and the ranks' work in them is not."""
+        return self._judge.is_blind
 
     @property
     def block_lengths(self) -> Lengths:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import TYPE_CHECKING, Any
 
+from .. import notes, process
 from ..protocol import clock as layout
+from ..protocol import files, variables
 from .recorder import current
 
 if TYPE_CHECKING:
@@ -31,6 +34,23 @@ def hook_tracing(module: ModuleType) -> None:
             return original(*args, **kwargs)
 
         tracing._create_concrete_function = create
+
+
+def hook_jax(module: ModuleType) -> None:
+    """Watch JAX's compiler, by JAX's own listeners (`jax.monitoring`)."""
+    monitoring: Any = module
+    if hasattr(monitoring, "register_event_duration_secs_listener"):
+        monitoring.register_event_duration_secs_listener(_jax_has_taken)
+
+
+@notes.guarded
+def _jax_has_taken(event: str, *_arguments: Any, **_more: Any) -> None:
+    if event.endswith("/backend_compile_duration"):
+        _mark()
+        if process.speaks():  # of most programs on JAX no more is known than that they run
+            path = os.path.join(os.environ[variables.RANK_DIR], files.COMPILED)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+            os.utime(path)
 
 
 def _mark(*_arguments: Any) -> None:

@@ -24,6 +24,8 @@ _TAKES_OVER = 8
 _INPUT_IS_RECENT = 100
 """Steps without any input for which the input is still known: one batch can serve several of them."""
 _TELLS_AFTER = 16
+_COMPILING = ("tensorflow", "jax")
+"""Frameworks whose collectives are a part of what they compile."""
 _UNSEEN_INPUT = "input time: no batch came through torch's DataLoader or TensorFlow's iterators in Python"
 
 
@@ -156,6 +158,8 @@ class StepClock:
         unseen = self._unseen_waits(framework)
         if unseen:
             flags |= layout.BLOCKED_UNKNOWN
+            if framework in _COMPILING and not self._sees_waits:
+                flags |= layout.INSIDE
         if self._since_input >= (_INPUT_IS_RECENT if self._sees_input else 1):
             flags |= layout.INPUT_UNKNOWN
         if self._steps == _TELLS_AFTER and flags:
