@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -45,6 +46,19 @@ def test_what_goes_wrong_is_said_and_a_run_without_anything_has_no_report(tmp_pa
     assert list(tmp_path.iterdir()) == []
     (said,) = collector.finish(["s7"])
     assert said == "no report of captures/s7: there is no capture s7 (there are: none)"
+
+
+def test_a_child_that_is_killed_costs_its_report_alone(tmp_path: Path) -> None:
+    for name in ("s0", "s1"):
+        write_capture(tmp_path, PLANNED, name)
+    collector = Collector(tmp_path)
+    collector.look(["s0"])
+    (pid,) = collector.pids
+    os.kill(pid, signal.SIGKILL)
+    assert collector.finish(["s0", "s1"]) == ["no report of captures/s0: the collector was killed by SIGKILL"]
+    assert not (tmp_path / "captures" / "s0" / "report.html").exists()
+    assert (tmp_path / "captures" / "s1" / "report.html").exists()
+    assert (tmp_path / "report.html").exists()
 
 
 def test_a_child_that_was_stopped_begins_anew(tmp_path: Path) -> None:

@@ -88,8 +88,11 @@ class Collector:
             self.stop()
             return f"no report of {self._name()}: it took longer than {PATIENCE:g} s"
         code, self._child = self._child.returncode, None
-        lines = said.strip().splitlines()
-        return f"no report of {self._name()}: {lines[-1] if lines else code}" if code else ""
+        if not code:
+            return ""
+        from ftjob.insight.child import why_ended  # noqa: PLC0415  as in `_begin`
+
+        return f"no report of {self._name()}: {why_ended(code, said)}"
 
     def _name(self) -> str:
         return files.capture(self._present) if self._present else "the job"

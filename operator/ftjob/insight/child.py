@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -44,11 +45,20 @@ def summary(path: Path, capture: str = "") -> Summary:
     return decode(_run(command("summary", path, capture)), str(path))
 
 
+def why_ended(code: int, said: str) -> str:
+    """Return what its last line says, or how it ended without one."""
+    lines = said.strip().splitlines()
+    if lines:
+        return lines[-1]
+    if code < 0:
+        return f"the collector was killed by {signal.Signals(-code).name}"
+    return f"the collector ended with {code}"
+
+
 def _run(arguments: list[str]) -> bytes:
     done = subprocess.run(
         arguments, capture_output=True, check=False, env={**os.environ, "PYTHONSAFEPATH": "1"}
     )
     if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise CollectorError(lines[-1] if lines else f"the collector ended with {done.returncode}")
+        raise CollectorError(why_ended(done.returncode, done.stderr.decode(errors="replace")))
     return done.stdout
