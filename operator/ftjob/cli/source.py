@@ -19,6 +19,7 @@ from ftjob.models.names import API_VERSION, GROUP, KIND
 from ftjob_protocol.values.digits import whole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 STDIN = "-"
@@ -83,14 +84,44 @@ def read(file: str, namespace: str | None = None) -> Source:
     SourceError
         The file is not there, is not YAML, or says something twice.
     """
-    name = "stdin" if file == STDIN else file
+    name = name_of(file)
     jobs: list[Found] = []
     notes: list[str] = []
+    for document in documents(file):
+        _read_document(name, document, namespace, jobs, notes)
+    return Source(tuple(jobs), tuple(notes))
+
+
+@dataclass(frozen=True)
+class Document:
+    """One object of a file, of whatever kind."""
+
+    line: int
+    body: dict[str, Any]
+    node: yaml.Node
+
+
+def name_of(file: str) -> str:
+    """Return what a file is called in messages."""
+    return "stdin" if file == STDIN else file
+
+
+def documents(file: str) -> Iterator[Document]:
+    """Yield all objects of a file.
+
+    Raises
+    ------
+    SourceError
+        The file is not there, is not YAML, or says something twice.
+    """
+    name = name_of(file)
     try:
         for number, node in enumerate(yaml.compose_all(_text(name, file), Loader=_Loader)):
             if number == DOCUMENTS_MAX:
                 raise SourceError(f"{name}: more than {DOCUMENTS_MAX} documents; use several files")
-            _read_document(name, node, namespace, jobs, notes)
+            body = _construct(name, node)
+            if node is not None and body is not None:
+                yield Document(node.start_mark.line + 1, body, node)
     except OSError as error:
         message = f"{name}: {error.strerror or error}; give the path of a file with a {KIND}"
         raise SourceError(message) from None
@@ -99,7 +130,18 @@ def read(file: str, namespace: str | None = None) -> Source:
         raise SourceError(message) from None
     except yaml.YAMLError as error:
         raise SourceError(_explain(name, error)) from None
-    return Source(tuple(jobs), tuple(notes))
+
+
+def _construct(name: str, node: yaml.Node | None) -> dict[str, Any] | None:
+    """Return the object of a document; None if there is nothing between two ``---``."""
+    if node is None:
+        return None
+    _count(name, node, (), 0)
+    body = _Loader("").construct_document(node)
+    if body is not None and not isinstance(body, dict):
+        line = node.start_mark.line + 1
+        raise SourceError(f"{name}:{line}: not an object; begin with `apiVersion: {API_VERSION}`")
+    return body
 
 
 def _text(name: str, file: str) -> str:
@@ -120,17 +162,9 @@ def _decoded(name: str, stream: BinaryIO) -> str:
 
 
 def _read_document(
-    name: str, node: yaml.Node | None, namespace: str | None, jobs: list[Found], notes: list[str]
+    name: str, document: Document, namespace: str | None, jobs: list[Found], notes: list[str]
 ) -> None:
-    if node is None:
-        return  # nothing between two `---`
-    line = node.start_mark.line + 1
-    _count(name, node, (), 0)
-    body = _Loader("").construct_document(node)
-    if body is None:
-        return
-    if not isinstance(body, dict):
-        raise SourceError(f"{name}:{line}: not an object; begin with `apiVersion: {API_VERSION}`")
+    line, body, node = document.line, document.body, document.node
     kind, version = body.get("kind"), body.get("apiVersion")
     if kind and version and kind != KIND and str(version).partition("/")[0] != GROUP:
         notes.append(one_line(f"{name}:{line}: skipped, it is a {kind} and not a {KIND}"))
