@@ -79,12 +79,37 @@ def build_parser() -> argparse.ArgumentParser:
     )
     render.set_defaults(module="ftjob.cli.render")
 
+    _add_convert(commands)
+
     crd = commands.add_parser("crd", help="print the CustomResourceDefinition", allow_abbrev=False)
     crd.set_defaults(module="ftjob.cli.crd")
 
     version = commands.add_parser("version", help="print the version", allow_abbrev=False)
     version.set_defaults(module="ftjob.cli.version")
     return parser
+
+
+def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what turns jobs of other operators into ours."""
+    convert = commands.add_parser(
+        "convert", help="turn jobs of Kubeflow, MPI operator and JobSet into ours", allow_abbrev=False
+    )
+    convert.add_argument("files", metavar="FILE", nargs="+", help="YAML files with jobs; - is stdin")
+    convert.add_argument(
+        "--command",
+        dest="entry_point",
+        metavar="WORDS",
+        help="what runs where the job has no command, such as 'python3 train.py'",
+    )
+    convert.add_argument("--strategy", metavar="NAME", help="of jobs that do not say how their pods train")
+    convert.add_argument("--library", metavar="NAME", help="of a TPU: JAX, TorchXLA or TensorFlow")
+    convert.add_argument(
+        "--runtime", metavar="FILE", action="append", default=[], help="the runtime of a TrainJob"
+    )
+    convert.add_argument("--from-cluster", action="store_true", help="read runtimes of TrainJobs by kubectl")
+    convert.add_argument("-n", "--namespace", metavar="NAME", help="where runtimes are (default: the job's)")
+    convert.add_argument("--strict", action="store_true", help="exit code 2 also if something is dropped")
+    convert.set_defaults(module="ftjob.cli.migrate.convert")
 
 
 def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -15,6 +15,7 @@ from ftjob.api.job import AnyJob, parse_job
 from ftjob.api.problem import Problem
 from ftjob.api.validate import validate
 from ftjob.cli.terminal import one_line
+from ftjob.convert.convert import is_known
 from ftjob.models.names import API_VERSION, GROUP, KIND
 from ftjob_protocol.values.digits import whole
 
@@ -167,7 +168,8 @@ def _read_document(
     line, body, node = document.line, document.body, document.node
     kind, version = body.get("kind"), body.get("apiVersion")
     if kind and version and kind != KIND and str(version).partition("/")[0] != GROUP:
-        notes.append(one_line(f"{name}:{line}: skipped, it is a {kind} and not a {KIND}"))
+        remedy = f"; `ftjob convert {name}` makes one of it" if is_known(body) else ""
+        notes.append(one_line(f"{name}:{line}: skipped, it is a {kind} and not a {KIND}{remedy}"))
         return
     problems = _problems_around_spec(body)
     body["metadata"] = ({"namespace": namespace} if namespace else {}) | _written_by_users(

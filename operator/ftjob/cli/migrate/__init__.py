@@ -1,0 +1,1 @@
+"""The verb that turns jobs of other operators into ours."""
