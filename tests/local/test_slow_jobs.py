@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from support import cpu_quota
 from support.agent_runs import wait_for
 from support.local_run import plain_job, run, start
 
@@ -78,16 +79,8 @@ def test_the_rank_whose_data_come_late_is_named_with_its_line(tmp_path: Path) ->
 @pytest.fixture
 def quota() -> Iterator[list[str]]:
     """A cgroup that has half a core: the words before a command that is to run in it."""
-    top = Path("/sys/fs/cgroup")
-    name = f"ftjob-test-{os.getpid()}"
-    is_unified = (top / "cgroup.controllers").exists()
-    group = (top if is_unified else top / "cpu") / name
     try:
-        group.mkdir()
-        if is_unified:
-            (group / "cpu.max").write_text("50000 100000")
-        else:
-            (group / "cpu.cfs_quota_us").write_text("50000")
+        group = cpu_quota.make(f"ftjob-test-{os.getpid()}", 0.5)
     except OSError as error:
         pytest.skip(f"this machine lets no cgroup have a quota: {error.strerror}")
     yield ["sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"]
