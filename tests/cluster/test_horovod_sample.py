@@ -63,7 +63,8 @@ def test_every_ranks_profile_is_in_the_shared_volume(done: dict[str, Any], outpu
         assert (outputs / f"plugins/profile/s0/rank-{rank:05}.xplane.pb").stat().st_size > 0
         assert (outputs / f"system/rank-{rank:05}.jsonl").stat().st_size > 0
     assert (outputs / "captures/s0/raw/rank-00000/horovod_timeline.json").stat().st_size > 0
-    [capture] = done["status"]["profile"]["captures"]
+    # On a busy machine the job takes one more by itself.
+    [capture] = [each for each in done["status"]["profile"]["captures"] if each["id"] == "s0"]
     assert (capture["phase"], capture["ranks"]) == ("Ready", f"{RANKS}/{RANKS}")
 
 

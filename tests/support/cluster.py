@@ -31,16 +31,28 @@ class Cluster:
 
     namespace: str
 
-    def kubectl(self, *args: str, stdin: str | None = None) -> str:
+    def kubectl(self, *args: str, stdin: str | None = None, seconds: int = 300) -> str:
         """Run kubectl in the namespace; its error output becomes the exception."""
         command = ["kubectl", "--context", CONTEXT, "-n", self.namespace, *args]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, check=False, timeout=seconds
+        )
         if done.returncode:
             raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr.strip()}\n{self._pods()}")
         return done.stdout
 
     def _pods(self) -> str:
-        command = ["kubectl", "--context", CONTEXT, "-n", self.namespace, "get", "ftj,pods", "-o", "wide"]
+        command = [
+            "kubectl",
+            "--context",
+            CONTEXT,
+            "-n",
+            self.namespace,
+            "get",
+            "ftj,pods,events",
+            "-o",
+            "wide",
+        ]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
 
     def apply(self, *manifests: dict[str, Any]) -> None:
@@ -61,7 +73,7 @@ class Cluster:
         """Wait for a job's end; return the job as it was at that moment."""
         what = (f"ftj/{name}", f"--timeout={seconds}s")
         found: dict[str, Any] = json.loads(
-            self.kubectl("wait", "--for=condition=Finished", *what, "-o", "json")
+            self.kubectl("wait", "--for=condition=Finished", *what, "-o", "json", seconds=seconds + 60)
         )
         return found
 
