@@ -49,6 +49,13 @@ def test_good_job_has_no_problems(tmp_path: Path) -> None:
     assert (found.job.name, found.job.namespace, found.problems) == ("digits", "default", ())
 
 
+def test_name_is_generated_as_an_api_server_does(tmp_path: Path) -> None:
+    text = JOB.replace("{name: digits}", "{generateName: digits-}")
+    names = {found.job.name for found in parse(tmp_path, f"{text}---\n{text}").jobs if not found.problems}
+    assert len(names) == 2
+    assert all(name.startswith("digits-") and len(name) == 12 for name in names)
+
+
 def test_all_documents_are_read_and_other_kinds_skipped_with_a_note(tmp_path: Path) -> None:
     other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"
     source = parse(tmp_path, f"{other}---\n{JOB}---\n---\n{JOB.replace('digits', 'letters')}")

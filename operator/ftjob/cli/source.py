@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import sys
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +31,8 @@ DEPTH_MAX = 100
 """Far above any job that fits into an API server's 1.5 MiB."""
 DOCUMENTS_MAX = 1000
 DIGITS_MAX = 100
+GENERATED = "bcdfghjklmnpqrstvwxz2456789"
+"""What an API server adds five of to a ``generateName`` (apimachinery, pkg/util/rand)."""
 COMPLAINTS_MAX = 20
 """More of one job help nobody to correct it."""
 
@@ -231,7 +234,10 @@ def _written_by_users(meta: object) -> dict[str, Any]:
     if not isinstance(meta, dict):
         return {}
     texts = {key: meta[key] for key in ("labels", "annotations") if meta.get(key) and _is_texts(meta[key])}
-    return texts | {key: str(meta[key]) for key in ("name", "namespace") if meta.get(key) is not None}
+    named = {key: str(meta[key]) for key in ("name", "namespace") if meta.get(key) is not None}
+    if "name" not in named and isinstance(meta.get("generateName"), str):
+        named["name"] = meta["generateName"] + "".join(secrets.choice(GENERATED) for _ in range(5))
+    return texts | named
 
 
 def _is_texts(value: object) -> bool:
