@@ -5,7 +5,8 @@ ARG BASE_IMAGE=python:3.11-slim-bookworm
 # A stage of its own: other changes of pyproject.toml do not install anything again.
 FROM $BASE_IMAGE AS requirements
 COPY pyproject.toml workloads/images/requirements.py ./
-RUN python3 requirements.py --dependencies operator >/requirements.txt
+# The client for people's kubeconfigs takes 100 MB, and the operator has one of its own.
+RUN python3 requirements.py --dependencies operator | grep -v '^kubernetes' >/requirements.txt
 
 FROM $BASE_IMAGE AS build
 WORKDIR /src

@@ -1,3 +1,5 @@
-"""Exit codes of ``ftjob``: the job's end, an invalid job or wrong usage, a partial capture, and Ctrl-C."""
+"""Exit codes of ``ftjob``: the job's end, an invalid job or usage, the cluster, the time, and Ctrl-C."""
 
-SUCCEEDED, FAILED, INVALID, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
+SUCCEEDED, FAILED, INVALID, NO_CLUSTER, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 124, 130
+PARTIAL = 3
+"""Of `ftjob profile --wait`: some ranks were captured."""

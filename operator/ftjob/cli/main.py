@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 
 from ftjob import __version__
 from ftjob.cli.exit_codes import FAILED, INTERRUPTED
+from ftjob.cli.jobs import parser as jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DESCRIPTION = "Distributed training on Kubernetes from one short YAML, and the same YAML on this machine."
 EPILOG = """\
-exit codes: 0 succeeded, 1 the job or capture failed, 2 invalid job or usage, 3 a capture is partial,
-130 interrupted
+exit codes: 0 succeeded, 1 the job or capture failed, 2 invalid job or usage, 3 the cluster can't be asked or
+refuses (of `profile`: a capture is partial), 124 the time is over, 130 interrupted. Ctrl-C never ends a job
+in the cluster.
 """
 
 
@@ -62,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(module="ftjob.cli.run")
 
+    jobs.add(commands, _seconds)
     _add_why(commands)
     _add_profile(commands)
     _add_speed(commands)

@@ -19,6 +19,8 @@ LABEL_INDEX = f"{GROUP}/index"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_SLICE = f"{GROUP}/slice"
 LABEL_STRATEGY = f"{GROUP}/strategy"
+LABEL_USER = f"{GROUP}/user"
+"""Label of a job: who has submitted it."""
 LABEL_COLLECTS = f"{GROUP}/collects"
 """Label of a collector's pod: what it reports on."""
 

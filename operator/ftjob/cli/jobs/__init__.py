@@ -1,0 +1,1 @@
+"""Verbs for jobs in a cluster. Each is a few lines over `ftjob.client`."""

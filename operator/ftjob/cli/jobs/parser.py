@@ -1,0 +1,80 @@
+"""The options of the verbs for jobs in a cluster. ``--help`` has to be there at once: nothing is imported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # it has no other name
+
+
+def add(commands: Commands, seconds: Callable[[str], float]) -> None:
+    """Add them."""
+    _add_submit(commands)
+    _add_list(commands)
+    wait = _verb(commands, "wait", "wait until a job has ended, or runs; its exit code is the job's")
+    _job(wait)
+    wait.add_argument(
+        "--for", dest="until", choices=["Running", "Finished"], default="Finished", help="(default: Finished)"
+    )
+    wait.add_argument("--timeout", metavar="S", type=seconds, help="give up with 124 after so many seconds")
+    wait.set_defaults(module="ftjob.cli.jobs.wait")
+    for name, text in (
+        ("stop", "end a job's pods for now; `resume` goes on from its last checkpoint"),
+        ("resume", "let a stopped job go on"),
+    ):
+        verb = _verb(commands, name, text)
+        _job(verb)
+        verb.set_defaults(module="ftjob.cli.jobs.change")
+    delete = _verb(commands, "delete", "delete jobs with their pods")
+    delete.add_argument("jobs", metavar="JOB", nargs="*", help="(default: your newest job)")
+    delete.add_argument("-y", "--yes", action="store_true", help="without a question")
+    delete.set_defaults(module="ftjob.cli.jobs.change", job=None)
+    rerun = _verb(commands, "rerun", "submit a job once more, by a new name")
+    _job(rerun)
+    _set(rerun)
+    rerun.set_defaults(module="ftjob.cli.jobs.rerun")
+
+
+def _add_submit(commands: Commands) -> None:
+    submit = _verb(commands, "submit", "create a job in the cluster and follow it to its end")
+    submit.add_argument("file", metavar="FILE", help="a YAML file with one job; - is stdin")
+    _set(submit)
+    submit.add_argument("--detach", action="store_true", help="print its name and return")
+    submit.add_argument(
+        "--dry-run", action="store_true", help="print the YAML that would be created, and create nothing"
+    )
+    submit.add_argument(
+        "-o", "--output", choices=["name", "json"], default="name", help="what --detach prints"
+    )
+    submit.set_defaults(module="ftjob.cli.jobs.submit")
+
+
+def _add_list(commands: Commands) -> None:
+    table = _verb(commands, "list", "show jobs: those that run or wait, and the last ten that have ended")
+    table.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
+    table.add_argument("--all", action="store_true", help="also those that ended before the last ten")
+    table.add_argument("-w", "--watch", action="store_true", help="go on until Ctrl-C")
+    table.add_argument("-o", "--output", choices=["text", "json", "yaml", "name"], default="text")
+    table.set_defaults(module="ftjob.cli.jobs.table")
+
+
+def _verb(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
+    verb = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    verb.add_argument("-n", "--namespace", metavar="NAME", help="(default: that of the kubeconfig's context)")
+    verb.add_argument("--context", metavar="NAME", help="the kubeconfig's context (default: the current one)")
+    verb.add_argument("--kubeconfig", metavar="FILE", help="(default: $KUBECONFIG, or ~/.kube/config)")
+    return verb
+
+
+def _job(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("job", metavar="JOB", nargs="?", help="its name (default: your newest job)")
+
+
+def _set(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--set", metavar="FIELD=VALUE", action="append", help="change a field, as spec.workers=4; repeatable"
+    )
