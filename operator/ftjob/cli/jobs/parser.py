@@ -23,7 +23,7 @@ def add(commands: Commands, seconds: Callable[[str], float]) -> None:
     wait.add_argument("--timeout", metavar="S", type=seconds, help="give up with 124 after so many seconds")
     wait.set_defaults(module="ftjob.cli.jobs.wait")
     for name, text in (
-        ("stop", "end a job's pods for now; `resume` goes on from its last checkpoint"),
+        ("stop", "end a job's pods for now; `resume` goes on"),
         ("resume", "let a stopped job go on"),
     ):
         verb = _verb(commands, name, text)
@@ -54,7 +54,7 @@ def _add_submit(commands: Commands) -> None:
 
 
 def _add_list(commands: Commands) -> None:
-    table = _verb(commands, "list", "show jobs: those that run or wait, and the last ten that have ended")
+    table = _verb(commands, "list", "show jobs that run, wait or have ended lately")
     table.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
     table.add_argument("--all", action="store_true", help="also those that ended before the last ten")
     table.add_argument("-w", "--watch", action="store_true", help="go on until Ctrl-C")
