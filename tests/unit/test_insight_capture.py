@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.traces import Planned, torch_trace, write_capture, write_rank, write_request
+from support.traces import Planned, torch_trace, write_capture, write_rank, write_request, write_vitals
 
 from ftjob.insight.collect.capture import Collected, NoCaptureError, collect, write_timeline
 from ftjob.insight.collect.judge import Shown, judge, verdict_of
+from ftjob.insight.collect.merge import choose
 from ftjob.insight.summary import Rank
 from ftjob_protocol.files.nofollow import Folder
 
@@ -139,6 +140,24 @@ def test_of_many_ranks_eight_are_merged_and_the_slow_one_is_among_them(tmp_path:
     assert len(found.capture.merged) == 8
     assert {0, 17} <= set(found.capture.merged)
     assert len(found.ranks) == 20
+
+
+def test_ranks_have_the_nodes_of_their_vitals(tmp_path: Path) -> None:
+    planned = replace(SMALL, ranks=20, slow_rank=17)
+    write_capture(tmp_path, planned)
+    write_vitals(tmp_path, planned, 2)
+    found = summary(tmp_path)
+    assert found.capture is not None
+    assert [rank.node for rank in found.ranks] == [f"node-{rank // 2}" for rank in range(20)]
+    (finding,) = found.findings
+    assert "rank 17 (node node-8)" in finding.text, "one rank of two on it"
+    assert finding.node is None
+
+
+def test_a_rank_of_another_node_is_among_the_merged() -> None:
+    of_each = dict.fromkeys(range(10), "a") | {10: "b"} | dict.fromkeys(range(11, 20), "c")
+    assert 10 in choose([3], range(20), {5: 1.0}, of_each)
+    assert 10 not in choose([3], range(20), {5: 1.0}, dict.fromkeys(range(20), "a"))
 
 
 def cut_gzip(data: bytes) -> bytes:

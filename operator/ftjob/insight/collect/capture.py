@@ -23,6 +23,7 @@ from ftjob.insight.collect.together import (
     latest,
     start_skew_ms,
 )
+from ftjob.insight.collect.vitals import nodes
 from ftjob.insight.raw import rank as raw
 from ftjob.insight.raw.trace import BrokenTraceError
 from ftjob.insight.summary import (
@@ -220,7 +221,8 @@ def _summary(outputs: Folder, asked: _Asked, found: _Read, at: Clocks) -> Summar
     steps = sorted({step.number for one in found.figures for step in one.steps})
     exchanged = collectives(found.figures, len(steps))
     transfer = sum(row.transfer_ms * row.per_step for row in exchanged)
-    rows = [_rank(one, over.get(one.rank), transfer) for one in found.figures]
+    where = nodes(outputs, [one.rank for one in found.figures])
+    rows = [_rank(one, where.get(one.rank, ""), over.get(one.rank), transfer) for one in found.figures]
     lengths = [step.step for one in found.figures for step in one.steps]
     shown = Shown(
         ranks=rows,
@@ -239,7 +241,7 @@ def _summary(outputs: Folder, asked: _Asked, found: _Read, at: Clocks) -> Summar
     own = {row.rank: row.own_ms for row in rows if row.own_ms is not None}
     culprits = [rank for finding in findings for rank in finding.ranks]
     frameworks = sorted({one.framework for one in found.figures})
-    merged = list(asked.merged) or merge.choose(culprits, [row.rank for row in rows], own, {})
+    merged = list(asked.merged) or merge.choose(culprits, [row.rank for row in rows], own, where)
     return Summary(
         schema=SCHEMA,  # type: ignore[arg-type]  # the one literal
         version=VERSION,  # type: ignore[arg-type]
@@ -275,10 +277,11 @@ def _capture(asked: _Asked, found: _Read, at: Clocks, merged: list[int]) -> Capt
     )
 
 
-def _rank(one: Figures, over: Excess | None, transfer: float) -> Rank:
+def _rank(one: Figures, node: str, over: Excess | None, transfer: float) -> Rank:
     blocked = one.median("blocked")
     return Rank(
         rank=one.rank,
+        node=node,
         step_ms=_rounded(one.median("step")),
         input_ms=_rounded(one.median("input")),
         own_ms=_rounded(one.median("own")),

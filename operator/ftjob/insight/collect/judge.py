@@ -78,6 +78,7 @@ def _stragglers(shown: Shown) -> list[Finding]:
     node = nodes.pop() if len(nodes) == 1 else ""
     is_node = node and all((rank.node == node) == (rank.rank in over) for rank in shown.ranks)
     named = f"{'rank' if len(over) == 1 else 'ranks'} {', '.join(map(str, sorted(over)))}"
+    named += f" (node {node})" if node else ""
     what, more = ("its input", by_input) if cause == "Input" else ("its own work", excess)
     text = f"straggler: {named} costs {percent(cost)} of each step; {what} takes {more:.1f} ms longer"
     evidence = [

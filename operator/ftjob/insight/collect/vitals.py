@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from ftjob_protocol import files
+from ftjob_protocol.values.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ftjob_protocol.files.nofollow import Folder
 
 LIMIT = 5 << 20
 """Bytes of one file."""
+NODE_BYTES = 253
 _RANK = re.compile(r"rank-([0-9]{5,7})\.jsonl")
 _LONGEST_S = 1e11
 
@@ -85,6 +89,25 @@ def read(outputs: Folder) -> Vitals:
             if lines:
                 found[int(match[1])] = lines
     return Vitals(found, damaged)
+
+
+def nodes(outputs: Folder, ranks: Iterable[int]) -> dict[int, str]:
+    """Return on which nodes some ranks are, as far as their last blocks have told."""
+    found: dict[int, str] = {}
+    try:
+        folder = outputs.enter(files.VITALS)
+    except OSError:
+        return found
+    with folder:
+        for rank in ranks:
+            name = f"{files.rank_name(rank)}.jsonl"
+            older, newer = files.tails(name)
+            for part in (newer, older, name):
+                lines, _ = _lines(folder, part, rank)
+                if lines:
+                    found[rank] = clean(lines[-1].node, NODE_BYTES)
+                    break
+    return found
 
 
 def _lines(folder: Folder, name: str, rank: int) -> tuple[list[Line], int]:

@@ -13,7 +13,7 @@ from ftjob.insight.collect.judge import Shown, from_diagnosis, judge, verdict_of
 from ftjob.insight.collect.past import diagnosis_of
 from ftjob.insight.collect.together import Excess, excesses
 from ftjob.insight.collect.told import told_findings
-from ftjob.insight.collect.vitals import Line, Vitals, read
+from ftjob.insight.collect.vitals import NODE_BYTES, Line, Vitals, read
 from ftjob.insight.summary import SCHEMA, VERSION, Finding, Phase, Rank, Spread, Summary, Verdict, Window
 from ftjob_diagnosis.findings import Kind
 from ftjob_protocol.values.text import clean
@@ -154,7 +154,7 @@ def _rank(rank: int, lines: Sequence[Line], over: Excess | None, transfer: float
     last, blocked = lines[-1], typical(lambda line: line.blocked_ms[0] if line.blocked_ms else None)
     return Rank(
         rank=rank,
-        node=clean(last.node, 253),
+        node=clean(last.node, NODE_BYTES),
         step_ms=typical(lambda line: line.step_ms[0]),
         input_ms=typical(lambda line: line.input_ms[0] if line.input_ms else None),
         own_ms=typical(lambda line: line.own_ms[0] if line.own_ms else None),
