@@ -43,6 +43,11 @@ def test_the_leader_reads_what_is_ordered(order: CaptureOrder) -> None:
     assert CaptureOrder.of_text(json.dumps(order.as_json())) == order
 
 
+@pytest.mark.parametrize("text", ["0,1,4", "4,0-1", " 0, 1, 4", "0-1,1,4"])
+def test_ranks_are_read_as_people_write_them(text: str) -> None:
+    assert CaptureOrder.read({"id": "c", "ranks": text}).ranks == (range(2), range(4, 5))
+
+
 def test_an_annotation_may_be_an_id_alone() -> None:
     assert CaptureOrder.of_text(" before-lunch ") == CaptureOrder("before-lunch")
 
@@ -64,7 +69,8 @@ def test_an_annotation_may_be_an_id_alone() -> None:
         ({"id": "c", "seconds": -1}, "capture.seconds"),
         ({"id": "c", "seconds": "2"}, "capture.seconds"),
         ({"id": "c", "seconds": 1e9}, "capture.seconds"),
-        ({"id": "c", "ranks": "3,0"}, "capture.ranks"),
+        ({"id": "c", "ranks": "3-0"}, "capture.ranks"),
+        ({"id": "c", "ranks": "0;3"}, "capture.ranks"),
         ({"id": "c", "ranks": [0, 3]}, "capture.ranks"),
         ({"id": "c", "ranks": "0," * 2000}, "capture.ranks"),
         ({"id": "c", "stacks": "yes"}, "capture.stacks"),

@@ -10,7 +10,7 @@ from typing import Any, Optional, Sequence
 from ftjob_protocol import Word
 from ftjob_protocol.captures import is_scheduled
 from ftjob_protocol.values.fields import Fields, finite
-from ftjob_protocol.values.ranges import format_ranges, read_ranges
+from ftjob_protocol.values.ranges import collect_ranges, format_ranges
 from ftjob_protocol.values.text import clean
 
 PATH = "/v1/capture"
@@ -205,15 +205,21 @@ def read_asked(data: Any) -> tuple[Asked, ...]:
 
 
 def read_rank_list(text: Any, name: str) -> tuple[range, ...]:
-    """Read a list of ranks; ValueError names it where it is none. Nothing is no list."""
+    """Read a list of ranks as people write it, ``0,1,5-7``, in rising order; nothing is no list.
+
+    Raises
+    ------
+    ValueError
+        It is none; the text names it.
+    """
     if text is None:
         return ()
     if not isinstance(text, str) or len(text) > RANKS_BYTES:
         raise ValueError(f"{name} is not a list of ranks such as 0,3-5")
     try:
-        return read_ranges(text)
+        return collect_ranges(text)
     except ValueError:
-        raise ValueError(f"{name} is not a list of ranks in rising order such as 0,3-5") from None
+        raise ValueError(f"{name} is not a list of ranks such as 0,3-5") from None
 
 
 def count_ranks(ranks: Sequence[range]) -> int:

@@ -48,6 +48,25 @@ def read_ranges(text: str) -> tuple[range, ...]:
     return found
 
 
+def collect_ranges(text: str) -> tuple[range, ...]:
+    """Read ranges that people have written, in any order and with spaces, as ranges in rising order.
+
+    Raises
+    ------
+    ValueError
+        They are none, or one ends before it begins.
+    """
+    compact = "".join(text.split())
+    if not compact:
+        return ()
+    if not _RANGES.fullmatch(compact):
+        raise ValueError("not ranges such as 0,3-5")
+    found = _parsed(compact)
+    if not all(found):
+        raise ValueError("a range ends before it begins")
+    return merge(found)
+
+
 def to_ranges(indexes: Iterable[int]) -> tuple[range, ...]:
     """Return indexes as ranges in rising order, none of which meets another."""
     return merge(range(index, index + 1) for index in indexes)
