@@ -79,9 +79,9 @@ def test_the_rank_whose_data_come_late_is_named_with_its_line(tmp_path: Path) ->
 
 @pytest.fixture
 def quota() -> Iterator[list[str]]:
-    """A cgroup that has half a core: the words before a command that is to run in it."""
+    """A cgroup that has less of a core than busy neighbours would leave: the words before a command in it."""
     try:
-        group = cpu_quota.make(f"ftjob-test-{os.getpid()}", 0.5)
+        group = cpu_quota.make(f"ftjob-test-{os.getpid()}", 0.3)
     except OSError as error:
         pytest.skip(f"this machine lets no cgroup have a quota: {error.strerror}")
     yield ["sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"]

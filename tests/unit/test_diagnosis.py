@@ -156,7 +156,12 @@ def test_waiting_for_a_straggler_is_not_communication() -> None:
 
 @pytest.mark.parametrize(
     ("extra", "words"),
-    [({"host": 30.0}, "waits for a core of the host"), ({"throttled": 30.0}, "the pods' own CPU limit")],
+    [
+        ({"host": 30.0}, "waits for a core of the host"),
+        ({"throttled": 30.0}, "the pods' own CPU limit"),
+        ({"host": 30.0, "throttled": 18.0}, "the pods' own CPU limit"),
+        ({"host": 30.0, "throttled": 6.0}, "waits for a core of the host"),
+    ],
 )
 @pytest.mark.parametrize("ranks", [1, 4])
 def test_hosts_that_lend_no_core_are_named(extra: dict[str, float], words: str, ranks: int) -> None:

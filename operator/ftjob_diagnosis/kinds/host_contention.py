@@ -42,7 +42,8 @@ def has(values: Sequence[Optional[float]]) -> bool:
 def describe(view: View, ranks: tuple[int, ...], confidence: Confidence) -> Finding:
     """Say which of the two it is."""
     delayed, throttled = shares(view.table) or (0.0, 0.0)
-    if throttled / THROTTLED >= delayed / DELAYED:
+    by_others = max(0.0, delayed - throttled)  # who is throttled waits for a core, too
+    if throttled / THROTTLED >= by_others / DELAYED:
         cost = throttled
         said = f"the pods' own CPU limit holds them back for {words.percent(cost)} of step time"
         remedy, ref = "raise resources.limits.cpu, or lower OMP_NUM_THREADS", "ranks/0/throttledMs"
