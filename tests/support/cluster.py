@@ -99,8 +99,9 @@ def conditions(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def pods_of(cluster: Cluster, name: str) -> list[dict[str, Any]]:
-    """Return a job's pods."""
-    found = cluster.kubectl("get", "pods", "-l", f"ftjob.dev/job={name}", "-o", "json")
+    """Return a job's pods, without those of seconds that collect what its ranks have left."""
+    selector = f"ftjob.dev/job={name},!ftjob.dev/collects"
+    found = cluster.kubectl("get", "pods", "-l", selector, "-o", "json")
     return list(json.loads(found)["items"])
 
 
