@@ -111,6 +111,25 @@ def test_a_job_that_can_not_be_is_refused_before_it_is_created(
     assert "already exists" in err
 
 
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        (None, "It has no outputs"),
+        ({}, "stay in the claim digits-outputs"),
+        ({"claimName": "team"}, "stay in the claim team"),
+        ({"whenDeleted": "Delete"}, "go with the claim digits-outputs"),
+    ],
+)
+def test_delete_says_what_becomes_of_the_outputs(
+    ftjob: Callable[..., tuple[int, str, str]], space: Namespace, outputs: dict[str, str] | None, said: str
+) -> None:
+    spec: dict[str, Any] = {} if outputs is None else {"outputs": outputs}
+    space.submit(**spec)
+    code, out, _ = ftjob("delete", "-y", "digits")
+    assert code == 0
+    assert said in out
+
+
 @pytest.mark.parametrize("verb", ["wait", "stop", "resume", "rerun"])
 def test_a_job_that_is_not_there_is_said_to_be_so(
     ftjob: Callable[..., tuple[int, str, str]], verb: str

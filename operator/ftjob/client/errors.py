@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftjob.models.status import ConditionType
+
 if TYPE_CHECKING:
     from ftjob.models.status import Failure, JobStatus
 
@@ -37,7 +39,7 @@ class JobFailed(Exception):  # noqa: N818
 
     def __init__(self, name: str, status: JobStatus) -> None:
         self.status = status
-        failed = next((each for each in status.conditions if each.type == "Failed"), None)
+        failed = status.condition(ConditionType.FAILED)
         why = self.failure.message.strip().splitlines()[-1:] if self.failure is not None else []
         text = why[0] if why else (failed.message or failed.reason) if failed is not None else ""
         super().__init__(f"{name} failed: {text}" if text else f"{name} failed")

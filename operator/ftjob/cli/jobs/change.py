@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from ftjob.api.job import Job, parse_job
 from ftjob.cli.exit_codes import INVALID, SUCCEEDED
 from ftjob.cli.jobs.common import chosen, client, exit_code, is_terminal
 from ftjob.cli.terminal import one_line, say
-from ftjob.models.manifest import mapping
+from ftjob.models.spec import WhenDeleted
+from ftjob.plan.build.outputs import outputs_claim
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +47,8 @@ def _resume(args: argparse.Namespace) -> int:
 
 
 def _delete(args: argparse.Namespace) -> int:
-    jobs = [client(args).get(name) for name in dict.fromkeys(args.jobs)] or [chosen(args)]
+    cluster = client(args)
+    jobs = [cluster.get(name) for name in dict.fromkeys(args.jobs)] or [chosen(args)]
     names = ", ".join(job.name for job in jobs)
     if not args.yes:
         if not is_terminal():
@@ -59,7 +62,7 @@ def _delete(args: argparse.Namespace) -> int:
             return SUCCEEDED
     for job in jobs:
         job.delete()
-        say(one_line(f"{job.name} was deleted. {_kept(job)}"), stream=sys.stdout)
+        say(one_line(f"{job.name} was deleted. {_kept(job, is_deleted=True)}"), stream=sys.stdout)
     return SUCCEEDED
 
 
@@ -71,12 +74,13 @@ def _has_ended(job: JobHandle) -> bool:
     return False
 
 
-def _kept(job: JobHandle) -> str:
+def _kept(job: JobHandle, *, is_deleted: bool = False) -> str:
     """Return what of a job stays when its pods go."""
-    outputs = mapping(job.body, "spec").get("outputs")
-    if not isinstance(outputs, dict):
+    known = parse_job(job.body)
+    outputs = known.spec.outputs if isinstance(known, Job) else None
+    if not isinstance(known, Job) or outputs is None:
         return "It has no outputs: what its ranks wrote into their pods is lost"
-    claim = outputs.get("claimName")
-    if claim:
-        return f"Its outputs stay in the claim {claim}"
-    return f"Its outputs stay in the claim {job.name}-outputs"
+    claim = outputs_claim(known)
+    if is_deleted and outputs.claim_name is None and outputs.when_deleted is WhenDeleted.DELETE:
+        return f"Its outputs go with the claim {claim}, since spec.outputs.whenDeleted is Delete"
+    return f"Its outputs stay in the claim {claim}"

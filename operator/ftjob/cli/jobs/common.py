@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ftjob.api.job import parse_job
+from ftjob.api.validate import validate
 from ftjob.cli.exit_codes import FAILED, INVALID, NO_CLUSTER, TIMED_OUT
 from ftjob.cli.terminal import one_line, say
 from ftjob.client import Client, ClusterError, JobFailed, JobInvalid
@@ -46,6 +48,19 @@ def exit_code(verb: Callable[[], int]) -> int:
     except TimeoutError as error:
         say(one_line(str(error)))
         return TIMED_OUT
+
+
+def must_be_valid(body: dict[str, Any]) -> None:
+    """Look at a job as the operator would.
+
+    Raises
+    ------
+    JobInvalid
+        Something is wrong with it.
+    """
+    problems = validate(parse_job(body))
+    if problems:
+        raise JobInvalid("\n".join(one_line(str(each)) for each in problems))
 
 
 def is_terminal() -> bool:

@@ -7,13 +7,10 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from ftjob.api.job import parse_job
-from ftjob.api.validate import validate
 from ftjob.cli.exit_codes import SUCCEEDED
-from ftjob.cli.jobs.common import chosen, client, exit_code
+from ftjob.cli.jobs.common import chosen, client, exit_code, must_be_valid
 from ftjob.cli.jobs.settings import apply
 from ftjob.cli.terminal import one_line, say
-from ftjob.client import JobInvalid
 from ftjob.models.manifest import mapping
 from ftjob.models.names import JOB_NAME_MAX
 
@@ -31,9 +28,7 @@ def main(args: argparse.Namespace) -> int:
     def verb() -> int:
         old = chosen(args)
         body = again(old, args.set or [])
-        problems = validate(parse_job(body))
-        if problems:
-            raise JobInvalid("\n".join(map(str, problems)))
+        must_be_valid(body)
         args.namespace = old.namespace
         new = client(args).submit(body)
         print(new.name)

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ftjob.api.job import parse_job
-from ftjob.api.validate import validate
 from ftjob.cli.exit_codes import SUCCEEDED
-from ftjob.cli.jobs.common import client, exit_code
+from ftjob.cli.jobs.common import client, exit_code, must_be_valid
 from ftjob.cli.jobs.settings import apply
 from ftjob.cli.source import SourceError, read
 from ftjob.cli.terminal import one_line, say
@@ -63,11 +61,10 @@ def _body(args: argparse.Namespace) -> dict[str, Any]:
         meta["name"] = name_for(args.file)
         body["metadata"] = meta
     apply(body, args.set or [])
-    problems = validate(parse_job(body))
-    if problems:
-        found = source.jobs[0]
-        told = found.complaints() if not args.set and found.problems else [str(each) for each in problems]
-        raise JobInvalid("\n".join(map(one_line, told)))
+    found = source.jobs[0]
+    if found.problems and not args.set:  # with the lines where they stand
+        raise JobInvalid("\n".join(found.complaints()))
+    must_be_valid(body)
     return body
 
 

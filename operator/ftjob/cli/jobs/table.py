@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import yaml
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from ftjob.client import JobHandle
+    from ftjob.client import Client, JobHandle
 
 COLUMNS = ("NAME", "STRATEGY", "PHASE", "WORKERS", "GPUS", "PROGRESS", "ETA", "QUEUE", "AGE", "REASON")
 ENDED_SHOWN = 10
@@ -32,16 +32,19 @@ CLEAR = "\x1b[H\x1b[2J"
 
 def main(args: argparse.Namespace) -> int:
     """Print the jobs; with `--watch` again whenever something has changed."""
-    return exit_code(lambda: _watch(args) if args.watch else _once(args))
+
+    def verb() -> int:
+        cluster = client(args)
+        if args.watch:
+            _watch(args, cluster)
+        print(_text(args, cluster.namespace, _found(args, cluster)), end="")
+        return SUCCEEDED
+
+    return exit_code(verb)
 
 
-def _once(args: argparse.Namespace) -> int:
-    print(_text(args, _found(args)), end="")
-    return SUCCEEDED
-
-
-def _found(args: argparse.Namespace) -> list[JobHandle]:
-    jobs = client(args).list(all_namespaces=args.all_namespaces)
+def _found(args: argparse.Namespace, cluster: Client) -> list[JobHandle]:
+    jobs = cluster.list(all_namespaces=args.all_namespaces)
     if args.all:
         return jobs
     ended = [job for job in jobs if _has_ended(job)]
@@ -53,7 +56,7 @@ def _has_ended(job: JobHandle) -> bool:
     return mapping(job.body, "status").get("phase") in {"Succeeded", "Failed"}
 
 
-def _text(args: argparse.Namespace, jobs: Sequence[JobHandle]) -> str:
+def _text(args: argparse.Namespace, namespace: str, jobs: Sequence[JobHandle]) -> str:
     if args.output == "json":
         return (
             json.dumps({"apiVersion": "v1", "kind": "List", "items": [job.body for job in jobs]}, indent=2)
@@ -64,7 +67,7 @@ def _text(args: argparse.Namespace, jobs: Sequence[JobHandle]) -> str:
     if args.output == "name":
         return "".join(f"{PLURAL}.{GROUP}/{job.name}\n" for job in jobs)
     if not jobs:
-        where = "any namespace" if args.all_namespaces else f"namespace {client(args).namespace}"
+        where = "any namespace" if args.all_namespaces else f"namespace {namespace}"
         say(one_line(f"no jobs in {where}; `ftjob submit FILE` makes one, -A looks everywhere"))
         return ""
     now = time.time()
@@ -121,11 +124,11 @@ def _reason(job: JobHandle) -> str:
     return (told[-1].message or told[-1].reason)[:REASON_CHARACTERS] if told else ""
 
 
-def _watch(args: argparse.Namespace) -> int:
+def _watch(args: argparse.Namespace, cluster: Client) -> NoReturn:
     """Print the table whenever it has changed: over the old one on a terminal, below it elsewhere."""
     before = ""
     while True:
-        text = _text(args, _found(args))
+        text = _text(args, cluster.namespace, _found(args, cluster))
         if text != before:
             before = text
             print(CLEAR * sys.stdout.isatty() + text, end="", flush=True)
