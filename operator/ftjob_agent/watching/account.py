@@ -58,11 +58,14 @@ class Account:
 
     def look(self, ranks: Sequence[Rank]) -> None:
         """Read what the ranks have left."""
-        found = {rank.spec.rank: steady_seconds(rank.dir) for rank in ranks}
-        self._steady = {rank: seconds for rank, seconds in found.items() if seconds is not None}
+        self._steady = {}
         for rank in ranks:
             number = rank.spec.rank
             self.progress[number] = self._readers.setdefault(number, Reader(rank.dir)).read()
+            if self.progress[number].counted is None:
+                seconds = steady_seconds(rank.dir)
+                if seconds is not None:
+                    self._steady[number] = seconds
             for capture in captured(rank.dir):
                 done = self.captures.setdefault(capture, [])
                 if number not in done:
@@ -121,7 +124,7 @@ class Account:
     def _rank(self, rank: int, state: str) -> dict[str, Any]:
         progress = self.progress.get(rank, RankProgress())
         told = {"rank": rank, "state": state, "step": progress.step, "timeNs": progress.time_ns}
-        if rank in self._steady and progress.counted is None:
+        if rank in self._steady:
             told["steadySeconds"] = round(self._steady[rank], 1)
         # Captures begin at a step that the hooks count, whatever the script says of its own.
         return told if progress.counted == progress.step else {**told, "counted": progress.counted}
