@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from support.jobs import JOBS
-from support.upstream import FOLDER, outcomes
+from support.upstream import NEEDS_EXAMPLES, outcomes
 
 if TYPE_CHECKING:
     from support.apiserver import Client
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"{FOLDER} is not there: the examples of others")
+pytestmark = NEEDS_EXAMPLES
 
 PRIVILEGED = "privileged: Forbidden: disallowed by cluster policy"
 """A server that is started without ``--allow-privileged`` says so of one job, as it would of the old one."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.local_run import run
-from support.upstream import FOLDER, outcomes
+from support.upstream import NEEDS_EXAMPLES, outcomes
 
 from ftjob.models.manifest import trainer_in
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"{FOLDER} is not there: the examples of others")
+pytestmark = NEEDS_EXAMPLES
 
 STAND_IN = """
 import os

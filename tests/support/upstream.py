@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 from ftjob.convert.convert import Converted, convert, is_known
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = Path(__file__).parents[3] / "shared" / "upstream-manifests"
+NEEDS_EXAMPLES = pytest.mark.skipif(
+    not FOLDER.is_dir(), reason=f"manifests of other projects are not copied here, and {FOLDER} is absent"
+)
 ENTRY_POINT = ("python3", "train.py")
 RUNTIMES = ("ClusterTrainingRuntime", "TrainingRuntime")
 AS_IT_IS, WITH_COMMAND, REFUSED = "as it is", "with `--command`", "refused"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from support.upstream import AS_IT_IS, FOLDER, REFUSED, WITH_COMMAND, counts, outcomes, table
+from support.upstream import AS_IT_IS, NEEDS_EXAMPLES, REFUSED, WITH_COMMAND, counts, outcomes, table
 
 DOCS = Path(__file__).parents[2] / "docs" / "migration.md"
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"{FOLDER} is not there: the examples of others")
+pytestmark = NEEDS_EXAMPLES
 
 
 def test_most_jobs_convert_and_are_valid_if_their_command_is_given() -> None:
