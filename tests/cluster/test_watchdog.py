@@ -53,16 +53,19 @@ def test_a_running_job_on_two_nodes_is_captured_by_its_annotation(frameworks: Cl
     assert len({pod["spec"]["nodeName"] for pod in pods_of(frameworks, "captured")}) == 2
     order = json.dumps({"id": "c1", "steps": 3})
     frameworks.kubectl("annotate", "ftj", "captured", f"ftjob.dev/capture={order}")
-    frameworks.until("ftj", "captured", "{.status.profile.captures[0].phase}=Ready", seconds=240)
-    running = frameworks.get("ftj", "captured")
-    [entry] = running["status"]["profile"]["captures"]
-    assert (entry["id"], entry["ranks"], entry["path"]) == ("c1", "2/2", "captures/c1")
+    # A job on busy nodes may be captured automatically as well.
+    ordered = '.status.profile.captures[?(@.id=="c1")]'
+    running = frameworks.until("ftj", "captured", f"{{{ordered}.report}}", seconds=240)
+    [entry] = [each for each in running["status"]["profile"]["captures"] if each["id"] == "c1"]
+    assert (entry["ranks"], entry["path"]) == ("2/2", "captures/c1")
     outputs = frameworks.outputs_of(running)
     done = [
         json.loads(path.read_text()) for path in sorted((outputs / entry["path"]).glob("raw/*/done.json"))
     ]
     assert [found["lastStep"] - found["firstStep"] for found in done] == [2, 2]
-    assert done[0]["firstStep"] == done[1]["firstStep"]
+    # On busy nodes a rank may hear of it late; then the capture says so.
+    at_once = done[0]["firstStep"] == done[1]["firstStep"]
+    assert entry["phase"] == "Ready" if at_once else "began at another step" in entry["reason"], entry
     assert all(found["files"][0].endswith(".pt.trace.json.gz") for found in done)
     frameworks.kubectl("exec", "captured-worker-0-0", "-c", "trainer", "--", "rm", "/ftjob/outputs/go")
     assert frameworks.finished("captured")["status"]["phase"] == "Succeeded"
