@@ -21,6 +21,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hooks = hooks_in(folder / "ftjob-agent.pyz")
     profile = profile_of(folder, skipFirst=2, wait=1, warmup=1, active=2, repeat=2)
     env = rank_env(hooks, folder, FTJOB_PROFILE=profile, RANK_PYTHONPATH=hooks, CUDA_VISIBLE_DEVICES="")
+    env["HOROVOD_TIMELINE"] = "DYNAMIC"
     del env["PYTHONPATH"], env["FTJOB_RANK_DIR"]
     window = Window("c1", (range(2),), at_step=140, steps=2)
     for rank in ("rank-00000", "rank-00001"):

@@ -127,15 +127,6 @@ def test_the_start_imports_no_framework_and_next_to_nothing_else(hooks: Path, tm
     assert hooked - bare <= ours | {"__future__", "atexit", "zipimport", "zlib"}
 
 
-def test_horovod_is_told_of_a_timeline_only_if_the_framework_is_profiled(hooks: Path, tmp_path: Path) -> None:
-    program = "import os; print(os.environ.get('HOROVOD_TIMELINE'))"
-    asked = rank_env(hooks, tmp_path, HOROVOD_RANK=1, FTJOB_PROFILE='{"tools": ["Framework"]}')
-    assert run(asked, "-c", program).stdout == "DYNAMIC\n"
-    assert run(asked | {"HOROVOD_TIMELINE": "/mine"}, "-c", program).stdout == "/mine\n"
-    assert run(asked | {"FTJOB_PROFILE": '{"tools": ["System"]}'}, "-c", program).stdout == "None\n"
-    assert run(rank_env(hooks, tmp_path, HOROVOD_RANK=1), "-c", program).stdout == "None\n"
-
-
 @pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.name)
 def test_the_sources_are_python_3_9_and_import_the_standard_library_only(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 9))

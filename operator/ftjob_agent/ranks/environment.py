@@ -116,14 +116,24 @@ def of_rank(
         env.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // len(config.ranks))))
     if config.watchdog is not None:
         env[variables.STACKS_SIGNAL] = str(STACKS_SIGNAL)
-    if config.profiling is not None:
-        env[variables.CLOCK] = "1"
-    if config.profiling is not None and config.is_capturing:
-        # All ranks have to know, be it that none is to capture by itself: Horovod's timeline concerns all.
-        wanted, follows = config.profiling.wanted, config.is_scheduled and config.is_profiled(spec)
-        told = wanted if follows else wanted._replace(schedule={})
-        env[variables.PROFILE] = json.dumps(profile(told, config.outputs))
+    _tell_of_profiles(env, config, spec)
     return env
+
+
+def _tell_of_profiles(env: dict[str, str], config: AgentConfig, spec: RankSpec) -> None:
+    if config.profiling is None:
+        return
+    env[variables.CLOCK] = "1"
+    if not config.is_capturing:
+        return
+    wanted, follows = config.profiling.wanted, config.is_scheduled and config.is_profiled(spec)
+    told = wanted if follows else wanted._replace(schedule={})
+    env[variables.PROFILE] = json.dumps(profile(told, config.outputs))
+    if config.is_scheduled and "Framework" in wanted.tools and "HOROVOD_RANK" in env:
+        # Horovod reads it once, when it initializes, and on all ranks: they agree on the timeline in every
+        # cycle. From then on a thread of rank 0 spins (`TimelineWriter::WriterLoop`), so only those who ask
+        # for captures from the start get it.
+        env.setdefault("HOROVOD_TIMELINE", "DYNAMIC")
 
 
 def filled_in(command: Sequence[str], spec: RankSpec, env: Mapping[str, str]) -> list[str]:

@@ -20,7 +20,6 @@ def install() -> None:
     failure.begin()
     failure.install()
     _prepare_stacks()
-    _prepare_horovod_timeline()
     imports.install({**_hooks(), **(_clock_hooks() if os.environ.get("FTJOB_CLOCK") == "1" else {})})
 
 
@@ -99,14 +98,3 @@ def _prepare_stacks() -> None:
         faulthandler.register(int(number), file=kept, all_threads=True, chain=False)
     except (OSError, ValueError, RuntimeError) as error:
         sys.stderr.write(f"ftjob: stacks are off: {error!r}\n")
-
-
-def _prepare_horovod_timeline() -> None:
-    # Horovod reads this once, when it initializes; without it a later start_timeline() writes nothing.
-    # All ranks need it: they agree on the timeline's state in every cycle.
-    profile = os.environ.get("FTJOB_PROFILE")
-    if profile and "HOROVOD_RANK" in os.environ:
-        import json
-
-        if "Framework" in json.loads(profile).get("tools", ()):
-            os.environ.setdefault("HOROVOD_TIMELINE", "DYNAMIC")

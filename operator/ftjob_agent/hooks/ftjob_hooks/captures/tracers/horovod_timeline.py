@@ -50,7 +50,17 @@ def _is_complete(path: str) -> bool:
 
 
 def start(folder: str) -> Optional[Timeline]:
-    """Start the timeline, on rank 0 only."""
+    """Start the timeline, on rank 0 only, where Horovod was told of one and the program writes none."""
+    told = os.environ.get("HOROVOD_TIMELINE")
+    if told is None:
+        notes.note(
+            "captures have no Horovod timeline: for one, set HOROVOD_TIMELINE=DYNAMIC in the container's "
+            "env, which keeps a core of rank 0 busy"
+        )
+        return None
+    if told != "DYNAMIC":
+        notes.note(f"captures have no Horovod timeline: the program writes its own to {told}")
+        return None
     for name in _MODULES:
         hvd = sys.modules.get(name)
         if hvd is not None and hvd.is_initialized():
