@@ -109,6 +109,27 @@ def run_delay_seconds(pid: int) -> Optional[float]:
     return int(fields[1]) / 1e9 if len(fields) > 1 and fields[1].isdigit() else None
 
 
+def graph_threads(pid: int) -> list[int]:
+    """Return the threads that run TensorFlow's graphs, its pool and the main thread; none of another program.
+
+    The other threads read ahead, or exchange: Horovod's coordinator uses more the more ranks there are.
+    """
+    try:
+        threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
+    named = {each: (read_text(f"/proc/{pid}/task/{each}/comm") or "").strip() for each in threads}
+    if "tf_Compute" not in named.values():
+        return []
+    return [each for each, name in named.items() if each == pid or name.startswith("tf_")]
+
+
+def threads_seconds(pid: int, threads: Iterable[int]) -> float:
+    """Return the CPU time that these threads of a process have used."""
+    fields = [(read_text(f"/proc/{pid}/task/{each}/schedstat") or "0").split() for each in threads]
+    return sum(int(each[0]) for each in fields) / 1e9
+
+
 def work(pids: Iterable[int]) -> object:
     """Return what changes when one of these processes uses CPU time, reads or writes, or when one comes."""
     return [(pid, (_stat(pid) or [])[11:15], read_text(f"/proc/{pid}/io")) for pid in sorted(pids)]

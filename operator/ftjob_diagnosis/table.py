@@ -65,6 +65,11 @@ class Table:
         return tuple(_mean([row.cpu_ms for row in rows]) for rows in self.rows)
 
     @cached_property
+    def graph(self) -> tuple[Optional[float], ...]:
+        """CPU time of a step in graphs, one value a rank."""
+        return tuple(_mean([row.graph_ms for row in rows]) for rows in self.rows)
+
+    @cached_property
     def run_delay(self) -> tuple[Optional[float], ...]:
         """How long a rank waits for a core in a step."""
         return tuple(_mean([row.run_delay_ms for row in rows]) for rows in self.rows)

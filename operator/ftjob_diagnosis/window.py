@@ -52,6 +52,8 @@ class RankBlock:
     """
     cpu_ms: Optional[float] = None
     """CPU time of the rank's processes."""
+    graph_ms: Optional[float] = None
+    """Of that, the part of the threads that run TensorFlow's graphs; None where they are not known."""
     run_delay_ms: Optional[float] = None
     """The main thread was ready to run, and waited for a core."""
     throttled_ms: Optional[float] = None

@@ -323,6 +323,37 @@ def test_usage_counts_this_process() -> None:
     assert used.threads >= 1
 
 
+def test_what_reads_ahead_beside_a_graph_is_not_counted_as_the_graphs() -> None:
+    ready, over = threading.Barrier(3), threading.Event()
+
+    def work(name: str, seconds: float) -> None:
+        tid = threading.get_native_id()
+        Path(f"/proc/self/task/{tid}/comm").write_text(name)
+        until = time.thread_time() + seconds
+        while time.thread_time() < until:
+            pass
+        ready.wait()
+        over.wait()
+
+    pid = os.getpid()
+    assert linux.graph_threads(pid) == []
+    threads = [
+        threading.Thread(target=work, args=each) for each in (("tf_Compute", 0.05), ("reads_ahead", 0.5))
+    ]
+    for each in threads:
+        each.start()
+    ready.wait()
+    found = linux.graph_threads(pid)
+    assert set(found) == {pid, threads[0].native_id}
+    own = linux.threads_seconds(pid, [pid])
+    assert 0.04 < linux.threads_seconds(pid, found) - own < 0.45
+    over.set()
+    for each in threads:
+        each.join()
+    assert linux.threads_seconds(pid, found) > 0  # without the one that has ended
+    assert linux.graph_threads(2**22 + 1) == []
+
+
 def test_the_loopback_is_lo() -> None:
     assert linux.interface_of("127.0.0.1", "127.0.0.1") == "lo"
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def used(seconds: float, **changes: Any) -> Used:
     """Return what a rank has used that keeps one core busy for half of the time."""
     time_ns = BEGAN_NS + int(seconds * 1e9)
-    return Used(time_ns, seconds / 2, seconds / 10, seconds / 100, 1 << 30, None)._replace(**changes)
+    return Used(time_ns, seconds / 2, seconds / 4, seconds / 10, seconds / 100, 1 << 30, None)._replace(**changes)
 
 
 def firsts(cuts: list[Cut]) -> list[int]:
@@ -67,6 +67,7 @@ def test_a_block_says_what_the_rank_used_meanwhile(tmp_path: Path) -> None:
     cutter.look(None)
     (cut,) = cutter.cut(Lengths(256))
     assert cut.block.cpu_ms == pytest.approx(10, rel=0.1)
+    assert cut.block.graph_ms == pytest.approx(5, rel=0.1)
     assert cut.block.run_delay_ms == pytest.approx(2, rel=0.1)
     assert cut.block.throttled_ms == pytest.approx(0.2, rel=0.1)
     assert (cut.block.rss_bytes, cut.block.gpu_bytes) == (1 << 30, None)

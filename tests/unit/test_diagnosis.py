@@ -116,6 +116,24 @@ def test_a_straggler_whose_waits_are_not_seen_is_found_by_its_cpu_time() -> None
     assert not diagnose(blind.run(one(1, compute=12))).findings
 
 
+def test_cpu_time_beside_a_graph_makes_no_straggler() -> None:
+    """Horovod's coordinator uses more than others, and so does a rank that decodes ahead."""
+    blind = Training(sees=Seen(input=False, collectives=False))
+
+    def in_graphs(window: Window, *ms: float) -> Window:
+        blocks = [
+            replace(block, ranks=tuple(replace(row, graph_ms=ms[row.rank]) for row in block.ranks))
+            for block in window.blocks
+        ]
+        return replace(window, blocks=tuple(blocks))
+
+    uneven, even = blind.run(one(1, compute=40)), blind.run()
+    assert not diagnose(in_graphs(uneven, 50.0, 50.0, 50.0, 50.0)).findings
+    found = verdict(in_graphs(even, 50.0, 50.0, 90.0, 50.0))
+    assert (found.kind, found.ranks) == (Kind.STRAGGLER, (2,))
+    assert found.evidence[0].ref == "ranks/2/graphMs"
+
+
 def test_a_straggler_whose_waits_are_not_seen_is_found_by_its_input() -> None:
     found = verdict(Training(sees=Seen(collectives=False)).run(one(1, input=40)))
     assert (found.ranks, found.cause) == ((1,), Cause.INPUT)

@@ -36,6 +36,7 @@ BLOCK = RankBlock(
     start_s=1_700_000_000.25,
     end_s=1_700_000_005.5,
     cpu_ms=18.25,
+    graph_ms=12.5,
     run_delay_ms=0.5,
     rss_bytes=2**31,
     where=(Line("train.py:57 load", "input", 0.25),),

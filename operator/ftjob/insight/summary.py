@@ -115,6 +115,7 @@ class Rank(Part, frozen=True):
     transfer_ms: float | None = None
     pause_ms: float | None = None
     cpu_ms: float | None = None
+    graph_ms: float | None = None
     run_delay_ms: float | None = None
     throttled_ms: float | None = None
     excess_ms: float | None = None

@@ -116,6 +116,7 @@ class Cutter:
             start_ns / 1e9,
             end_ns / 1e9,
             cpu_ms=spent(lambda used: used.cpu_seconds),
+            graph_ms=spent(lambda used: used.graph_seconds),
             run_delay_ms=delay,
             throttled_ms=throttled,
             rss_bytes=last.rss_bytes if last is not None else None,

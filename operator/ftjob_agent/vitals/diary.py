@@ -159,6 +159,7 @@ def _together(cuts: list[Cut]) -> RankBlock:
         length=sum(found.block.length for found in cuts),
         start_s=first.start_s,
         cpu_ms=_mean([found.block.cpu_ms for found in cuts]),
+        graph_ms=_mean([found.block.graph_ms for found in cuts]),
         run_delay_ms=_mean([found.block.run_delay_ms for found in cuts]),
         throttled_ms=_mean([found.block.throttled_ms for found in cuts]),
         is_first=first.is_first,

@@ -21,6 +21,8 @@ class Used(NamedTuple):
 
     time_ns: int
     cpu_seconds: float
+    graph_seconds: Optional[float]
+    """CPU time of the threads that run TensorFlow's graphs."""
     run_delay_seconds: Optional[float]
     """How long the main thread of the process that trains has waited for a core."""
     throttled_seconds: Optional[float]
@@ -37,6 +39,7 @@ class Signals:
         self._gpus = Gpus()
         self._trees: dict[int, list[int]] = {}
         self._trainers: dict[int, int] = {}
+        self._graphs: dict[int, list[int]] = {}
         self._looks = 0
 
     @property
@@ -51,16 +54,19 @@ class Signals:
             table = linux.children()
             self._trees = {pid: linux.descendants(pid, table) for pid in pids}
             self._trainers = {pid: trainer_of(rank.dir, pid) for pid, rank in pids.items()}
+            self._graphs = {pid: linux.graph_threads(trainer) for pid, trainer in self._trainers.items()}
         self._looks += 1
         throttled, memory = self._cgroup.throttled_seconds(), self._gpu_bytes(len(ranks))
         found = {}
         for pid, rank in pids.items():
             used = linux.usage(self._trees[pid], with_io=False)
             if used.rss_bytes:  # else it is between two programs, or dead and not reaped yet
+                trainer, graph = self._trainers[pid], self._graphs[pid]
                 found[pid] = Used(
                     time.time_ns(),
                     used.cpu_seconds,
-                    linux.run_delay_seconds(self._trainers[pid]),
+                    linux.threads_seconds(trainer, graph) if graph else None,
+                    linux.run_delay_seconds(trainer),
                     throttled,
                     used.rss_bytes,
                     memory.get(rank.spec.local_rank),

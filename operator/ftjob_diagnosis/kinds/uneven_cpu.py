@@ -41,11 +41,17 @@ def strength(view: View, ranks: tuple[int, ...]) -> float:
 
 
 def cpu(table: Table) -> Optional[dict[int, float]]:
-    """Return the CPU time of a step; None where work was seen, or where it was not measured."""
+    """Return the CPU time of a step; None where work was seen, or where it was not measured.
+
+    Best of the graph alone: what reads ahead or exchanges beside it holds up nobody.
+    """
     if not table.is_synchronous or table.measured(table.own):
         return None
-    used = {rank: value for rank, value in zip(table.ranks, table.cpu) if value is not None}
-    return used if len(used) == len(table.ranks) else None
+    for signal in (table.graph, table.cpu):
+        used = {rank: value for rank, value in zip(table.ranks, signal) if value is not None}
+        if len(used) == len(table.ranks):
+            return used
+    return None
 
 
 def describe(view: View, ranks: tuple[int, ...], confidence: Confidence) -> Finding:
@@ -54,6 +60,7 @@ def describe(view: View, ranks: tuple[int, ...], confidence: Confidence) -> Find
     used = cpu(table) or {}
     most = max(used[rank] for rank in ranks)
     norm = lower_median([value for rank, value in used.items() if rank not in ranks])
+    name = "cpuMs" if None in table.graph else "graphMs"
     line = straggler.line_of(table, ranks, most - norm)
     place = words.of_ranks(ranks) + straggler.named_node(table, ranks)
     use, times = "uses" if len(ranks) == 1 else "use", most / max(norm, 0.1)
@@ -66,7 +73,7 @@ def describe(view: View, ranks: tuple[int, ...], confidence: Confidence) -> Find
         min(0.9, (most - norm) / table.typical_ms),
         confidence,
         line,
-        (Evidence(f"CPU {most:.0f} ms a step, others {norm:.0f}", f"ranks/{ranks[0]}/cpuMs"),),
+        (Evidence(f"CPU {most:.0f} ms a step, others {norm:.0f}", f"ranks/{ranks[0]}/{name}"),),
         "a capture confirms it: here ranks can't be seen waiting for each other",
         words.verdict("straggler", f"{said}, {words.ms(most)} a step", line),
     )

@@ -60,6 +60,8 @@ class RankBlock:
     end_s: float
     cpu_ms: Optional[float] = None
     """CPU time of a step, of all processes of the rank; None: not known, as all below."""
+    graph_ms: Optional[float] = None
+    """CPU time of a step, of the threads that run graphs of TensorFlow alone."""
     run_delay_ms: Optional[float] = None
     """How long the main thread waited for a core in a step."""
     throttled_ms: Optional[float] = None
@@ -95,6 +97,7 @@ class RankBlock:
         seen = [[clean(line.text, LINE_BYTES), line.doing, line.share] for line in self.where[:lines]]
         known = {
             "cpuMs": _rounded(self.cpu_ms),
+            "graphMs": _rounded(self.graph_ms),
             "runDelayMs": _rounded(self.run_delay_ms),
             "throttledMs": _rounded(self.throttled_ms),
             "rssBytes": self.rss_bytes,
@@ -133,6 +136,7 @@ class RankBlock:
             start,
             end,
             cpu_ms=fields.number("cpuMs", most=MILLISECONDS_MAX),
+            graph_ms=fields.number("graphMs", most=MILLISECONDS_MAX),
             run_delay_ms=fields.number("runDelayMs", most=MILLISECONDS_MAX),
             throttled_ms=fields.number("throttledMs", most=MILLISECONDS_MAX),
             rss_bytes=fields.whole("rssBytes"),

@@ -55,6 +55,7 @@ def _block(rank: int, lines: Sequence[Line], place: Mapping[int, int], wanted: r
             for line in kept
         ),
         cpu_ms=_mean([line.cpu_ms for line in kept]),
+        graph_ms=_mean([line.graph_ms for line in kept]),
         run_delay_ms=_mean([line.run_delay_ms for line in kept]),
         throttled_ms=_mean([line.throttled_ms for line in kept]),
         rss_bytes=kept[-1].rss_bytes,

@@ -45,6 +45,7 @@ class Line(msgspec.Struct, rename="camel", gc=False):
     collectives: Whole = 0
     pauses: list[tuple[Whole, Milliseconds]] = []
     cpu_ms: Milliseconds | None = None
+    graph_ms: Milliseconds | None = None
     run_delay_ms: Milliseconds | None = None
     throttled_ms: Milliseconds | None = None
     rss_bytes: Whole | None = None

@@ -161,6 +161,7 @@ def _rank(rank: int, lines: Sequence[Line], over: Excess | None, transfer: float
         blocked_ms=blocked,
         transfer_ms=None if blocked is None or transfer is None else round(min(transfer, blocked), 3),
         cpu_ms=typical(lambda line: line.cpu_ms),
+        graph_ms=typical(lambda line: line.graph_ms),
         run_delay_ms=typical(lambda line: line.run_delay_ms),
         throttled_ms=typical(lambda line: line.throttled_ms),
         excess_ms=over.ms if over else None,

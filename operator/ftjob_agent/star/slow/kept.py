@@ -137,6 +137,7 @@ def _diagnosed(found: wire.RankBlock, node: str, most: int) -> RankBlock:
         node,
         tuple(map(_step, kept)),
         cpu_ms=found.cpu_ms,
+        graph_ms=found.graph_ms,
         run_delay_ms=found.run_delay_ms,
         throttled_ms=found.throttled_ms,
         rss_bytes=found.rss_bytes,
