@@ -13,29 +13,26 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def environments(launcher: str, size: int) -> Iterator[list[dict[str, str]]]:
+def environments(strategy: str, size: int) -> Iterator[list[dict[str, str]]]:
     """Give the environment of each rank, while its rendezvous is there."""
-    common = {"WORLD_SIZE": str(size)}
-    if launcher == "horovod":
+    if strategy == "Horovod":
         with _horovod(size) as found:
-            yield [common | {"RANK": str(rank)} | env for rank, env in enumerate(found)]
-        return
-    if launcher == "tensorflow":
-        workers = [f"127.0.0.1:{free_port()}" for _ in range(size)]
-        yield [
-            common
-            | {
-                "RANK": str(rank),
-                "TF_CONFIG": json.dumps(
-                    {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
-                ),
-            }
-            for rank in range(size)
-        ]
-        return
-    port = str(free_port())
-    yield [
-        common | {"RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} for rank in range(size)
+            yield found
+    elif strategy == "MultiWorkerMirrored":
+        yield _tf_configs(size)
+    elif strategy == "JAX":
+        coordinator = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": str(size)}
+        yield [coordinator | {"JAX_PROCESS_ID": str(rank)} for rank in range(size)]
+    else:
+        common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        yield [common | {"RANK": str(rank)} for rank in range(size)]
+
+
+def _tf_configs(size: int) -> list[dict[str, str]]:
+    cluster = {"worker": [f"127.0.0.1:{free_port()}" for _ in range(size)]}
+    return [
+        {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})}
+        for rank in range(size)
     ]
 
 

@@ -19,6 +19,7 @@ from ftjob_protocol.vitals import clock, where
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from subprocess import Popen
 
 TICK_S = 0.25
 PER_TICK = 1000 / os.sysconf("SC_CLK_TCK")
@@ -27,9 +28,9 @@ PER_TICK = 1000 / os.sysconf("SC_CLK_TCK")
 class Watch(threading.Thread):
     """Looks at the ranks four times a second, from outside."""
 
-    def __init__(self, folders: Sequence[Path], pids: Sequence[int]) -> None:
+    def __init__(self, folders: Sequence[Path] = (), ranks: Sequence[Popen[bytes]] = ()) -> None:
         super().__init__(daemon=True)
-        self.folders, self.pids = folders, pids
+        self.folders, self.ranks = folders, ranks
         self.records: list[dict[int, clock.StepRecord]] = [{} for _ in folders]
         self.heads = [0] * len(folders)
         self.hosts: list[list[tuple[int, float, float, int]]] = [[] for _ in folders]
@@ -47,7 +48,8 @@ class Watch(threading.Thread):
             self.probe.append((time.time_ns(), time.perf_counter() - began, time.thread_time() - spent))
 
     def look(self) -> None:
-        for rank, (folder, pid) in enumerate(zip(self.folders, self.pids, strict=True)):
+        for rank, (folder, process) in enumerate(zip(self.folders, self.ranks, strict=True)):
+            pid = process.pid
             found = clock.read(str(folder / files.CLOCK), self.heads[rank])
             if found is not None:
                 self.heads[rank] = found.head
@@ -78,7 +80,12 @@ class Watch(threading.Thread):
             blocks.append(Block(number, tuple(row for row in rows if row is not None)))
         if not any(block.ranks for block in blocks):
             return None
-        return Window(tuple(blocks), len(self.folders), strategy, seen=Seen(), memory_limit_bytes=limit)
+        found = [step for row in blocks[-1].ranks for step in row.steps]
+        seen = Seen(
+            input=any(step.input_ms is not None for step in found),
+            collectives=any(step.blocked_ms is not None for step in found),
+        )
+        return Window(tuple(blocks), len(self.folders), strategy, seen=seen, memory_limit_bytes=limit)
 
     def _row(self, rank: int, numbers: range) -> RankBlock | None:
         records = [self.records[rank][number] for number in numbers if number in self.records[rank]]

@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ class Place:
     """What a fault is told when the program passes a point."""
 
     point: str
-    """``input``, ``forward``, ``backward``, ``optimizer``, ``exchange``, ``between`` or ``begin``."""
+    """``begin``, ``input``, ``forward``, ``backward``, ``optimizer``, ``exchange``, ``between``, ``end``."""
     rank: int
     ranks: int
     step: int
@@ -56,52 +56,67 @@ class Planted:
     def __init__(self, rank: int, ranks: int) -> None:
         self.rank, self.ranks = rank, ranks
         self.placements = json.loads(Path(os.environ["INSIGHT_PLAN"]).read_text())
+        self.total = sum(each["steps"] for each in self.placements)
         self.chance = random.Random(rank)
         self.current: dict[str, Any] | None = None
         self.number = self.step = 0
         self.spent: dict[str, float] = defaultdict(float)
         self.truth: list[dict[str, Any]] = []
         self.exchange: Callable[[int, int], None] = lambda *_: None
-        self.kept: list[Any] = []
+        self.cores = os.sched_getaffinity(0)
 
     def steps(self) -> Iterator[int]:
         """Pass through all steps of all placements; the program trains in each of them once."""
         for placement in self.placements:
             self.current = placement
+            if placement["cores"]:
+                os.sched_setaffinity(0, placement["cores"][self.rank : self.rank + 1])
             self._plant("begin", 0)
             for step in range(placement["steps"]):
                 self.step, self.number = step, self.number + 1
                 self.spent.clear()
-                delay, began = run_delay_ms(), time.perf_counter()
+                began, used = time.perf_counter(), time.process_time()
                 yield self.number
                 self._plant("between", step)
                 row = {"number": self.number, "ms": 1000 * (time.perf_counter() - began)}
-                row["delay"] = run_delay_ms() - delay
-                row["rss"] = rss_bytes()
+                row["cpu"] = 1000 * (time.process_time() - used)
+                row["rss"], row["at"] = rss_bytes(), time.time_ns()
                 self.truth.append({"placement": placement["id"], **row, "planted": dict(self.spent)})
             self._plant("end", placement["steps"])
+            os.sched_setaffinity(0, self.cores)
         where = Path(os.environ["INSIGHT_TRUTH"]) / f"rank-{self.rank}.json"
         where.with_suffix(".part").write_text(json.dumps(self.truth))
         where.with_suffix(".part").rename(where)
 
-    def at(self, point: str) -> None:
-        """Let a fault sit here; programs call it at each point once a step."""
-        self._plant(point, self.step)
+    def at(self, point: str, is_lost: bool = True) -> None:
+        """Let a fault sit here; programs call it at each point once a step.
+
+        Where the step goes on meanwhile, it is not lost; the program measures by `lost` what it waits for.
+        """
+        self._plant(point, self.step, is_lost)
 
     def work(self, part: float) -> None:
-        """Work as a device would, for a part of the step: the cores stay free."""
-        if self.current is not None:
-            time.sleep(part * self.current["work"] * self.chance.gauss(1, 0.01) / 1000)
+        """Work for a part of the step: as a device does, which leaves the cores free, or for real."""
+        if self.current is None:
+            return
+        ms = part * self.current["work"] * self.chance.gauss(1, 0.01)
+        if not self.current["cores"]:
+            time.sleep(ms / 1000)
+            return
+        began, used = time.perf_counter(), time.thread_time()
+        burn(ms)
+        self.spent["host"] += 1000 * (time.perf_counter() - began - (time.thread_time() - used))
 
-    def _plant(self, point: str, step: int) -> None:
+    def _plant(self, point: str, step: int, is_lost: bool = True) -> None:
         if self.current is None or not self.current["fault"]:
             return  # a loader that runs ahead of the first step
-        with self._measured(point):
+        with self.lost(point) if is_lost else nullcontext():
             place = Place(point, self.rank, self.ranks, step, self.current, self.exchange)
             fault(self.current["fault"]).plant(place)
 
     @contextmanager
-    def _measured(self, point: str) -> Iterator[None]:
+    def lost(self, point: str) -> Iterator[None]:
+        """Note how long the step stands still here."""
         began = time.perf_counter()
         yield
         self.spent[point] += 1000 * (time.perf_counter() - began)
@@ -119,11 +134,6 @@ def fault(name: str, found: dict[str, Any] = {}) -> Any:  # noqa: B006  loaded o
                 found[name] = importlib.util.module_from_spec(spec)
                 spec.loader.exec_module(found[name])
     return found[name]
-
-
-def run_delay_ms() -> float:
-    """How long this thread has waited for a core."""
-    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e6
 
 
 def rss_bytes() -> int:

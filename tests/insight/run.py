@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from insight.job import run_job
 from insight.launch import environments
 from insight.measure import Watch
-from insight.plan import FAULTS, PROGRAMS, Placement, Program, draw
-from insight.score import Outcome, fault_module, table, truth
+from insight.plan import FAULTS, PROGRAMS_KNOWN, Placement, Program, draw
+from insight.score import Outcome, table
+from insight.trial import TESTS, Trial, times
 from support.hook_env import hooks_in, rank_env
 
 from ftjob_diagnosis.diagnose import diagnose
@@ -24,109 +27,91 @@ from ftjob_diagnosis.diagnose import diagnose
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TESTS = Path(__file__).parents[1]
-LIMIT_S = 420
+STEP_LIMIT_S, START_LIMIT_S = 5.0, 600.0
+"""Of a set of processes."""
+AT_ONCE = 2
+"""Jobs: while one starts, another one trains."""
 
 
 def run(
-    placements: Sequence[Placement], faults: Sequence[Path] = (FAULTS,), hooks: Path | None = None
+    placements: Sequence[Placement],
+    faults: Sequence[Path] = (FAULTS,),
+    hooks: Path | None = None,
+    at_once: int = AT_ONCE,
 ) -> list[Outcome]:
-    """Run all placements, those of one program and size in one set of processes, and print each outcome."""
+    """Run all placements and print each outcome: first the jobs, so many at once.
+
+    The others of one program and size share a set of processes.
+    """
+    found = []
+    jobs = [each for each in placements if each.is_job]
+    with ThreadPoolExecutor(at_once) as pool:
+        for outcome in pool.map(lambda each: _job(each, faults), jobs):
+            report(outcome)
+            found.append(outcome)
     groups: dict[tuple[Program, int], list[Placement]] = defaultdict(list)
     for each in placements:
-        groups[each.program, each.size].append(each)
-    found = []
+        if not each.is_job:
+            groups[each.program, each.size].append(each)
     for group in groups.values():
         with tempfile.TemporaryDirectory(prefix="insight-") as folder:
-            outcomes = _together(group, Path(folder), faults, hooks)
+            outcomes = _together(Trial(group, Path(folder), faults), hooks)
         for outcome in outcomes:
             report(outcome)
         found += outcomes
     return found
 
 
-def _together(
-    group: Sequence[Placement], folder: Path, faults: Sequence[Path], hooks: Path | None
-) -> list[Outcome]:
-    hooks = hooks or hooks_in(folder / "agent.pyz")
-    plan = folder / "plan.json"
-    plan.write_text(json.dumps([each.as_json() for each in group]))
-    truths = folder / "truth"
-    truths.mkdir()
-    program, size = group[0].program, group[0].size
-    more = {
-        "FTJOB_CLOCK": "1",
-        "INSIGHT_PLAN": plan,
-        "INSIGHT_TRUTH": truths,
-        "OMP_NUM_THREADS": "1",
-        "INSIGHT_FAULTS": os.pathsep.join(map(str, faults)),
-    }
-    path = next(
-        p for p in (PROGRAMS, *(each.parent / "programs" for each in faults)) if (p / program.name).exists()
-    )
-    ranks, folders = [], []
-    with environments(program.launcher, size) as envs:
-        for number, own in enumerate(envs):
-            rank_dir = folder / f"rank-{number}"
-            rank_dir.mkdir()
-            folders.append(rank_dir)
-            env = rank_env(hooks, rank_dir, **more, **own, FTJOB_RANK=number)
-            env["PYTHONPATH"] += f"{os.pathsep}{TESTS}"
-            log = (folder / f"rank-{number}.log").open("w")
-            ranks.append(
-                subprocess.Popen(
-                    [sys.executable, path / program.name, *program.arguments], env=env, stdout=log, stderr=log
-                )
-            )
-        watch = Watch(folders, [rank.pid for rank in ranks])
-        watch.start()
-        until = time.monotonic() + LIMIT_S
-        try:
+def _job(placement: Placement, faults: Sequence[Path]) -> Outcome:
+    with tempfile.TemporaryDirectory(prefix="insight-") as folder:
+        return run_job(placement, Path(folder), faults)
+
+
+def _together(trial: Trial, hooks: Path | None) -> list[Outcome]:
+    hooks = hooks or hooks_in(trial.folder / "agent.pyz")
+    program, size = trial.placements[0].program, trial.placements[0].size
+    more = trial.env() | {"FTJOB_CLOCK": "1", "FTJOB_WORLD_SIZE": str(size)}
+    folders = [trial.folder / f"rank-{rank}" for rank in range(size)]
+    ranks: list[subprocess.Popen[bytes]] = []
+    watch = Watch(folders, ranks)
+    try:
+        with environments(program.strategy, size) as envs:
+            for number, (folder, own) in enumerate(zip(folders, envs, strict=True)):
+                folder.mkdir()
+                env = rank_env(hooks, folder, **more, **own, FTJOB_RANK=number)
+                env["PYTHONPATH"] += f"{os.pathsep}{TESTS}"
+                with folder.with_suffix(".log").open("w") as log:
+                    ranks.append(subprocess.Popen(trial.command(), env=env, stdout=log, stderr=log))
+            watch.start()
+            steps = sum(each.steps for each in trial.placements)
+            until = time.monotonic() + START_LIMIT_S + STEP_LIMIT_S * steps
             codes = [rank.wait(max(1, until - time.monotonic())) for rank in ranks]
-        finally:
-            for rank in ranks:
-                rank.kill()
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+        trial.clear()
         watch.done.set()
-        watch.join()
+    watch.join()
     if any(codes):
-        logs = "\n".join((folder / f"rank-{rank}.log").read_text()[-1500:] for rank in range(size))
-        raise RuntimeError(f"{program.name} {program.arguments}: {codes}\n{logs}")
+        logs = "\n".join(folder.with_suffix(".log").read_text()[-1500:] for folder in folders)
+        raise RuntimeError(f"{program.label}: {codes}\n{logs}")
     watch.look()
-    rows = [json.loads((truths / f"rank-{rank}.json").read_text()) for rank in range(size)]
-    return [_outcome(each, rows, watch, faults) for each in group]
+    return [_outcome(each, trial, watch) for each in trial.placements]
 
 
-def _outcome(
-    placement: Placement, rows: Sequence[Sequence[dict[str, Any]]], watch: Watch, faults: Sequence[Path]
-) -> Outcome:
-    mine = [[row for row in each if row["placement"] == placement.id] for each in rows]
-    path = (
-        next((p for f in faults if (p := f / f"{placement.fault}.py").exists()), None)
-        if placement.fault
-        else None
-    )
-    module = fault_module(path) if path else None
-    true = truth(placement, mine, module)
-    limit = 2 * mine[0][0]["rss"] if placement.fault == "leak" else None
-    begin = mine[0][0]["number"]
-    window = watch.window(begin, placement.steps, "Torchrun", limit)
-    wanted = module.CAUSE if module and true.kind == "Straggler" else None
+def _outcome(placement: Placement, trial: Trial, watch: Watch) -> Outcome:
+    rows = trial.rows(placement)
+    true = trial.truth(placement, rows)
+    limit = 2 * rows[0][0]["rss"] if placement.fault == "leak" else None
+    window = watch.window(rows[0][0]["number"], placement.steps, placement.program.strategy, limit)
+    busy = watch.contended(*times(rows))
     if window is None:
-        return Outcome(placement, true, "NoClock", (), None, wanted, "no clock", 0.0)
+        return Outcome(placement, true, "NoClock", (), None, "no clock", busy)
     found = diagnose(window)
     told = found.verdict
-    first, last = (int(window.blocks[i].ranks[0].end_s * 1e9) for i in (0, -1))
     cause = str(told.cause) if told and told.cause else None
-    return Outcome(
-        placement,
-        true,
-        str(found.kind),
-        told.ranks if told else (),
-        cause,
-        wanted,
-        found.text,
-        watch.contended(first, last),
-    )
+    return Outcome(placement, true, str(found.kind), told.ranks if told else (), cause, found.text, busy)
 
 
 def main() -> int:
@@ -137,9 +122,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=Path, action="append", default=[], help="a folder with more faults")
     parser.add_argument("--hooks", type=Path)
+    parser.add_argument("--only", default="", help="programs whose name has this, such as 'horovod_fit'")
     args = parser.parse_args()
-    placements = draw(args.faulty, args.seed)
-    for each in draw(args.healthy, args.seed + 1, healthy=True):
+    more = [path.stem for folder in args.faults for path in sorted(folder.glob("*.py"))]
+    programs = [
+        replace(each, faults=(*each.faults, *more)) for each in PROGRAMS_KNOWN if args.only in each.label
+    ]
+    placements = draw(args.faulty, args.seed, programs=programs)
+    for each in draw(args.healthy, args.seed + 1, healthy=True, programs=programs):
         each.id = len(placements)
         placements.append(each)
     outcomes = run(placements, (FAULTS, *args.faults), args.hooks)
@@ -155,7 +145,7 @@ def report(each: Outcome) -> None:
         f"{place.fault or 'nothing':16} ranks {place.ranks} {100 * true.share:.0f} % of {true.step_ms:.0f} ms"
     )
     told = f"{each.kind} {each.ranks} {each.cause or ''} | {each.text}"
-    name = f"{mark:5} {place.program.arguments[0]:8} x{place.size}"
+    name = f"{mark:5} {place.program.label:24} x{place.size} {'job' if place.is_job else '   '}"
     print(f"{name} {planted}, busy {100 * each.contended:.0f} %: {told}", flush=True)
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import cache
 from math import sqrt
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
+from insight.plan import Sees
 from insight.planted import QUIET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from types import ModuleType
 
@@ -26,9 +28,15 @@ THRESHOLD = {
     "Regression": 0.3,
     "MemoryGrowth": 1.0,
 }
+CPU_EXCESS, CPU_FACTOR = 0.15, 1.3
+"""Where only the CPU time of a straggler is seen: of the step, and of what the others use."""
 HAS, HAS_NOT = 1.5, 0.6
 CONTENDED = 0.05
 """Share of its time for which an idle process waits for a core."""
+
+
+Rows = Sequence[Sequence[dict[str, Any]]]
+Planted = Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,9 @@ class Truth:
     is_clear: bool
     """Neither just above nor just below its threshold."""
     step_ms: float
+    is_hidden: bool = False
+    """The clock can't see it in such a program: then the verdict must say that it does not know."""
+    cause: str | None = None
 
 
 @cache
@@ -65,19 +76,66 @@ def truth(placement: Any, rows: Sequence[Sequence[dict[str, Any]]], fault: Modul
     planted = [[row["planted"].get(fault.POINT, 0.0) for row in each] for each in rows]
     if not placement.ranks and hasattr(fault, "ALL"):
         kind = fault.ALL
+    ranks = _delayed(planted) if fault.POINT == "host" else placement.ranks
     if kind in OVER_TIME:
         size = OVER_TIME[kind](placement, rows, planted)
     else:
-        size = OF_A_STEP[kind](placement.ranks, planted) / step_ms
-    times = size / THRESHOLD[kind]
+        size = OF_A_STEP[kind](ranks, planted) / step_ms
+    times, seen, cause = size / THRESHOLD[kind], sight(kind, fault, placement.program.sees), fault.CAUSE
+    if seen is By.CPU:
+        times, cause = _of_cpu(placement.ranks, rows), "Compute"
     has = times >= HAS
-    named = kind in {"Straggler", "MemoryGrowth"} or (kind == "Pauses" and len(rows) > 1)
-    ranks = tuple(placement.ranks) if has and named else ()
-    return Truth(kind if has else None, ranks, size, has or times <= HAS_NOT, step_ms)
+    named = kind in {"Straggler", "MemoryGrowth"} or (
+        kind == "Pauses" and len(rows) > 1 and Sees.WAITS in placement.program.sees
+    )
+    return Truth(
+        kind if has else None,
+        tuple(ranks) if has and named else (),
+        size,
+        has or times <= HAS_NOT,
+        step_ms,
+        has and seen is By.NOTHING,
+        cause if has and kind == "Straggler" else None,
+    )
 
 
-Rows = Sequence[Sequence[dict[str, Any]]]
-Planted = Sequence[Sequence[float]]
+class By(Enum):
+    """What shows a fault."""
+
+    CLOCK = auto()
+    CPU = auto()
+    """A rank that uses more CPU time than the others, where nobody sees what it does."""
+    NOTHING = auto()
+
+
+def sight(kind: str, fault: ModuleType, sees: Sees) -> By:
+    """Return by what a fault can be found without a capture, in programs of which so much is seen."""
+    needs = {
+        "Pauses": Sees.STEPS,
+        "Regression": Sees.STEPS,
+        "MemoryGrowth": Sees.STEPS,
+        "InputBound": Sees.STEPS | Sees.INPUT,
+        "Straggler": Sees.STEPS | (Sees.INPUT if fault.POINT == "input" else Sees.WAITS),
+    }.get(kind, Sees.ALL)
+    if needs in sees:
+        return By.CLOCK
+    burns = kind == "Straggler" and getattr(fault, "BURNS", False)
+    return By.CPU if burns and Sees.STEPS in sees else By.NOTHING
+
+
+def _of_cpu(ranks: Sequence[int], rows: Rows) -> float:
+    """Return how many times its threshold the CPU time is that some ranks use more than the others."""
+    used: list[float] = [mean(row["cpu"] for row in each) for each in rows]
+    usual = _lower([each for rank, each in enumerate(used) if rank not in ranks])
+    more: float = min(used[rank] for rank in ranks) - usual
+    step_ms: float = median(row["ms"] for row in rows[0])
+    return min(more / step_ms / CPU_EXCESS, more / usual / (CPU_FACTOR - 1))
+
+
+def _delayed(planted: Planted) -> list[int]:
+    """Return the ranks that their host held up: on a busy machine it may be others than was planned."""
+    lost = [median(each) for each in planted]
+    return [rank for rank, each in enumerate(lost) if each == max(lost)]
 
 
 def _later(row: Sequence[float]) -> float:
@@ -143,16 +201,23 @@ class Outcome:
     kind: str
     ranks: tuple[int, ...]
     cause: str | None
-    wanted_cause: str | None
     text: str
     contended: float
 
     @property
     def is_right(self) -> bool:
-        """Whether kind and ranks are those of the truth."""
+        """Whether kind and ranks are those of the truth; "no problem" takes that all was seen."""
+        if self.kind == "NoProblem" and Sees.ALL not in self.placement.program.sees:
+            return False
         if self.truth.kind is None:
-            return self.kind in {"NoProblem", "Unknown"}
-        return (self.kind, self.ranks) == (self.truth.kind, self.truth.ranks)
+            return not self.accuses
+        known = (self.kind, self.ranks) == (self.truth.kind, self.truth.ranks)
+        return known or (self.truth.is_hidden and self.kind == "Unknown")
+
+    @property
+    def accuses(self) -> bool:
+        """Whether the verdict names a fault."""
+        return self.kind not in {"NoProblem", "Unknown"}
 
     @property
     def is_excused(self) -> bool:
@@ -168,33 +233,66 @@ class Outcome:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Return the results as a table for documents."""
-    lines = ["| fault | placements | right | missed | called otherwise |", "| --- | --- | --- | --- | --- |"]
+    """Return the results as tables for documents: by kind of fault, and by program."""
     scored = [each for each in outcomes if each.counts]
-    for kind in [*THRESHOLD, None]:
-        of = [each for each in scored if each.truth.kind == kind]
-        right = sum(each.is_right for each in of)
-        missed = sum(not each.is_right and each.kind in {"NoProblem", "Unknown"} for each in of)
+    kinds = {kind: [each for each in scored if _is(each, kind)] for kind in THRESHOLD}
+    kinds["not to be seen"] = [each for each in scored if each.truth.is_hidden]
+    kinds["none, or too small"] = [each for each in scored if each.truth.kind is None]
+    programs = dict.fromkeys(each.placement.program.label for each in outcomes)
+    by_program = {
+        name: [each for each in scored if each.placement.program.label == name] for name in programs
+    }
+    return "\n\n".join([_rows("fault", kinds), _rows("program", by_program), summary(outcomes)])
+
+
+def _is(outcome: Outcome, kind: str) -> bool:
+    return outcome.truth.kind == kind and not outcome.truth.is_hidden
+
+
+def _rows(title: str, groups: Mapping[str, Sequence[Outcome]]) -> str:
+    lines = [
+        f"| {title} | placements | right | missed | called otherwise | precision | recall |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, of in groups.items():
         if of:
-            wrong = len(of) - right - missed
-            lines.append(f"| {kind or 'none, or too small'} | {len(of)} | {right} | {missed} | {wrong} |")
-    return "\n".join([*lines, "", summary(outcomes)])
+            right = sum(each.is_right for each in of)
+            missed = sum(not each.is_right and not each.accuses for each in of)
+            shares = " | ".join(said(*share) for share in (precision(of), recall(of)))
+            lines.append(
+                f"| {name} | {len(of)} | {right} | {missed} | {len(of) - right - missed} | {shares} |"
+            )
+    return "\n".join(lines)
+
+
+def precision(scored: Sequence[Outcome]) -> tuple[int, int]:
+    """Return how many accusations are right, and how many there are."""
+    accused = [each for each in scored if each.accuses]
+    return sum(each.is_right for each in accused), len(accused)
+
+
+def recall(scored: Sequence[Outcome]) -> tuple[int, int]:
+    """Return how many faults that can be seen are called what they are, and how many there are."""
+    faulty = [each for each in scored if each.truth.kind is not None and not each.truth.is_hidden]
+    return sum(each.is_right for each in faulty), len(faulty)
+
+
+def said(hits: int, of: int) -> str:
+    """Return a share with its bounds."""
+    low, high = wilson(hits, of)
+    return f"{hits}/{of} ({low:.3f} to {high:.3f})" if of else "none"
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """Return precision and recall, and what was thrown away."""
     scored = [each for each in outcomes if each.counts]
-    accused = [each for each in scored if each.kind not in {"NoProblem", "Unknown"}]
-    faulty = [each for each in scored if each.truth.kind is not None]
-    said = []
-    for name, of in (("precision", accused), ("recall", faulty)):
-        right = sum(each.is_right for each in of)
-        low, high = wilson(right, len(of))
-        said.append(f"{name} {right}/{len(of)} ({low:.3f} to {high:.3f})")
     near, busy = (
         sum(not e.truth.is_clear for e in outcomes),
         sum(e.truth.is_clear and not e.counts for e in outcomes),
     )
-    causes = [each for each in faulty if each.is_right and each.wanted_cause]
-    said.append(f"cause {sum(e.cause == e.wanted_cause for e in causes)}/{len(causes)}")
-    return ", ".join(said) + f"; thrown away: {near} near their threshold, {busy} on a busy machine"
+    causes = [each for each in scored if each.accuses and each.is_right and each.truth.cause]
+    return (
+        f"precision {said(*precision(scored))}, recall {said(*recall(scored))}, "
+        f"cause {sum(e.cause == e.truth.cause for e in causes)}/{len(causes)}; "
+        f"thrown away: {near} near their threshold, {busy} on a busy machine"
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from insight.plan import FAULTS, draw
+from insight.plan import FAULTS, OF_THE_HOST, PROGRAMS_KNOWN, Program, Sees, draw
 from insight.run import run
 from insight.score import summary
 
@@ -23,12 +25,27 @@ def seed() -> int:
     return int(done.stdout[:8], 16)
 
 
+def few(number: int) -> list[Program]:
+    """Return three programs of one size each: few processes start. Other tests load the cores beside."""
+    chance = random.Random(number)
+    whole = [each for each in PROGRAMS_KNOWN if Sees.WAITS in each.sees]
+    return [
+        replace(
+            each,
+            ranks=(chance.choice(each.ranks),),
+            faults=tuple(fault for fault in each.faults if fault not in OF_THE_HOST),
+        )
+        for each in chance.sample(whole, 3)
+    ]
+
+
 @pytest.mark.timeout(900)
 def test_planted_faults_are_called_what_they_are_and_nothing_else_is_accused() -> None:
     number = seed()
     print("seed:", number)
-    placements = draw(FAULTY, number)
-    for each in draw(HEALTHY, number + 1, healthy=True):
+    programs = few(number)
+    placements = draw(FAULTY, number, programs=programs, jobs=False)
+    for each in draw(HEALTHY, number + 1, healthy=True, programs=programs, jobs=False):
         each.id = len(placements)
         placements.append(each)
     outcomes = run(placements, (FAULTS,))
@@ -48,7 +65,7 @@ def test_faults_of_another_folder_are_planted_too(tmp_path: Path) -> None:
         "    if place.point == POINT and place.is_culprit:\n"
         "        time.sleep(place.ms / 1000)\n"
     )
-    placement = draw(1, 1)[0]
+    placement = draw(1, 1, programs=PROGRAMS_KNOWN[:1], jobs=False)[0]
     placement.fault, placement.ranks, placement.ms, placement.steps = "own", [1], 60.0, 40
     outcome = run([placement], (FAULTS, tmp_path))[0]
     assert outcome.is_right

@@ -4,6 +4,8 @@ from insight.planted import burn
 
 POINT, KIND, CAUSE = "input", "Straggler", "Input"
 ALL = "InputBound"
+BURNS = True
+"""It is CPU time."""
 
 
 def plant(place):

@@ -3,6 +3,8 @@
 from insight.planted import burn
 
 POINT, KIND, CAUSE = "forward", "Straggler", "Compute"
+BURNS = True
+"""It is CPU time."""
 
 
 def plant(place):

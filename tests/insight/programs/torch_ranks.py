@@ -11,7 +11,7 @@ from insight.planted import Planted
 from torch import nn
 
 MODE = sys.argv[1]
-RANK, RANKS = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+RANK, RANKS = (int(os.environ[name]) for name in ("FTJOB_RANK", "FTJOB_WORLD_SIZE"))
 planted = Planted(RANK, RANKS)
 
 
