@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from insight.job import run_job
 from insight.launch import environments
 from insight.measure import Watch
-from insight.plan import FAULTS, PROGRAMS_KNOWN, Placement, Program, draw
+from insight.plan import FAULTS, PROGRAMS_KNOWN, REAL_WORK, Placement, Program, draw
 from insight.score import Outcome, table
 from insight.trial import TESTS, Trial, times
 from support.hook_env import hooks_in, rank_env
@@ -30,25 +30,21 @@ if TYPE_CHECKING:
 STEP_LIMIT_S, START_LIMIT_S = 5.0, 600.0
 """Of a set of processes."""
 AT_ONCE = 2
-"""Jobs: while one starts, another one trains."""
+"""Jobs: while one starts, another one trains. Those that compute for real need the cores for themselves."""
 
 
 def run(
     placements: Sequence[Placement],
     faults: Sequence[Path] = (FAULTS,),
     hooks: Path | None = None,
-    at_once: int = AT_ONCE,
 ) -> list[Outcome]:
-    """Run all placements and print each outcome: first the jobs, so many at once.
+    """Run all placements and print each outcome: first the jobs.
 
     The others of one program and size share a set of processes.
     """
-    found = []
     jobs = [each for each in placements if each.is_job]
-    with ThreadPoolExecutor(at_once) as pool:
-        for outcome in pool.map(lambda each: _job(each, faults), jobs):
-            report(outcome)
-            found.append(outcome)
+    found = _jobs([each for each in jobs if each.fault not in REAL_WORK], faults, AT_ONCE)
+    found += _jobs([each for each in jobs if each.fault in REAL_WORK], faults, 1)
     groups: dict[tuple[Program, int], list[Placement]] = defaultdict(list)
     for each in placements:
         if not each.is_job:
@@ -59,6 +55,15 @@ def run(
         for outcome in outcomes:
             report(outcome)
         found += outcomes
+    return found
+
+
+def _jobs(placements: Sequence[Placement], faults: Sequence[Path], at_once: int) -> list[Outcome]:
+    found = []
+    with ThreadPoolExecutor(at_once) as pool:
+        for outcome in pool.map(lambda each: _job(each, faults), placements):
+            report(outcome)
+            found.append(outcome)
     return found
 
 
