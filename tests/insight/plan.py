@@ -189,7 +189,7 @@ def _shape(placement: Placement, chance: random.Random) -> None:
         blocks, part = 6, 2 / 3
     elif fault == "leak":
         placement.more = {"bytes": 1e6 * chance.uniform(2, 4)}
-        placement.work, blocks = 25.0, 10
+        placement.work, blocks = 25.0, 11
     placement.steps = QUIET + blocks * BLOCK
     if placement.is_job:
         step_ms = work + pause + (placement.ms if fault and fault not in BAIT else 0.0)
