@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from insight.plan import BLOCK
 from insight.planted import QUIET
 
+from ftjob_agent import linux
 from ftjob_diagnosis.window import Block, Line, RankBlock, Seen, Step, Window
 from ftjob_protocol import files
 from ftjob_protocol.vitals import clock, where
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from subprocess import Popen
 
 TICK_S = 0.25
+GRAPHS_EVERY = 8
+"""Looks."""
 PER_TICK = 1000 / os.sysconf("SC_CLK_TCK")
 
 
@@ -33,8 +36,10 @@ class Watch(threading.Thread):
         self.folders, self.ranks = folders, ranks
         self.records: list[dict[int, clock.StepRecord]] = [{} for _ in folders]
         self.heads = [0] * len(folders)
-        self.hosts: list[list[tuple[int, float, float, int]]] = [[] for _ in folders]
-        """When; CPU time and run delay so far in ms; memory."""
+        self.hosts: list[list[tuple[int, float, float, float, int]]] = [[] for _ in folders]
+        """When; CPU time, that of graphs, and run delay so far in ms; memory."""
+        self.graphs: dict[int, list[int]] = {}
+        self.looks = 0
         self.lines: list[list[tuple[int, tuple[Line, ...]]]] = [[] for _ in folders]
         self.probe: list[tuple[int, float, float]] = []
         self.done = threading.Event()
@@ -48,6 +53,9 @@ class Watch(threading.Thread):
             self.probe.append((time.time_ns(), time.perf_counter() - began, time.thread_time() - spent))
 
     def look(self) -> None:
+        if self.looks % GRAPHS_EVERY == 0:
+            self.graphs = {process.pid: linux.graph_threads(process.pid) for process in self.ranks}
+        self.looks += 1
         for rank, (folder, process) in enumerate(zip(self.folders, self.ranks, strict=True)):
             pid = process.pid
             found = clock.read(str(folder / files.CLOCK), self.heads[rank])
@@ -61,7 +69,8 @@ class Watch(threading.Thread):
             except OSError:
                 continue
             cpu = (int(fields[11]) + int(fields[12])) * PER_TICK
-            self.hosts[rank].append((time.time_ns(), cpu, delay, rss))
+            graph = 1000 * linux.threads_seconds(pid, self.graphs[pid])
+            self.hosts[rank].append((time.time_ns(), cpu, graph, delay, rss))
             lines = where.read(str(folder / files.WHERE))
             if lines:
                 self.lines[rank].append((time.time_ns(), tuple(Line(*each) for each in lines.lines)))
@@ -102,23 +111,23 @@ class Watch(threading.Thread):
             rank,
             "node-0",
             steps,
-            used[0] / len(numbers),
-            used[1] / len(numbers),
-            None,
-            self._rss(rank, end),
+            cpu_ms=used[0] / len(numbers),
+            graph_ms=used[1] / len(numbers) if self.graphs[self.ranks[rank].pid] else None,
+            run_delay_ms=used[2] / len(numbers),
+            rss_bytes=self._rss(rank, end),
             where=lines[-1] if lines else (),
             start_s=start / 1e9,
             end_s=end / 1e9,
         )
 
-    def _host(self, rank: int, at: int) -> tuple[float, float]:
-        """Return CPU time and run delay at a time, between the two looks around it."""
+    def _host(self, rank: int, at: int) -> list[float]:
+        """Return CPU time, that of graphs, and run delay at a time, between the two looks around it."""
         looks = self.hosts[rank]
         place = min(max(1, bisect_left(looks, (at,))), len(looks) - 1)
-        (t0, cpu0, delay0, _), (t1, cpu1, delay1, _) = looks[place - 1], looks[place]
+        (t0, *then, _), (t1, *now, _) = looks[place - 1], looks[place]
         part = (at - t0) / (t1 - t0)
-        return cpu0 + part * (cpu1 - cpu0), delay0 + part * (delay1 - delay0)
+        return [low + part * (high - low) for low, high in zip(then, now, strict=True)]
 
     def _rss(self, rank: int, at: int) -> int:
         looks = self.hosts[rank]
-        return looks[min(bisect_left(looks, (at,)), len(looks) - 1)][3]
+        return looks[max(0, bisect_left(looks, (at,)) - 1)][-1]  # what comes after it is not the placement's

@@ -35,6 +35,8 @@ def dataset():
     options = tf.data.Options()
     options.experimental_optimization.inject_prefetch = False
     data = tf.data.Dataset.from_generator(photos, output_signature=signature)
+    # Else each worker asks all others in each step whether they have data, too.
+    data = data.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return (data.prefetch(4) if AHEAD else data).with_options(options)
 
 
