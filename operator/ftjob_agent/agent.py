@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
@@ -18,6 +19,7 @@ from ftjob_agent.watching.account import Account
 from ftjob_protocol import variables
 from ftjob_protocol.failures import Failure, FailureClass, first
 from ftjob_protocol.states import Command, State
+from ftjob_protocol.values.marks import mark_of
 
 if TYPE_CHECKING:
     from ftjob_agent.ranks.slots import Slots
@@ -101,6 +103,7 @@ class Agent:
         self.facts = Facts()
         self._is_examined = False
         self.supervisor.forget()
+        sys.stderr.write(f"ftjob: attempt {attempt}\n")  # parts the lines of this one from those before
         self.account.begin_anew()
         self.start_watch()
         if self._vitals is not None:
@@ -114,7 +117,8 @@ class Agent:
         file = outputs.log_file(config, spec.rank) if config.keep_logs else None
         log = RankLog(file, f"ftjob: attempt {config.attempt}")
         command = environment.filled_in(self._command, spec, env)
-        return self.supervisor.start(spec, env[variables.RANK_DIR], command, env, log)
+        mark = mark_of(spec.rank) if config.mark_ranks else b""
+        return self.supervisor.start(spec, env[variables.RANK_DIR], command, env, log, mark=mark)
 
     def enter(self, state: State) -> None:
         """Be in this state from now on, as far as others are told."""

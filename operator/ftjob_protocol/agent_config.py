@@ -170,6 +170,8 @@ class AgentConfig:
     keep_logs: bool
     log_limit: int
     """Most bytes of a rank's log in the outputs."""
+    mark_ranks: bool
+    """Whether lines that ranks write begin with their rank where they leave the agent."""
     has_private_outputs: bool
     """Whether the outputs are those of one user of this machine, and not of all pods of the job."""
     profiling: Optional[Profiling]
@@ -229,6 +231,7 @@ class AgentConfig:
             "outputs": self.outputs,
             "keepLogs": self.keep_logs,
             **({"logLimitBytes": self.log_limit} if self.log_limit != LOG_LIMIT else {}),
+            "markRanks": self.mark_ranks,
             "profiling": self.profiling.as_json() if self.profiling else None,
             **({"privateOutputs": True} if self.has_private_outputs else {}),
             **{key: part.as_json() for key, part in optional.items() if part is not None},
@@ -353,6 +356,7 @@ def parse(text: str) -> AgentConfig:
         outputs=fields.text("outputs", ""),
         keep_logs=fields.flag("keepLogs", default=False),
         log_limit=fields.integer("logLimitBytes", LOG_LIMIT),
+        mark_ranks=fields.flag("markRanks", default=False),
         has_private_outputs=fields.flag("privateOutputs", default=False),
         profiling=fields.optional("profiling", _profiling),
         watchdog=fields.optional("watchdog", _watchdog),

@@ -84,6 +84,7 @@ def test_all_ranks_end_and_start_again_in_the_same_agents(agents: Agents, culpri
     assert len(pids(runs, 1)) == 6
     assert [run.message["attempt"] for run in runs] == [1, 1, 1]
     assert all(run.message["failure"] is None for run in runs)
+    assert all("ftjob: attempt 1" in run.text("stderr").splitlines() for run in runs)
 
 
 def test_a_word_that_is_repeated_starts_nothing_twice(agents: Agents) -> None:

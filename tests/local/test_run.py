@@ -59,7 +59,8 @@ def test_two_workers_of_two_ranks_succeed(tmp_path: Path) -> None:
         line = f"rank {rank} of 4 in job-worker-0-{rank // 2} local {rank % 2}"
         assert line in ran.log(rank)
         assert "on stderr" in ran.log(rank)
-        assert f"[rank {rank}] {line}" in ran.stdout
+        assert f"\n[rank {rank}] {line}\n" in ran.stdout
+        assert "[rank" not in ran.log(rank)
 
 
 def test_job_file_is_what_kubectl_would_show(tmp_path: Path) -> None:

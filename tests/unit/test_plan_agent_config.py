@@ -1,6 +1,7 @@
 """What agents and ranks are told."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,16 @@ def test_the_agent_keeps_identity_from_the_users_env_from() -> None:
 def test_a_log_takes_a_gibibyte_unless_the_job_says_otherwise(outputs: dict[str, str], limit: int) -> None:
     assert parse(told(job().outputs(**outputs)).config_json).log_limit == limit
     assert parse(told(job()).config_json).log_limit == 1 << 30
+
+
+def test_lines_are_marked_in_pods_of_several_ranks_unless_the_job_wants_them_raw() -> None:
+    assert parse(told(FOUR).config_json).mark_ranks
+    assert not parse(told(job().workers(2)).config_json).mark_ranks
+    for value, is_marked in (("true", False), ("false", True), ("", True)):
+        raw = replace(FOUR.build(), annotations={"ftjob.dev/raw-logs": value})
+        layout = cluster_layout(raw, 0)
+        found = agent_command(raw, layout, layout.workers[0], CONFIG)
+        assert parse(found.config_json).mark_ranks is is_marked
 
 
 @pytest.mark.parametrize(

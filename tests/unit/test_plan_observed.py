@@ -53,8 +53,9 @@ def test_the_trainers_end_counts_while_a_sidecar_lives() -> None:
     assert found.terminated.message is not None
 
 
-def test_the_log_speaks_for_an_agent_that_was_killed_without_a_word() -> None:
-    log = "".join(f"step {step} \x1b[0m\x00é\n" for step in range(100))
+@pytest.mark.parametrize("mark", ["", "[rank 3] "])
+def test_the_log_speaks_for_an_agent_that_was_killed_without_a_word(mark: str) -> None:
+    log = "".join(f"{mark}step {step} \x1b[0m\x00é\n" for step in range(100))
     end = {"exitCode": 137, "reason": "OOMKilled", "message": log}
     found = read(trainer({"state": {"terminated": end}}))
     assert found.terminated is not None

@@ -13,6 +13,7 @@ from ftjob.api.problem import Problem, problems_of, refused
 from ftjob.api.template_kinds import kind_problems
 from ftjob.models.names import (
     ANNOTATION_CAPTURE,
+    ANNOTATION_RAW_LOGS,
     API_VERSION,
     CONTROLLER,
     KIND,
@@ -124,7 +125,7 @@ def head_fields(job: JobHead) -> dict[str, Any]:
     return {field.name: getattr(job, field.name) for field in fields(JobHead)}
 
 
-ANNOTATIONS = frozenset({ANNOTATION_CAPTURE, KUEUE_PREBUILT})
+ANNOTATIONS = frozenset({ANNOTATION_CAPTURE, ANNOTATION_RAW_LOGS, KUEUE_PREBUILT})
 """Those that mean something."""
 LEVELS_MAX = 100
 """Of nesting; a pod has fourteen. What walks through a spec stays far from Python's limit of recursion."""

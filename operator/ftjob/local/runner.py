@@ -268,7 +268,7 @@ class Runner:
         told = agent_command(self._job, layout, place, self._config, outputs=str(self._outputs.path))
         # Logs are kept always: they are where the terminal's lines come from.
         ranks = tuple(replace(spec, env={**_shared_out(layout), **spec.env}) for spec in told.config.ranks)
-        config = replace(told.config, ranks=ranks, keep_logs=True, has_private_outputs=True)
+        config = replace(told.config, ranks=ranks, keep_logs=True, mark_ranks=False, has_private_outputs=True)
         agent = Agent(place, attempt, self._folder / name)
         agent.start(
             replace(told, config=config), trainer, self._token, self._settings.python, self._outputs.lock

@@ -52,6 +52,8 @@ KUEUE_PREBUILT = "kueue.x-k8s.io/prebuilt-workload-name"
 """Annotation (from Kueue 0.18 on) or label (before) of a job whose Workload somebody else has made."""
 
 ANNOTATION_CAPTURE = f"{GROUP}/capture"
+ANNOTATION_RAW_LOGS = f"{GROUP}/raw-logs"
+"""Annotation of a job: ``"true"`` leaves the marks out by which lines in a pod say whose they are."""
 
 LABEL_COMPONENT = "app.kubernetes.io/component"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "ftjob"}

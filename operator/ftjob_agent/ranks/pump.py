@@ -1,4 +1,4 @@
-"""Passing a rank's output on, unchanged, and keeping it: its end in memory, all of it in a file."""
+"""Passing a rank's output on, and keeping it as it is: its end in memory, all of it in a file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import threading
 import time
 from typing import Optional, Protocol
 
+from ftjob_protocol.values.marks import marked
+
 TAIL = 16 * 1024
 CHUNK = 64 * 1024
 BATCH_SECONDS = 0.001
 """After a read that did not fill its buffer: a rank that writes line by line costs a thousand reads a second,
 not one for each line."""
 HOLD_MILLISECONDS = 50
-"""How long a line without its end is kept back, so that lines of several ranks do not mix."""
+"""How long a line without its end is kept back, so that lines of several streams do not mix."""
+MARKED_HOLD_MILLISECONDS = 2000
+"""The same where lines are marked. What goes out then becomes a line: a progress bar should not make many."""
 BUFFER = 8 * 1024 * 1024
 PATIENCE_SECONDS = 1.0
 """A volume that has not taken anything for so long hangs: from then on the rank does not wait for it."""
@@ -161,11 +165,19 @@ class Pump(threading.Thread):
 
     It reads no faster than the agent's own stream takes it: a rank that writes a gigabyte waits as it would
     without the agent, and memory stays bounded.
+
+    Parameters
+    ----------
+    mark
+        What each line begins with on its way out; then only whole lines go out.
     """
 
-    def __init__(self, source: int, sink: int, log: RankLog) -> None:
+    def __init__(self, source: int, sink: int, log: RankLog, mark: bytes = b"") -> None:
         super().__init__(name=f"ftjob-pump-{source}", daemon=True)
         self._source, self._sink, self._log = source, sink, log
+        self._mark = mark
+        self._is_cut = False
+        """Whether a line went out before its end had come."""
         self._line = b""
         self._passed = 0
         """So much of the unfinished line has been passed on."""
@@ -186,8 +198,9 @@ class Pump(threading.Thread):
         """Pass on what comes."""
         waiting = select.poll()
         waiting.register(self._source, select.POLLIN)
+        hold = MARKED_HOLD_MILLISECONDS if self._mark else HOLD_MILLISECONDS
         while True:
-            if len(self._line) > self._passed and not waiting.poll(HOLD_MILLISECONDS):
+            if len(self._line) > self._passed and not waiting.poll(hold):
                 self._pass_on(self._line[self._passed :])
                 self._passed = len(self._line)
             try:
@@ -221,7 +234,7 @@ class Pump(threading.Thread):
             self._line, self._passed = b"", 0
 
     def _pass_on(self, data: bytes) -> None:
-        view = memoryview(data)
+        view = memoryview(self._marked(data) if self._mark else data)
         with _SINKS[self._sink]:
             while view:
                 try:
@@ -230,3 +243,9 @@ class Pump(threading.Thread):
                     select.select([], [self._sink], [])  # someone made our own stream non-blocking
                 except OSError:
                     return  # nobody reads us any more; the rank must not notice
+
+    def _marked(self, data: bytes) -> bytes:
+        if self._is_cut and data.startswith(b"\n"):
+            data = data[1:]  # the end of a line that has one already
+        self._is_cut = bool(data) and not data.endswith(b"\n")
+        return marked(data, self._mark) if data else b""

@@ -164,6 +164,8 @@ class Supervisor:
         command: Sequence[str],
         env: Mapping[str, str],
         log: RankLog,
+        *,
+        mark: bytes = b"",
     ) -> Rank:
         """Start one rank; ConfigError when its command can't be run."""
         process = self.spawn(
@@ -177,7 +179,7 @@ class Supervisor:
         rank = Rank(spec, rank_dir, process, log)
         for stream, sink in ((process.stderr, 2), (process.stdout, 1)):
             if stream is not None:
-                rank.pumps.append(Pump(os.dup(stream.fileno()), sink, log))
+                rank.pumps.append(Pump(os.dup(stream.fileno()), sink, log, mark))
                 stream.close()
         for pump in rank.pumps:
             pump.start()

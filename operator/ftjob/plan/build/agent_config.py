@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ftjob.api.defaults import log_limit, restarts_in_place, success_of
 from ftjob.api.identity import is_identity
 from ftjob.models.manifest import grace_seconds
+from ftjob.models.names import ANNOTATION_RAW_LOGS
 from ftjob.models.resources import MILLI, milli
 from ftjob.models.spec import ProfilingMode, SuccessPolicy, template_of, trainer_of
 from ftjob.strategies import STRATEGIES
@@ -100,6 +101,7 @@ def agent_command(
         outputs=outputs,
         keep_logs=spec.outputs is not None,
         log_limit=log_limit(spec),
+        mark_ranks=len(ranks) > 1 and job.annotations.get(ANNOTATION_RAW_LOGS) != "true",
         has_private_outputs=False,
         profiling=_profiling(spec, layout, worker),
         # Only who makes steps can show that there are none: a parameter server never does.

@@ -19,6 +19,7 @@ from ftjob_protocol.failures import FailureType, last_lines
 from ftjob_protocol.reasons import Reason
 from ftjob_protocol.termination import TerminationMessage, parse_termination_message
 from ftjob_protocol.values.digits import whole
+from ftjob_protocol.values.marks import without_marks
 from ftjob_protocol.values.text import clean
 
 TAINTED = "DeletionByTaintManager"
@@ -162,7 +163,7 @@ def _read_end(status: dict[str, Any], trainer: dict[str, Any], seen: float) -> T
             reason=end.get("reason", ""),
             message=message,
             seen=seen,
-            log_tail=last_lines(text) if message is None else "",
+            log_tail=last_lines(without_marks(text)) if message is None else "",
         )
     if status.get("phase") not in {"Failed", "Succeeded"}:
         return None
