@@ -92,6 +92,30 @@ def test_a_job_is_submitted_listed_stopped_resumed_waited_for_run_again_and_dele
     assert "no jobs in namespace" in ftjob("list")[2]
 
 
+@pytest.mark.parametrize("exit_code", [0, 3])
+def test_submit_follows_a_job_to_its_end_and_takes_its_exit_code(
+    ftjob: Callable[..., tuple[int, str, str]],
+    server: ApiServer,
+    space: Namespace,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    exit_code: int,
+) -> None:
+    monkeypatch.setattr("ftjob.client.logs.reader.PAUSE_SECONDS", 0.05)  # no kubelet has any log
+    with (
+        running_kubelet(server, space.name) as kubelet,
+        running_operator(server, tmp_path, namespace=space.name),
+    ):
+        kubelet.finish(exit_code=exit_code)
+        code, out, err = ftjob("submit", str(file), "--set", "spec.restart.limit=0")
+        phase = "Failed" if exit_code else "Succeeded"
+        assert (code, out, f"ftjob: {phase}" in err) == (int(bool(exit_code)), "", True), err
+        assert "digits was created" in err
+        assert "digits-worker-0-0" in err
+        assert ftjob("logs", "--no-follow")[0] == code
+
+
 def test_a_job_that_can_not_be_is_refused_before_it_is_created(
     ftjob: Callable[..., tuple[int, str, str]], space: Namespace, file: Path
 ) -> None:

@@ -3,5 +3,6 @@
 from ftjob.client.client import Client
 from ftjob.client.errors import ClusterError, JobFailed, JobInvalid, NoSuchJob
 from ftjob.client.handle import JobHandle
+from ftjob.client.logs.line import LogLine
 
-__all__ = ["Client", "ClusterError", "JobFailed", "JobHandle", "JobInvalid", "NoSuchJob"]
+__all__ = ["Client", "ClusterError", "JobFailed", "JobHandle", "JobInvalid", "LogLine", "NoSuchJob"]

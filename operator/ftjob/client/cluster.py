@@ -17,10 +17,10 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config
 from kubernetes.config import new_client_from_config as client_from_kubeconfig
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 from yaml import YAMLError
 
-from ftjob.client.errors import ClusterError, Conflict, JobInvalid, NoSuchJob
+from ftjob.client.errors import ClusterError, Conflict, JobInvalid, NoSuchJob, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 SECONDS = 30.0
 """For how long an answer is waited for."""
+SILENCE_SECONDS = 60.0
+"""After so long without a word a log is asked for anew: nobody says so where a connection is lost."""
+CONNECTIONS = 64
+"""That are kept: more than there are logs at a time."""
+CHUNK = 1 << 16
 IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 MERGE_PATCH = "application/merge-patch+json"
 Body = dict[str, Any]
@@ -95,6 +100,24 @@ class Cluster:
         finally:
             response.close()
 
+    def stream(self, path: str, **query: str | int) -> Iterator[bytes]:
+        """Yield the bytes that stand at a path as they come, until the server ends it or is silent for long.
+
+        Raises
+        ------
+        ClusterError
+            The connection was lost.
+        """
+        response = self._send(_Request("GET", path, query, seconds=SILENCE_SECONDS))
+        try:
+            yield from response.stream(CHUNK, decode_content=False)
+        except ReadTimeoutError:
+            return
+        except (HTTPError, OSError) as error:
+            raise ClusterError(f"{self.server} has ended the log: {_short(error)}") from None
+        finally:
+            response.close()
+
     def _answer(self, method: str, path: str, query: Query, body: Body | None = None) -> Body:
         content_type = MERGE_PATCH if method == "PATCH" else "application/json"
         response = self._send(_Request(method, path, query, body, content_type))
@@ -107,7 +130,7 @@ class Cluster:
         return answer
 
     def _send(self, request: _Request) -> BaseHTTPResponse:
-        headers = {"Accept": "application/json", "Content-Type": request.content_type}
+        headers = {"Accept": "application/json, */*", "Content-Type": request.content_type}
         try:
             method, url, headers, body, _ = self.api.param_serialize(
                 request.method,
@@ -156,7 +179,9 @@ def connect(
         raise ClusterError(
             f"{files}: {_short(error)}; name a kubeconfig by --kubeconfig or in $KUBECONFIG"
         ) from None
-    return Cluster(api, namespace or chosen.get("context", {}).get("namespace") or "default")
+    return Cluster(
+        _with_connections(api), namespace or chosen.get("context", {}).get("namespace") or "default"
+    )
 
 
 def _has_kubeconfig() -> bool:
@@ -171,12 +196,18 @@ def _within(namespace: str | None) -> Cluster:
         own = IN_CLUSTER.read_text().strip()
     except (ConfigException, OSError) as error:
         raise ClusterError(f"no kubeconfig, and this pod has no service account: {error}") from None
-    return Cluster(ApiClient(configuration), namespace or own)
+    return Cluster(_with_connections(ApiClient(configuration)), namespace or own)
+
+
+def _with_connections(api: ApiClient) -> ApiClient:
+    """Let it keep as many connections as there are logs: the library warns of each that it throws away."""
+    api.rest_client.pool_manager.connection_pool_kw["maxsize"] = CONNECTIONS
+    return api
 
 
 def _lines(response: BaseHTTPResponse) -> Iterator[bytes]:
     rest = b""
-    for chunk in response.stream(1 << 16, decode_content=False):
+    for chunk in response.stream(CHUNK, decode_content=False):
         *lines, rest = (rest + chunk).split(b"\n")
         yield from filter(None, lines)
 
@@ -217,8 +248,8 @@ def _absent(said: str, name: str) -> ClusterError:
 
 _KINDS: Mapping[int, tuple[type[Exception], str]] = {
     400: (JobInvalid, ""),
-    401: (ClusterError, "the cluster doesn't know you: renew your login or its token"),
-    403: (ClusterError, "ask whoever runs the cluster for a role such as `edit` there"),
+    401: (Refused, "the cluster doesn't know you: renew your login or its token"),
+    403: (Refused, "ask whoever runs the cluster for a role such as `edit` there"),
     409: (Conflict, ""),
     422: (JobInvalid, ""),
 }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from ftjob.client.errors import ClusterError, JobFailed, NoSuchJob
+from ftjob.client.logs.follow import Logs
+from ftjob.client.logs.line import wanted_lines
 from ftjob.models.manifest import mapping
 from ftjob.models.names import GROUP, PLURAL, VERSION
 from ftjob.models.status import JobStatus, Phase
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ftjob.client.cluster import Body, Cluster
+    from ftjob.client.logs.line import LogLine
 
 WATCH_SECONDS = 300
 """So long a watch lasts; then another begins, as with all clients of Kubernetes."""
@@ -171,6 +175,62 @@ class JobHandle:
             raise JobFailed(self.name, status)
         return status
 
+    def logs(
+        self,
+        ranks: str | None = None,
+        *,
+        follow: bool = True,
+        grep: str | None = None,
+        since: float | None = None,
+        tail: int | None = None,
+        attempt: int | None = None,
+        on: Callable[[JobStatus], object] | None = None,
+        note: Callable[[str], object] | None = None,
+    ) -> Iterator[LogLine]:
+        """Yield what its ranks write: each line once, over lost connections, restarts and new pods.
+
+        Lines of several pods come by their time, as far as they are there.
+
+        Parameters
+        ----------
+        ranks
+            Whose, such as ``0,3-5``; left out: all, or of more than 50 pods that of rank 0.
+        follow
+            Wait for pods, and go on to the job's end; else what there is now.
+        grep
+            Only lines in which this regular expression is found.
+        since
+            Only lines that are not older than so many seconds.
+        tail
+            Of what there is now, only so many lines of each rank.
+        attempt
+            Only of this attempt, counted from 0.
+        on
+            Is called with each new status, while it follows.
+        note
+            Is called with what should be known of the lines, such as that some are missing.
+
+        Raises
+        ------
+        JobInvalid
+            The ranks or the regular expression can't be read.
+        NoSuchJob
+            It was deleted.
+        ClusterError
+            The cluster can't be asked.
+        """
+        wanted = wanted_lines(ranks, follow=follow, grep=grep, since=since, tail=tail, attempt=attempt)
+        other = JobHandle(self._cluster, self.body)
+        logs = Logs(
+            replace(self._cluster, namespace=self.namespace),
+            self.uid,
+            wanted,
+            statuses=other.watch(),
+            on=on or _nothing,
+            note=note or _nothing,
+        )
+        return logs.lines()
+
     def stop(self) -> None:
         """Suspend it: its pods end in their grace period, and what was saved is kept. `resume` goes on."""
         self._change({"suspend": True})
@@ -212,3 +272,7 @@ class JobHandle:
         if self.uid and uid != self.uid:
             raise NoSuchJob(f"{self.name} was deleted, and there is another job of its name")
         self.body = body
+
+
+def _nothing(_said: object) -> None:
+    pass

@@ -42,7 +42,7 @@ def _resume(args: argparse.Namespace) -> int:
     if _has_ended(job):
         return SUCCEEDED
     job.resume()
-    say(one_line(f"{job.name} goes on; `ftjob wait {job.name}` waits for its end"))
+    say(one_line(f"{job.name} goes on; `ftjob logs {job.name}` follows it"))
     return SUCCEEDED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ def add(commands: Commands, seconds: Callable[[str], float]) -> None:
     """Add them."""
     _add_submit(commands)
     _add_list(commands)
+    _add_logs(commands)
     wait = _verb(commands, "wait", "wait until a job has ended, or runs; its exit code is the job's")
     _job(wait)
     wait.add_argument(
@@ -60,6 +62,40 @@ def _add_list(commands: Commands) -> None:
     table.add_argument("-w", "--watch", action="store_true", help="go on until Ctrl-C")
     table.add_argument("-o", "--output", choices=["text", "json", "yaml", "name"], default="text")
     table.set_defaults(module="ftjob.cli.jobs.table")
+
+
+def _add_logs(commands: Commands) -> None:
+    logs = _verb(commands, "logs", "print what a job's ranks write, to its end")
+    _job(logs)
+    logs.add_argument("--ranks", metavar="LIST", help='whose lines, such as "0,3-5" (default: all)')
+    logs.add_argument("--grep", metavar="RE", help="only lines in which this regular expression is found")
+    logs.add_argument("--since", metavar="TIME", type=_duration, help="only of the last, say, 30s, 10m or 2h")
+    logs.add_argument("--tail", metavar="N", type=int, help="of what there is, the last lines of each rank")
+    logs.add_argument("--attempt", metavar="N", type=int, help="only of this attempt; the first is 0")
+    logs.add_argument(
+        "--no-follow", dest="follow", action="store_false", help="print what there is now, and return"
+    )
+    logs.add_argument(
+        "-o",
+        "--output",
+        choices=["text", "raw", "json"],
+        default="text",
+        help="raw: without marks, as the ranks wrote it; json: an object for each line",
+    )
+    logs.set_defaults(module="ftjob.cli.jobs.logs")
+
+
+def _duration(text: str) -> float:
+    """Read 90, 30s, 10m, 1h30m or 2d as seconds."""
+    if text.isdecimal():
+        return float(text)
+    if not re.fullmatch(r"(\d+d)?(\d+h)?(\d+m)?(\d+s)?", text) or not text:
+        raise ValueError
+    units = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
+
+
+_duration.__name__ = "time such as 10m"
 
 
 def _verb(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:

@@ -32,7 +32,7 @@ def main(args: argparse.Namespace) -> int:
         args.namespace = old.namespace
         new = client(args).submit(body)
         print(new.name)
-        say(one_line(f"`ftjob wait {new.name}` waits for its end"))
+        say(one_line(f"`ftjob logs {new.name}` follows it"))
         return SUCCEEDED
 
     return exit_code(verb)

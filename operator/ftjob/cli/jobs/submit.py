@@ -11,10 +11,10 @@ import yaml
 
 from ftjob.cli.exit_codes import SUCCEEDED
 from ftjob.cli.jobs.common import client, exit_code, must_be_valid
+from ftjob.cli.jobs.logs import show
 from ftjob.cli.jobs.settings import apply
 from ftjob.cli.source import SourceError, read
 from ftjob.cli.terminal import one_line, say
-from ftjob.cli.words import progress_line
 from ftjob.client import JobInvalid
 from ftjob.client.client import user
 from ftjob.models.manifest import mapping
@@ -22,9 +22,6 @@ from ftjob.models.names import JOB_NAME_MAX, KIND
 
 if TYPE_CHECKING:
     import argparse
-
-    from ftjob.client import JobHandle
-    from ftjob.models.status import JobStatus
 
 
 def main(args: argparse.Namespace) -> int:
@@ -42,9 +39,10 @@ def _submit(args: argparse.Namespace) -> int:
     job = cluster.submit(body)
     if args.detach:
         print(json.dumps(job.body) if args.output == "json" else job.name)
-        say(one_line(f"`ftjob wait {job.name}` waits for its end, `ftjob stop {job.name}` stops it"))
+        say(one_line(f"`ftjob logs {job.name}` follows it, `ftjob stop {job.name}` stops it"))
         return SUCCEEDED
-    return _follow(job)
+    say(one_line(f"{job.name} was created; Ctrl-C ends only this command, `ftjob stop {job.name}` the job"))
+    return show(job)
 
 
 def _body(args: argparse.Namespace) -> dict[str, Any]:
@@ -75,26 +73,3 @@ def name_for(script: str) -> str:
     if not text or not text[0].isalpha():
         text = f"job-{text}".strip("-")
     return f"{text[: JOB_NAME_MAX - 5].rstrip('-')}-{secrets.token_hex(2)}"
-
-
-def _follow(job: JobHandle) -> int:
-    """Print a line for each phase and what it is at; return when the job has ended."""
-    say(one_line(f"{job.name} was created; Ctrl-C ends only this command"))
-    shown = ""
-
-    def on(status: JobStatus) -> None:
-        nonlocal shown
-        text = _line(status)
-        if text != shown:
-            shown = text
-            say(one_line(text))
-
-    job.wait(on=on)
-    return SUCCEEDED
-
-
-def _line(status: JobStatus) -> str:
-    told = [each for each in status.conditions if each.type.value == status.phase]
-    progress = progress_line(status.progress) if status.progress is not None else ""
-    reason = told[-1].message if told and not progress else ""
-    return ": ".join(filter(None, (str(status.phase or "New"), progress or reason)))

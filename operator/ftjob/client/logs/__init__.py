@@ -1,0 +1,1 @@
+"""What the ranks of a job in a cluster write: each line once, over cuts, restarts and new pods."""
