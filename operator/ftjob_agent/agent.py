@@ -109,6 +109,14 @@ class Agent:
         if self._vitals is not None:
             self._vitals.begin_anew(attempt)
         environment.make_run_dir(self._config, self.environ)
+        self.unpack_code()
+
+    def unpack_code(self) -> None:
+        """Let the ranks begin in a fresh copy of the user's code, if the job brings any."""
+        if self.config.code is not None:
+            from ftjob_agent.ranks.unpack import enter
+
+            enter(self.config.code, self.environ, attempt=self.config.attempt)
 
     def start(self, spec: RankSpec) -> Rank:
         """Start one rank."""

@@ -31,6 +31,11 @@ def run_dir(environ: Mapping[str, str]) -> str:
     return environ.get(variables.RUN_DIR) or files.RUN_DIR
 
 
+def code_folder(environ: Mapping[str, str]) -> str:
+    """Return where the user's code lies: at the same path in each attempt."""
+    return f"{run_dir(environ)}/{files.CODE}"
+
+
 def token(environ: Mapping[str, str]) -> str:
     """Return the job's token; ConfigError says where it should be."""
     path = environ.get(variables.TOKEN_FILE) or f"{files.AGENT_DIR}/{files.TOKEN}"

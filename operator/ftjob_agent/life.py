@@ -67,6 +67,7 @@ def preparing(agent: Agent) -> Optional[Stage]:
     check_identity(config, agent.environ)
     outputs.make_folders(config, agent.environ)
     environment.make_run_dir(config, agent.environ)
+    agent.unpack_code()
     if config.rendezvous is not None:
         agent.start_rendezvous()
     agent.start_watch()

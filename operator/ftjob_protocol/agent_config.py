@@ -8,6 +8,7 @@ from typing import Any, Callable, Mapping, Optional, TypeVar
 
 from ftjob_protocol import VERSION, Word
 from ftjob_protocol.captures import KEEP_LAST, MAX_BYTES, Wanted
+from ftjob_protocol.code import Code
 from ftjob_protocol.rank_spec import RankSpec, told_once
 from ftjob_protocol.variables import AGENT_CONFIG, ATTEMPT
 
@@ -176,6 +177,7 @@ class AgentConfig:
     """Whether the outputs are those of one user of this machine, and not of all pods of the job."""
     profiling: Optional[Profiling]
     watchdog: Optional[Watchdog]
+    code: Optional[Code] = None
 
     @property
     def name(self) -> str:
@@ -234,6 +236,7 @@ class AgentConfig:
             "markRanks": self.mark_ranks,
             "profiling": self.profiling.as_json() if self.profiling else None,
             **({"privateOutputs": True} if self.has_private_outputs else {}),
+            **({"code": self.code.as_json()} if self.code is not None else {}),
             **{key: part.as_json() for key, part in optional.items() if part is not None},
         }
         return {
@@ -360,6 +363,7 @@ def parse(text: str) -> AgentConfig:
         has_private_outputs=fields.flag("privateOutputs", default=False),
         profiling=fields.optional("profiling", _profiling),
         watchdog=fields.optional("watchdog", _watchdog),
+        code=fields.optional("code", lambda found: Code(found.text("file"), found.text("sha256"))),
     )
     if not config.ranks:
         raise _disagreement("ranks", "a list with at least one rank")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.job import Job, parse_job
-from ftjob.models.agent_file import AgentFile
+from ftjob.models.brought import AgentFile
 from ftjob.models.names import API_VERSION, KIND
 from ftjob.models.status import JobStatus, Phase
 from ftjob.plan.decide import decide as plan_job

@@ -41,6 +41,7 @@ NESTED: dict[str, dict[str, Any]] = {
     "spec.tpu": {"library": "JAX"},
     "spec.elastic": {"minWorkers": 1, "maxWorkers": 4},
     "spec.watchdog": {"hangSeconds": 60},
+    "spec.code": {"configMap": "digits-code-0a0a0a0a", "sha256": "0a" * 32},
     "spec.restart.rules[0]": {"onReason": "Hang", "action": "Fail"},
 }
 """What has to stand beside a field so that nothing else is wrong there."""
@@ -382,6 +383,8 @@ def _topologies() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "scheduling.topologyKey", "in a rack, beside a cache", {**rack, "template": _beside_a_cache()}
     slices = {"strategy": "TPU", "processesPerWorker": 1, "workers": None, "tpu": {**_V5E, "slices": 2}}
     yield "scheduling.topologyKey", "two slices in a rack", {**rack, **slices}
+    elsewhere = {"managedBy": "kueue.x-k8s.io/multikueue"}
+    yield "code", "code in another cluster", {"code": NESTED["spec.code"], **elsewhere}
 
 
 def _role_templates() -> Iterator[Malformed]:

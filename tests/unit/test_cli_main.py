@@ -13,7 +13,7 @@ from ftjob import __version__
 from ftjob.agent_zipapp import build_zipapp
 from ftjob.api.crd import render_crd
 from ftjob.cli.main import main
-from ftjob.models.agent_file import AgentFile
+from ftjob.models.brought import AgentFile
 from ftjob.plan.build.bring_agent import config_map_name
 
 SAMPLES = sorted((Path(__file__).parents[2] / "manifests" / "samples").glob("*.yaml"))

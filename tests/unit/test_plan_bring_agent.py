@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import os
 import subprocess
 import sys
@@ -15,10 +16,14 @@ import pytest
 from support.builders import CONFIG, NOW, created, decide, job, observed, pod
 
 from ftjob.control.cache.shared import HOLDS_SECONDS, Shared
-from ftjob.models.agent_file import NAME, AgentFile
+from ftjob.models.brought import NAME, AgentFile
 from ftjob.plan.build.bring_agent import config_map_name, start_agent
+from ftjob.plan.build.pod import build_pod
+from ftjob.plan.layout import cluster_layout
 from ftjob.plan.life.first_failure import first_failure
 from ftjob.plan.observed.pod import Terminated
+from ftjob_protocol.agent_config import parse
+from ftjob_protocol.code import Code
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,3 +159,34 @@ def test_what_all_jobs_of_a_namespace_share_is_known_for_a_while() -> None:
     assert not shared.of("team-b")
     now[0] += HOLDS_SECONDS
     assert not shared.of("team-a")
+
+
+def test_the_users_code_comes_in_the_agents_volume_and_by_its_digest() -> None:
+    told_code = {"configMap": "digits-code-0a1b2c3d", "sha256": "0a" * 32}
+    wanted = job().with_spec(code=told_code).build()
+    layout = cluster_layout(wanted, 0)
+    built = build_pod(wanted, layout, layout.leader, CONFIG)
+    [agent] = [volume for volume in built["spec"]["volumes"] if volume["name"] == "ftjob-agent"]
+    archive = {"key": "code.tar.gz", "path": "code.tar.gz"}
+    assert agent["projected"]["sources"][2:] == [
+        {"configMap": {"name": "digits-code-0a1b2c3d", "items": [archive]}}
+    ]
+    [trainer] = built["spec"]["containers"]
+    [told] = [each["value"] for each in trainer["env"] if each["name"] == "FTJOB_AGENT_CONFIG"]
+    assert json.loads(told)["code"] == {"file": "/ftjob/agent/code.tar.gz", "sha256": "0a" * 32}
+    assert parse(told).code == Code("/ftjob/agent/code.tar.gz", "0a" * 32)
+    assert "initContainers" not in built["spec"]
+
+
+@pytest.mark.parametrize(
+    ("code", "field"),
+    [
+        ({"configMap": "Digits", "sha256": "0a" * 32}, "spec.code.configMap"),
+        ({"configMap": "digits", "sha256": "0A" * 32}, "spec.code.sha256"),
+        ({"configMap": "digits", "sha256": "0a"}, "spec.code.sha256"),
+        ({"configMap": "digits"}, "spec.code.sha256"),
+        ({"sha256": "0a" * 32}, "spec.code.configMap"),
+    ],
+)
+def test_code_is_named_by_a_config_map_and_a_digest(code: dict[str, str], field: str) -> None:
+    assert [problem.field for problem in job().with_spec(code=code).read().problems] == [field]

@@ -209,6 +209,13 @@ def test_the_collector_is_told_the_job_as_outputs_of_a_local_run_have_it() -> No
     assert body["status"]["phase"] == "Running"
 
 
+def test_the_report_of_a_job_that_brings_code_says_which() -> None:
+    code = {"configMap": "digits-code-0a0a0a0a", "sha256": "0a" * 32}
+    built = build_collector(with_captures(READY).with_spec(code=code).build(), "c7", IMAGE)
+    (told,) = built["spec"]["containers"][0]["env"]
+    assert json.loads(told["value"])["spec"] == {"strategy": "Torchrun", "code": code}
+
+
 @pytest.mark.parametrize(
     ("pod_context", "container_context", "user"),
     [

@@ -12,7 +12,7 @@ from ftjob.cli.exit_codes import INVALID, SUCCEEDED
 from ftjob.cli.source import SourceError, read
 from ftjob.cli.terminal import one_line, say
 from ftjob.local.outputs import to_yaml
-from ftjob.models.agent_file import AgentFile
+from ftjob.models.brought import AgentFile
 from ftjob.models.names import KIND
 from ftjob.plan.build.bring_agent import build_config_map
 from ftjob.plan.build.objects import build_claim, build_secret, build_service

@@ -17,7 +17,7 @@ from ftjob.agent_zipapp import build_zipapp
 from ftjob.control.credentials import connection_info
 from ftjob.control.process.logs import set_up_logs
 from ftjob.control.run import Options, run
-from ftjob.models.agent_file import AgentFile
+from ftjob.models.brought import AgentFile
 from ftjob.plan.plan import CollectorImage, Config, OperatorPods
 
 if TYPE_CHECKING:

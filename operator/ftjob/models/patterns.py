@@ -14,6 +14,7 @@ LABEL_KEY = (
     r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
     r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 )
+SHA256 = r"^[0-9a-f]{64}$"
 FOLDER = r"^[^/\x00-\x1f\x7f][^\x00-\x1f\x7f]*$|^$"
 CONTROLLER_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 
@@ -25,6 +26,7 @@ EXPECTED = {
     MEBIBYTES: "an amount of bytes of at least 1Mi, in Mi, Gi or Ti, such as 500Mi or 2Gi",
     SUBDOMAIN: "a name of lower-case letters, digits, - and ., such as team-pvc",
     LABEL_KEY: "the key of a node label such as topology.kubernetes.io/zone",
+    SHA256: "a SHA-256 of 64 hexadecimal digits, in lower case",
     FOLDER: "a relative path without control characters, such as team-a/digits",
     CONTROLLER_NAME: "a name such as example.com/controller",
 }

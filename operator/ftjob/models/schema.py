@@ -10,13 +10,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
 
 from ftjob.models.patterns import EXPECTED
 
 Schema = dict[str, Any]
 
 DROPPED = frozenset({"title", "default", "$defs", "$ref"})
+
+
+class Model(BaseModel):
+    """A frozen model with camelCase names on the wire that refuses unknown fields."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
 
 def structural(model: type[BaseModel]) -> Schema:

@@ -9,21 +9,15 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
-from pydantic.alias_generators import to_camel
+from pydantic import Field, WithJsonSchema
 
 from ftjob.models import patterns
+from ftjob.models.brought import Code
 from ftjob.models.manifest import trainer_in
 from ftjob.models.names import WORKER
-from ftjob.models.schema import structural
+from ftjob.models.schema import Model, structural
 from ftjob.models.template import TemplateShape
 from ftjob_protocol.agent_config import EXCEPTION_GRACE_SECONDS
-
-
-class Model(BaseModel):
-    """A frozen model with camelCase names on the wire that refuses unknown fields."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
 
 class SuccessPolicy(StrEnum):
@@ -346,6 +340,9 @@ class JobSpec(Model):
             "it must have a command."
         ),
     ]
+    code: Annotated[
+        Code | None, Field(description="The ranks' working folder, first on their PYTHONPATH.")
+    ] = None
     roles: Annotated[Roles | None, Field(description="Roles beside worker.")] = None
     tpu: Annotated[Tpu | None, Field(description="The TPU to use; required for strategy TPU.")] = None
     elastic: Annotated[Elastic | None, Field(description="Let workers come and go.")] = None

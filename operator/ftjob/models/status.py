@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from ftjob.models.spec import GangMode, Model
+from ftjob.models.schema import Model
+from ftjob.models.spec import GangMode
 from ftjob.models.times import unix
 from ftjob_protocol.values.ranges import parse_ranges
 

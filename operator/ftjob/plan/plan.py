@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ftjob.models.agent_file import AgentFile
+from ftjob.models.brought import AgentFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,7 +10,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Mapping, Sequence
 
-from ftjob_agent.config import ConfigError, run_dir
+from ftjob_agent.config import ConfigError, code_folder, run_dir
 from ftjob_protocol import files, variables
 from ftjob_protocol.captures import profile
 from ftjob_protocol.captures.window import make_word
@@ -96,8 +96,9 @@ def of_rank(
             env[key] = found.replace(IFACE, interface).replace(ATTEMPT_NOW, str(config.attempt))
             _check_size(key, env[key], config)
     rank_dir = os.path.join(run_dir(environ), spec.label)
+    code = code_folder(environ) if config.code is not None else None
     env.update(
-        PYTHONPATH=os.pathsep.join(filter(None, [HOOKS, env.get("PYTHONPATH")])),
+        PYTHONPATH=os.pathsep.join(filter(None, [HOOKS, code, env.get("PYTHONPATH")])),
         TORCHELASTIC_ERROR_FILE=os.path.join(rank_dir, files.TORCHELASTIC_FAILURE),
     )
     env[variables.RANK_DIR] = rank_dir

@@ -6,6 +6,10 @@ AGENT_DIR = "/ftjob/agent"
 TOKEN = "token"  # noqa: S105  a name
 RUN_DIR = "/ftjob/run"
 """What agent and ranks keep while they live."""
+CODE_ARCHIVE = "code.tar.gz"
+"""Beside the agent, and the key in its ConfigMap: the code that the user has brought along."""
+CODE = "code"
+"""In the folder of agent and ranks: that code, unpacked."""
 
 # In a rank's private folder; from the hooks, but for PROGRESS.
 STEPS = "steps.bin"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ftjob.api.defaults import roles_of
 from ftjob.api.rules.rule import Rule
 from ftjob.models.manifest import mapping
-from ftjob.models.names import KUEUE_LABEL
+from ftjob.models.names import KUEUE_LABEL, MULTIKUEUE
 from ftjob.models.spec import GangMode, JobSpec, template_of
 from ftjob.strategies.tpu import tpu_hosts
 
@@ -54,5 +54,12 @@ SCHEDULING_RULES: tuple[Rule, ...] = (
         broken=lambda spec: (
             spec.scheduling.topology_key is not None and _has_several_slices_of_several_hosts(spec)
         ),
+    ),
+    Rule(
+        field="spec.code",
+        message="MultiKueue runs the job in another cluster, and does not bring the code's ConfigMap there",
+        remedy="put the code into the image, or remove managedBy",
+        cel=f"!has(self.code) || self.?managedBy.orValue('') != '{MULTIKUEUE}'",
+        broken=lambda spec: spec.code is not None and spec.managed_by == MULTIKUEUE,
     ),
 )

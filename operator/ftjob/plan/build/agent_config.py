@@ -25,6 +25,7 @@ from ftjob_protocol.agent_config import (
     Watchdog,
 )
 from ftjob_protocol.captures import KEEP_LAST, MAX_BYTES
+from ftjob_protocol.code import Code
 from ftjob_protocol.rank_spec import RankSpec
 from ftjob_protocol.values import peers
 from ftjob_protocol.values.ranges import parse_ranges
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ftjob.plan.plan import Config
 
 OUTPUTS_DIR = "/ftjob/outputs"
+CODE_FILE = f"{files.AGENT_DIR}/{files.CODE_ARCHIVE}"
 
 LAST_WORDS_SECONDS = 2
 
@@ -108,6 +110,7 @@ def agent_command(
         watchdog=Watchdog(spec.watchdog.hang_seconds, strategy.makes_steps(layout, worker))
         if spec.watchdog is not None
         else None,
+        code=Code(CODE_FILE, spec.code.sha256) if spec.code is not None else None,
     )
     return AgentCommand(agent, (*trainer.get("command", ()), *trainer.get("args", ())))
 

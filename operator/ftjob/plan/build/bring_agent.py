@@ -1,19 +1,19 @@
-"""How the agent comes into a pod: a ConfigMap, one volume, and the command that checks and starts it."""
+"""How the agent and the user's code come into a pod: ConfigMaps, one volume, and a command."""
 
 from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Any
 
-from ftjob.models.agent_file import NAME
+from ftjob.models.brought import NAME
 from ftjob.models.names import LABEL_COMPONENT, MANAGED_BY
 from ftjob.models.template import AGENT_VOLUME, RUN_VOLUME
 from ftjob.plan.build.objects import secret_name
-from ftjob_protocol.files import AGENT_DIR, RUN_DIR
+from ftjob_protocol.files import AGENT_DIR, CODE_ARCHIVE, RUN_DIR
 
 if TYPE_CHECKING:
-    from ftjob.api.job import JobHead
-    from ftjob.models.agent_file import AgentFile
+    from ftjob.api.job import Job
+    from ftjob.models.brought import AgentFile
     from ftjob.models.manifest import Manifest
 
 # What the container runs in front of the trainer's command: the image's own python3, and nothing else of the
@@ -55,9 +55,18 @@ def build_config_map(namespace: str, agent: AgentFile) -> Manifest:
     }
 
 
-def agent_volumes(job: JobHead, agent: AgentFile) -> list[dict[str, Any]]:
-    """Return the volumes with the agent and the job's token, and for what the agent keeps while it runs."""
-    sources = [{"configMap": {"name": config_map_name(agent)}}, {"secret": {"name": secret_name(job)}}]
+def agent_volumes(job: Job, agent: AgentFile) -> list[dict[str, Any]]:
+    """Return the volumes: with the agent, the token and the code, and for what the agent keeps while it runs.
+
+    A pod waits for a ConfigMap that is not there yet, as for any volume.
+    """
+    sources: list[dict[str, Any]] = [
+        {"configMap": {"name": config_map_name(agent)}},
+        {"secret": {"name": secret_name(job)}},
+    ]
+    if job.spec.code is not None:
+        items = [{"key": CODE_ARCHIVE, "path": CODE_ARCHIVE}]
+        sources.append({"configMap": {"name": job.spec.code.config_map, "items": items}})
     return [
         {"name": AGENT_VOLUME, "projected": {"sources": sources}},
         {"name": RUN_VOLUME, "emptyDir": {}},

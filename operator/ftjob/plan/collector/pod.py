@@ -108,7 +108,10 @@ def _told(job: Job) -> str:
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {"name": job.name, "namespace": job.namespace, "uid": job.uid},
-        "spec": {"strategy": job.spec.strategy},
+        # What ran: the strategy, and which code if the job has brought any.
+        "spec": job.spec.model_dump(
+            mode="json", by_alias=True, include={"strategy", "code"}, exclude_none=True
+        ),
         "status": status,
     }
     return json.dumps(body, separators=(",", ":"))
