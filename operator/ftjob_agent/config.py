@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Mapping
 
 from ftjob_protocol import agent_config, files, variables
+from ftjob_protocol.values.document import DocumentError
 
 if TYPE_CHECKING:
     from ftjob_protocol.agent_config import AgentConfig
@@ -22,7 +23,7 @@ def read(environ: Mapping[str, str]) -> AgentConfig:
     """Read what the plan says; ConfigError names the field that is wrong."""
     try:
         return agent_config.parse(environ.get(variables.AGENT_CONFIG, ""))
-    except agent_config.DocumentError as error:
+    except DocumentError as error:
         raise ConfigError(str(error)) from None
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Mapping, Optional, TypeVar
+from typing import Any, Mapping, Optional
 
 from ftjob_protocol import VERSION, Word
 from ftjob_protocol.captures import KEEP_LAST, MAX_BYTES, Wanted
 from ftjob_protocol.code import Code
 from ftjob_protocol.rank_spec import RankSpec, told_once
+from ftjob_protocol.values.document import Document, DocumentError
 from ftjob_protocol.variables import AGENT_CONFIG, ATTEMPT
 
 ACKNOWLEDGE_SECONDS = 5
@@ -25,12 +26,6 @@ EXCEPTION_GRACE_SECONDS = 60
 """How long a rank may go on after an uncaught exception, unless the job says otherwise."""
 LOG_LIMIT = 1 << 30
 """Most bytes of a rank's log, unless the job says otherwise."""
-
-Part = TypeVar("Part")
-
-
-class DocumentError(ValueError):
-    """The document is not what an agent is told; the text names what is wrong, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -260,56 +255,6 @@ class AgentConfig:
         return tuple(spec for spec in self.ranks if self.is_profiled(spec))
 
 
-class _Fields:
-    """Typed access to one JSON object; a wrong field is named in the error."""
-
-    def __init__(self, data: Any, path: str) -> None:
-        if not isinstance(data, dict):
-            raise _disagreement(path or "the document", "an object")
-        self._data, self._path = data, path
-
-    def text(self, key: str, default: Optional[str] = None) -> str:
-        return str(self._get(key, str, "a text", default))
-
-    def integer(self, key: str, default: Optional[int] = None) -> int:
-        return int(self._get(key, int, "a whole number", default))
-
-    def seconds(self, key: str, default: float) -> float:
-        return float(self._get(key, (int, float), "a number of seconds", default))
-
-    def limit(self, key: str) -> Optional[float]:
-        return None if self._data.get(key) is None else self.seconds(key, 0)
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        return bool(self._data.get(key, default))
-
-    def mapping(self, key: str) -> dict[str, Any]:
-        value = self._data.get(key)
-        return dict(value) if isinstance(value, dict) else {}
-
-    def items(self, key: str) -> list[Any]:
-        return list(self._get(key, list, "a list", []))
-
-    def child(self, key: str) -> _Fields:
-        return _Fields(self._data.get(key), f"{self._path}{key}.")
-
-    def optional(self, key: str, read: Callable[[_Fields], Part]) -> Optional[Part]:
-        return None if self._data.get(key) is None else read(self.child(key))
-
-    def _get(self, key: str, kind: Any, words: str, default: Any) -> Any:
-        value = self._data.get(key, default)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise _disagreement(self._path + key, words)
-        return value
-
-
-def _disagreement(field: str, words: str) -> DocumentError:
-    return DocumentError(
-        f"{AGENT_CONFIG}: {field.rstrip('.')} is not {words}; the operator and the agent's image "
-        "must be of the same release"
-    )
-
-
 def parse(text: str) -> AgentConfig:
     """Read the document.
 
@@ -324,9 +269,9 @@ def parse(text: str) -> AgentConfig:
         raise DocumentError(
             f"{AGENT_CONFIG} is not JSON ({error}); the agent is started by ftjob's pods, not by hand"
         ) from None
-    fields = _Fields(document, "")
+    fields = Document(document, AGENT_CONFIG)
     if fields.integer("version") != VERSION:
-        raise _disagreement("version", str(VERSION))
+        raise fields.disagreement("version", str(VERSION))
     leader = fields.child("leader")
     config = AgentConfig(
         job=fields.text("job"),
@@ -342,10 +287,7 @@ def parse(text: str) -> AgentConfig:
         port=fields.integer("port"),
         leader=Address(leader.text("host"), leader.integer("port")),
         server_port=None if fields.limit("serverPort") is None else fields.integer("serverPort"),
-        ranks=tuple(
-            _rank(_Fields(item, f"ranks[{i}]."), fields.mapping("env"))
-            for i, item in enumerate(fields.items("ranks"))
-        ),
+        ranks=tuple(_rank(found, fields.mapping("env")) for found in fields.children("ranks")),
         identity=tuple(str(name) for name in fields.items("identity")),
         unless_set=tuple(str(name) for name in fields.items("unlessSet")),
         rendezvous=fields.optional("rendezvous", _rendezvous),
@@ -366,15 +308,15 @@ def parse(text: str) -> AgentConfig:
         code=fields.optional("code", lambda found: Code(found.text("file"), found.text("sha256"))),
     )
     if not config.ranks:
-        raise _disagreement("ranks", "a list with at least one rank")
+        raise fields.disagreement("ranks", "a list with at least one rank")
     return config
 
 
-def _rank(fields: _Fields, common: Mapping[str, Any]) -> RankSpec:
+def _rank(fields: Document, common: Mapping[str, Any]) -> RankSpec:
     return RankSpec.told(fields.integer("rank"), fields.integer("localRank"), common, fields.mapping("env"))
 
 
-def _profiling(fields: _Fields) -> Profiling:
+def _profiling(fields: Document) -> Profiling:
     return Profiling(
         mode=fields.text("mode"),
         schedule=fields.mapping("schedule"),
@@ -386,18 +328,18 @@ def _profiling(fields: _Fields) -> Profiling:
     )
 
 
-def _rendezvous(fields: _Fields) -> Rendezvous:
+def _rendezvous(fields: Document) -> Rendezvous:
     return Rendezvous(fields.text("kind"), fields.integer("port"), fields.text("hostPrefix", ""))
 
 
-def _elastic(fields: _Fields) -> Elastic:
+def _elastic(fields: Document) -> Elastic:
     return Elastic(fields.integer("minWorkers"), fields.integer("maxWorkers"))
 
 
-def _in_place(fields: _Fields) -> InPlace:
+def _in_place(fields: Document) -> InPlace:
     acknowledge = fields.seconds("acknowledgeSeconds", ACKNOWLEDGE_SECONDS)
     return InPlace(acknowledge, fields.seconds("patienceSeconds", PATIENCE_SECONDS))
 
 
-def _watchdog(fields: _Fields) -> Watchdog:
+def _watchdog(fields: Document) -> Watchdog:
     return Watchdog(fields.seconds("hangSeconds", HANG_SECONDS), fields.flag("counts", default=True))

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 def used(seconds: float, **changes: Any) -> Used:
     """Return what a rank has used that keeps one core busy for half of the time."""
     time_ns = BEGAN_NS + int(seconds * 1e9)
-    return Used(time_ns, seconds / 2, seconds / 4, seconds / 10, seconds / 100, 1 << 30, None)._replace(**changes)
+    return Used(time_ns, seconds / 2, seconds / 4, seconds / 10, seconds / 100, 1 << 30, None)._replace(
+        **changes
+    )
 
 
 def firsts(cuts: list[Cut]) -> list[int]:

@@ -160,6 +160,15 @@ def test_a_folder_without_anything_to_pack_is_refused(tmp_path: Path) -> None:
             pack(path)
 
 
+def test_outputs_in_the_same_folder_do_not_change_the_archive(tmp_path: Path) -> None:
+    code = write(tmp_path / "code", {"train.py": ""})
+    before = pack(code)
+    write(code, {"out/logs/rank-00000.log": "much"})
+    (tmp_path / "link").symlink_to(code)
+    assert pack(code) != before
+    assert pack(code, without=tmp_path / "link" / "out") == before
+
+
 def test_without_git_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, {"train.py": ""})
     monkeypatch.setenv("PATH", str(tmp_path))

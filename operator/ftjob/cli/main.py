@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--outputs", metavar="DIR", help="the outputs volume (default ./ftjob-outputs/<name of the job>)"
     )
+    jobs.add_code(run)
     run.add_argument(
         "--python",
         metavar="EXE",

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from ftjob.api.job import Job
 from ftjob.cli.exit_codes import FAILED, INTERRUPTED, INVALID, SUCCEEDED
 from ftjob.cli.source import Found, SourceError, read
 from ftjob.cli.terminal import one_line, say
@@ -25,9 +27,12 @@ from ftjob.cli.words import (
     time_line,
     verdict,
 )
+from ftjob.code.errors import CodeError
+from ftjob.code.pack import pack
 from ftjob.local.errors import CannotRun
-from ftjob.local.outputs import OutputsFolder
+from ftjob.local.outputs import OutputsFolder, temporary_folder
 from ftjob.local.runner import Runner, Settings
+from ftjob.models.manifest import mapping
 from ftjob.models.names import KIND
 from ftjob.models.status import Phase
 from ftjob_protocol import files
@@ -35,6 +40,7 @@ from ftjob_protocol.reasons import Reason
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from ftjob.models.status import JobStatus
 
@@ -51,11 +57,11 @@ def main(args: argparse.Namespace) -> int:
         found, notes = _one_job(args.file)
         python = _interpreter(args.python)
         path = Path(args.outputs) if args.outputs else Path("ftjob-outputs") / found.job.name
-        with OutputsFolder(path) as outputs:
+        with _code(args.code, found, path) as (body, code), OutputsFolder(path) as outputs:
             with choose_view(stream, f"{found.job.name}", quiet=args.quiet) as view:
                 for note in notes:
                     view.note(note)
-                runner = Runner(found.body, outputs, Settings(python, args.timeout), view)
+                runner = Runner(body, outputs, Settings(python, args.timeout, code), view)
                 status, ending = runner.run()
                 if ending is None:
                     runner.report(status)
@@ -67,12 +73,30 @@ def main(args: argparse.Namespace) -> int:
     except SourceError as error:
         say(str(error))
         return INVALID
-    except CannotRun as error:
+    except (CannotRun, CodeError) as error:
         say(one_line(str(error)))
         return INVALID
     if status.phase is Phase.SUCCEEDED:
         return SUCCEEDED
     return INTERRUPTED if ending is not None and ending.reason == Reason.INTERRUPTED else FAILED
+
+
+@contextmanager
+def _code(folder: str | None, found: Found, outputs: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Pack the code as `ftjob submit` does; give the job that names it, and the archive's path."""
+    brought = found.job.spec.code if isinstance(found.job, Job) else None
+    if folder is None:
+        if brought is not None:
+            there = f"ConfigMap {brought.config_map} is in the cluster, not on this machine"
+            raise CannotRun("spec.code", there, "name the folder with the code: --code DIR")
+        yield found.body, ""
+        return
+    archive = pack(folder, without=outputs)
+    spec = mapping(found.body, "spec") | {"code": archive.reference(found.job.name)}
+    with temporary_folder() as here:
+        file = Path(here) / files.CODE_ARCHIVE
+        file.write_bytes(archive.content)
+        yield {**found.body, "spec": spec}, str(file)
 
 
 def _one_job(file: str) -> tuple[Found, tuple[str, ...]]:

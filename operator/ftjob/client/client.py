@@ -7,8 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from ftjob.client import bring_code
 from ftjob.client.cluster import connect
-from ftjob.client.errors import NoSuchJob
+from ftjob.client.errors import JobInvalid, NoSuchJob
 from ftjob.client.handle import JobHandle, path_of
 from ftjob.models.manifest import mapping
 from ftjob.models.names import API_VERSION, GROUP, KIND, LABEL_USER, PLURAL, VERSION
@@ -17,10 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ftjob.client.cluster import Body, Cluster
+    from ftjob.code.pack import Archive
 
 PAGE = 500
 DRY_RUN = {"dryRun": "All"}
 STRICT = {"fieldValidation": "Strict", "fieldManager": "ftjob"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as kubectl reads it: dates are texts."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class Client:
@@ -51,28 +65,42 @@ class Client:
         """Where its jobs are."""
         return self._cluster.namespace
 
-    def submit(self, job: Mapping[str, Any], *, dry_run: bool = False) -> JobHandle:
+    def submit(
+        self,
+        job: Mapping[str, Any] | str | Path,
+        *,
+        code: str | Path | Archive | None = None,
+        dry_run: bool = False,
+    ) -> JobHandle:
         """Create a job.
 
         Parameters
         ----------
         job
-            What would stand in its YAML file.
+            What would stand in its YAML file, or the path of that.
+        code
+            A folder, which becomes the ranks' working folder: the files in it that git knows or would.
         dry_run
             Only ask the API server whether it would take it.
 
         Raises
         ------
         JobInvalid
-            It says something wrong.
+            It says something wrong, or the code can't be packed.
         Conflict
             There is a job of its name.
         """
+        job = _of_file(Path(job)) if isinstance(job, str | Path) else job
         meta = dict(mapping(dict(job), "metadata"))
         namespace = str(meta.get("namespace") or self.namespace)
         meta["labels"] = {LABEL_USER: user()} | dict(mapping(meta, "labels"))
         body = {**job, "apiVersion": API_VERSION, "kind": KIND, "metadata": meta | {"namespace": namespace}}
         query = STRICT | (DRY_RUN if dry_run else {})
+        archive = bring_code.packed(code) if code is not None else None
+        if archive is not None:
+            body["spec"] = mapping(body, "spec") | {"code": archive.reference(str(meta.get("name") or ""))}
+        if mapping(body, "spec", "code"):
+            return JobHandle(self._cluster, bring_code.create(self._cluster, body, archive, query))
         return JobHandle(self._cluster, self._cluster.create(path_of(namespace), body, **query))
 
     def get(self, name: str) -> JobHandle:
@@ -114,6 +142,18 @@ class Client:
             query["continue"] = str(more)
         found.sort(key=lambda body: str(mapping(body, "metadata").get("creationTimestamp")), reverse=True)
         return [JobHandle(self._cluster, body) for body in found]
+
+
+def _of_file(path: Path) -> dict[str, Any]:
+    """Return the one job of a YAML file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = [each for each in yaml.load_all(text, _Loader) if each is not None]
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise JobInvalid(f"{path}: {error}; give the path of a YAML file") from None
+    if len(found) != 1 or not isinstance(found[0], dict) or found[0].get("kind") != KIND:
+        raise JobInvalid(f"{path}: give a file with one {KIND} and nothing else")
+    return found[0]
 
 
 def user() -> str:

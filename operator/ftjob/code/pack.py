@@ -43,8 +43,13 @@ class Archive:
         return {"configMap": f"{job}-code-{self.sha256[:8]}", "sha256": self.sha256}
 
 
-def pack(path: str | Path) -> Archive:
+def pack(path: str | Path, *, without: Path | None = None) -> Archive:
     """Return the archive of a folder.
+
+    Parameters
+    ----------
+    without
+        What is left out: the outputs of a run on this machine, which may lie in the same folder.
 
     Raises
     ------
@@ -55,7 +60,7 @@ def pack(path: str | Path) -> Archive:
     if not folder.is_dir():
         raise CodeError(f"--code {path}: it is no folder; name the one with your script")
     try:
-        return Archive(_packed(folder.resolve()))
+        return Archive(_packed(folder.resolve(), without.resolve() if without is not None else None))
     except CodeError as error:
         raise CodeError(f"--code {path}: {error}") from None
     except OSError as error:
@@ -65,8 +70,8 @@ def pack(path: str | Path) -> Archive:
         ) from None
 
 
-def _packed(folder: Path) -> bytes:
-    sizes = _sizes(folder)
+def _packed(folder: Path, without: Path | None) -> bytes:
+    sizes = _sizes(folder, without)
     if not sizes:
         raise CodeError(f"there is nothing in it that git or {IGNORE} does not ignore; name another folder")
     if len(sizes) > FILES_MAX:
@@ -92,11 +97,13 @@ def _packed(folder: Path) -> bytes:
     return packed
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _sizes(folder: Path, without: Path | None) -> dict[str, int]:
     """Return the files with their sizes; links are followed to files of the same folder."""
     found = {}
     for path in files_of(folder):
         file = folder / path
+        if without is not None and file.is_relative_to(without):
+            continue
         try:
             mode = file.lstat().st_mode
             if stat.S_ISLNK(mode):

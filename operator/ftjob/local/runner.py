@@ -90,6 +90,8 @@ class Settings:
 
     python: str
     timeout: float | None = None
+    code: str = ""
+    """The archive that ``spec.code`` means."""
 
 
 class Runner:
@@ -268,12 +270,14 @@ class Runner:
         told = agent_command(self._job, layout, place, self._config, outputs=str(self._outputs.path))
         # Logs are kept always: they are where the terminal's lines come from.
         ranks = tuple(replace(spec, env={**_shared_out(layout), **spec.env}) for spec in told.config.ranks)
-        config = replace(told.config, ranks=ranks, keep_logs=True, mark_ranks=False, has_private_outputs=True)
-        agent = Agent(place, attempt, self._folder / name)
+        code = told.config.code and replace(told.config.code, file=self._settings.code)
+        config = replace(
+            told.config, ranks=ranks, keep_logs=True, mark_ranks=False, has_private_outputs=True, code=code
+        )
+        agent = self._agents[name] = Agent(place, attempt, self._folder / name)
         agent.start(
             replace(told, config=config), trainer, self._token, self._settings.python, self._outputs.lock
         )
-        self._agents[name] = agent
         for rank in place.ranks:
             self._logs.setdefault(rank, LogTail(self._outputs.log(rank)))
 

@@ -15,6 +15,7 @@ from ftjob.cli.terminal import coloured, one_line, say, shown
 from ftjob.cli.view import COLOURS
 from ftjob.cli.words import failure_text, reason
 from ftjob.client.logs.line import wanted_lines
+from ftjob.models.manifest import mapping
 from ftjob.models.status import Phase
 from ftjob.plan.build.outputs import outputs_claim, outputs_path
 from ftjob_protocol import files
@@ -50,7 +51,7 @@ def show(job: JobHandle, form: str = "text", **which: Any) -> int:
         As for `JobHandle.logs`.
     """
     printer = Printer(sys.stdout, form)
-    for line in job.logs(**which, on=_Phases().see, note=lambda text: say(one_line(f"ftjob: {text}"))):
+    for line in job.logs(**which, on=_Phases(job).see, note=lambda text: say(one_line(f"ftjob: {text}"))):
         printer.print(line)
     status = job.refresh()
     is_over = status.phase is not None and status.phase.is_final
@@ -117,10 +118,13 @@ class Printer:
 class _Phases:
     """Says where the job is whenever that has changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: JobHandle) -> None:
+        self._job = job
         self._said = ""
 
     def see(self, status: JobStatus) -> None:
+        if status.phase is Phase.SUSPENDED and not mapping(self._job.body, "spec").get("suspend"):
+            return  # it was, while its code was on the way
         told = [each for each in status.conditions if each.type.value == status.phase]
         why = told[-1].message if told and status.phase is not Phase.FAILED else ""
         text = ": ".join(filter(None, (f"ftjob: {status.phase or 'New'}", why)))

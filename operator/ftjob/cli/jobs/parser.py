@@ -43,7 +43,14 @@ def add(commands: Commands, seconds: Callable[[str], float]) -> None:
 
 def _add_submit(commands: Commands) -> None:
     submit = _verb(commands, "submit", "create a job in the cluster and follow it to its end")
-    submit.add_argument("file", metavar="FILE", help="a YAML file with one job; - is stdin")
+    submit.usage = "ftjob submit [OPTION...] FILE\n       ftjob submit --image IMAGE [OPTION...] -- COMMAND"
+    submit.add_argument(
+        "words", metavar="FILE", nargs="*", help="a YAML file with one job; - is stdin. Or the ranks' command"
+    )
+    add_code(submit)
+    submit.add_argument(
+        "--name", metavar="NAME", help="the job's (default: that of FILE, or <user>-<script>-<4 digits>)"
+    )
     _set(submit)
     submit.add_argument("--detach", action="store_true", help="print its name and return")
     submit.add_argument(
@@ -52,7 +59,37 @@ def _add_submit(commands: Commands) -> None:
     submit.add_argument(
         "-o", "--output", choices=["name", "json"], default="name", help="what --detach prints"
     )
+    _add_image(submit)
     submit.set_defaults(module="ftjob.cli.jobs.submit")
+
+
+def add_code(verb: argparse.ArgumentParser) -> None:
+    """Add what brings code along, also with `ftjob run`."""
+    verb.add_argument(
+        "--code",
+        metavar="DIR",
+        help="run in a copy of this folder: the files that git knows or would, less those of .ftjobignore",
+    )
+
+
+def _add_image(submit: argparse.ArgumentParser) -> None:
+    group = submit.add_argument_group("a job without a file")
+    group.add_argument("--image", metavar="IMAGE", help="what the ranks run in, and behind -- what they run")
+    group.add_argument(
+        "--strategy",
+        metavar="NAME",
+        help="how ranks work together: Torchrun, Horovod, ... (Plain where there is but one rank)",
+    )
+    group.add_argument("--workers", metavar="N", type=int, help="pods (default: 1)")
+    group.add_argument(
+        "--processes", metavar="P", type=int, help="ranks a pod (default: one for each GPU, or 1)"
+    )
+    group.add_argument("--gpus", metavar="G", type=int, help="NVIDIA GPUs of each pod")
+    group.add_argument("--cpu", metavar="AMOUNT", help="cores of each pod, as request and limit")
+    group.add_argument("--memory", metavar="AMOUNT", help="memory of each pod, as request and limit")
+    group.add_argument("--env", metavar="K=V", action="append", help="a variable of the ranks; repeatable")
+    group.add_argument("--queue", metavar="NAME", help="the queue of Kueue that the job waits in")
+    group.add_argument("--claim", metavar="NAME", help="the PersistentVolumeClaim that outputs go to")
 
 
 def _add_list(commands: Commands) -> None:

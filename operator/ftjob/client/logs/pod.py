@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ftjob.models.manifest import items, mapping, trainer_in
 from ftjob.models.names import LABEL_ATTEMPT
-from ftjob_protocol.agent_config import DocumentError, parse
+from ftjob_protocol.agent_config import parse
+from ftjob_protocol.values.document import DocumentError
 from ftjob_protocol.variables import AGENT_CONFIG
 
 if TYPE_CHECKING:
