@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from support.api_fake import running_fake
 
 from ftjob.cli.main import main
 
@@ -106,25 +106,24 @@ def test_strict_is_unhappy_about_what_is_dropped(tmp_path: Path, capsys: pytest.
     assert "dropped: spec.shiny" in capsys.readouterr().out
 
 
-def test_runtimes_come_from_a_file_or_by_kubectl(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_runtimes_come_from_a_file_or_from_the_cluster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job, runtime = written(tmp_path, TRAIN), written(tmp_path, RUNTIME, "runtime.yaml")
     assert main(["convert", job, "--runtime", runtime]) == 0
     by_file = capsys.readouterr().out
-    kubectl = tmp_path / "bin" / "kubectl"
-    kubectl.parent.mkdir()
-    answer = json.dumps(yaml.safe_load(RUNTIME))
-    kubectl.write_text(f"#!/bin/sh\necho \"$@\" > '{tmp_path}/asked'\ncat <<'END'\n{answer}\nEND\n")
-    kubectl.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}")
-    assert main(["convert", job, "--from-cluster"]) == 0
-    assert capsys.readouterr().out == by_file
-    asked = (tmp_path / "asked").read_text()
-    assert asked.startswith("get clustertrainingruntimes.trainer.kubeflow.org")
-    kubectl.write_text("#!/bin/sh\necho 'forbidden for you' >&2\nexit 1\n")
-    assert main(["convert", job, "--from-cluster"]) == 2
-    assert "forbidden for you" in capsys.readouterr().err
+    with running_fake(tmp_path) as (server, kubeconfig):
+        path = "/apis/trainer.kubeflow.org/v1alpha1/clustertrainingruntimes/ours"
+        server.objects[path] = yaml.safe_load(RUNTIME)
+        there = ["convert", job, "--from-cluster", "--kubeconfig", str(kubeconfig)]
+        assert main(there) == 0
+        assert capsys.readouterr().out == by_file
+        server.refusals["GET", path] = (403, "forbidden for you")
+        assert main(there) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "ClusterTrainingRuntime ours: forbidden for you" in err
+    assert "or give its YAML by --runtime" in err
 
 
 def test_other_verbs_name_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

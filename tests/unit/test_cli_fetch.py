@@ -11,44 +11,51 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from support.api_fake import FakeServer, running_fake
 from support.traces import Planned, write_capture, write_job, write_vitals
 
 from ftjob.cli.main import main
 from ftjob.insight.outputs import report_capture
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PLANNED = Planned(operators=4, steps=5)
 
-# Instead of a cluster: the pod's program runs here, on a folder that plays the volume.
+# Instead of `kubectl exec`: the pod's program runs here, on a folder that plays the volume.
 KUBECTL = """\
-import json, os, pathlib, subprocess, sys
+import json, pathlib, subprocess, sys
 here = pathlib.Path({here!r})
 words = sys.argv[1:]
-with (here / "asked").open("a") as asked:
-    asked.write(" ".join(words[:3]) + "\\n")
-said = here / ("says-" + words[0])
+(here / "exec.json").write_text(json.dumps(words))
+said = here / "says-exec"
 if said.exists():
     sys.stderr.write(said.read_text())
     sys.exit(1)
-if words[0] == "get":
-    sys.stdout.write((here / ("pod-state.json" if words[1] == "pod" else "job.json")).read_text())
-elif words[0] == "create":
-    (here / "pod.json").write_text(sys.stdin.read())
-elif words[0] == "exec":
-    if (here / "stream").exists():
-        sys.stdout.buffer.write((here / "stream").read_bytes())
-        sys.exit(0)
-    program = words[words.index("-c") + 1].replace("/outputs", str(here / "volume"))
-    rest = words[words.index("-c") + 2 :]
-    sys.exit(subprocess.run([sys.executable, "-IS", "-c", program, *rest]).returncode)
+if (here / "stream").exists():
+    sys.stdout.buffer.write((here / "stream").read_bytes())
+    sys.exit(0)
+program = words[words.index("-c") + 1].replace("/outputs", str(here / "volume"))
+rest = words[words.index("-c") + 2 :]
+sys.exit(subprocess.run([sys.executable, "-IS", "-c", program, *rest]).returncode)
 """
+JOB = "/apis/ftjob.dev/v1alpha1/namespaces/team/frameworktrainingjobs/digits"
+PODS = "/api/v1/namespaces/team/pods"
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that plays the cluster; its volume holds a job that has made steps, with a capture."""
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    with running_fake(tmp_path) as (fake, kubeconfig):
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        fake.events[PODS] = [{"type": "ADDED", "object": {"status": READY}}]
+        yield fake
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that plays the volume; it holds a job that has made steps, with a capture."""
     (tmp_path / "volume").mkdir()
     write_job(tmp_path / "volume")
     (job,) = yaml.safe_load_all((tmp_path / "volume" / "job.yaml").read_text())
@@ -62,7 +69,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             }
         },
     }
-    (tmp_path / "job.json").write_text(json.dumps(job))
+    server.objects[JOB] = job
     write_vitals(tmp_path / "volume", PLANNED, 3)
     write_capture(tmp_path / "volume", PLANNED)
     (tmp_path / "volume" / "checkpoints").mkdir()
@@ -77,8 +84,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def asked(cluster: Path) -> list[str]:
-    return [line.split()[0] for line in (cluster / "asked").read_text().splitlines()]
+def was_deleted(server: FakeServer) -> bool:
+    return server.asked[-1][0] == "DELETE"
 
 
 def fetched(cluster: Path) -> set[str]:
@@ -87,21 +94,24 @@ def fetched(cluster: Path) -> set[str]:
 
 
 def test_a_jobs_report_is_made_here_of_what_its_volume_holds(
-    cluster: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Path, server: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", "digits", "-n", "team"]) == 0
     assert capsys.readouterr().out.startswith(
         "report: ./ftjob-reports/team.digits/report.html\nstraggler: rank 2"
     )
-    assert asked(cluster) == ["get", "create", "wait", "exec", "delete"]
+    assert [method for method, _ in server.asked] == ["GET", "POST", "GET", "DELETE"]
+    assert server.asked[-1][1].startswith(f"{PODS}/digits-read-")
     names = fetched(cluster)
     assert {"report.html", "job.yaml", "vitals/rank-00000.jsonl", "captures/c7/request.json"} <= names
     assert not any("raw" in name or "checkpoints" in name for name in names)
 
 
-def test_the_pod_reads_the_outputs_as_the_jobs_user_and_goes_by_itself(cluster: Path) -> None:
+def test_the_pod_reads_the_outputs_as_the_jobs_user_and_goes_by_itself(
+    cluster: Path, server: FakeServer
+) -> None:
     main(["report", "digits", "-n", "team"])
-    pod: dict[str, Any] = json.loads((cluster / "pod.json").read_text())
+    pod: dict[str, Any] = server.written[0]
     assert pod["metadata"]["ownerReferences"][0]["uid"] == "0f0e"
     spec = pod["spec"]
     assert (spec["activeDeadlineSeconds"], spec["automountServiceAccountToken"]) == (900, False)
@@ -128,45 +138,91 @@ def test_a_captures_report_is_the_clusters_or_made_here_of_the_raw_traces(
 
 
 @pytest.mark.parametrize(
-    ("verb", "words", "told"),
+    ("method", "path", "told"),
     [
-        ("get", 'Error from server (NotFound): "digits" not found', "(NotFound)"),
-        (
-            "create",
-            "pods is forbidden: exceeded quota",
-            "no pod that reads the outputs of digits: pods is for",
-        ),
-        (
-            "exec",
-            "error: unable to upgrade connection",
-            "the outputs were not sent: error: unable to upgrade",
-        ),
+        ("GET", JOB, "the API server answers 500: no luck"),
+        ("POST", PODS, "no pod that reads the outputs of digits: the API server answers 500"),
+        ("GET", PODS, "the API server answers 500: no luck"),
     ],
 )
-def test_what_goes_wrong_in_the_cluster_is_told_and_no_pod_stays(
-    cluster: Path, capsys: pytest.CaptureFixture[str], verb: str, words: str, told: str
+def test_what_the_cluster_refuses_is_told_and_no_pod_stays(
+    cluster: Path,
+    server: FakeServer,
+    capsys: pytest.CaptureFixture[str],
+    method: str,
+    path: str,
+    told: str,
 ) -> None:
-    (cluster / f"says-{verb}").write_text(words)
-    assert main(["report", "digits", "-n", "team"]) == 2
+    server.refusals[method, path] = (500, "no luck")
+    assert main(["report", "digits", "-n", "team"]) == 3
     assert told in capsys.readouterr().err
-    assert ("delete" in asked(cluster)) is (verb == "exec")
+    assert was_deleted(server) is ((method, path) == ("GET", PODS))
 
 
-def test_a_pod_that_does_not_start_is_told_in_kubernetes_words(
-    cluster: Path, capsys: pytest.CaptureFixture[str]
+def test_what_kubectl_exec_says_is_told_and_no_pod_stays(
+    cluster: Path, server: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (cluster / "says-wait").write_text("error: timed out waiting for the condition")
-    condition = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
-    (cluster / "pod-state.json").write_text(json.dumps({"status": {"conditions": [condition]}}))
-    assert main(["report", "digits", "-n", "team"]) == 2
-    assert "was not placed: 0/3 nodes are available" in capsys.readouterr().err
-    assert asked(cluster)[-1] == "delete"
+    (cluster / "says-exec").write_text("error: unable to upgrade connection")
+    assert main(["report", "digits", "-n", "team"]) == 3
+    assert "the outputs were not sent: error: unable to upgrade" in capsys.readouterr().err
+    assert was_deleted(server)
 
 
-def test_a_job_without_outputs_is_told_what_to_add(cluster: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    job = json.loads((cluster / "job.json").read_text())
-    del job["spec"]["outputs"]
-    (cluster / "job.json").write_text(json.dumps(job))
+def test_kubectl_goes_to_the_same_cluster(cluster: Path) -> None:
+    kubeconfig = str(cluster / "kubeconfig")
+    assert main(["report", "digits", "-n", "team", "--context", "fake", "--kubeconfig", kubeconfig]) == 0
+    words = json.loads((cluster / "exec.json").read_text())
+    assert words[2:6] == ["--namespace=team", "--context=fake", f"--kubeconfig={kubeconfig}", "--"]
+
+
+def test_without_kubectl_no_pod_is_made(
+    cluster: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(cluster / "desk"))
+    assert main(["report", "digits", "-n", "team"]) == 3
+    assert "there is no kubectl: install it, or copy the volume" in capsys.readouterr().err
+    assert [method for method, _ in server.asked] == ["GET"]
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (
+            {
+                "conditions": [
+                    {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+                ]
+            },
+            "was not placed: 0/3 nodes are available",
+        ),
+        (
+            {
+                "containerStatuses": [
+                    {"state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
+                ]
+            },
+            "did not start: ErrImagePull not found",
+        ),
+        ({}, "does not run after 180 s"),
+    ],
+)
+def test_a_pod_that_does_not_start_is_told_in_kubernetes_words(
+    cluster: Path,
+    server: FakeServer,
+    capsys: pytest.CaptureFixture[str],
+    status: dict[str, Any],
+    told: str,
+) -> None:
+    server.events[PODS] = [{"type": "ADDED", "object": {"status": status}}]
+    assert main(["report", "digits", "-n", "team"]) == 3
+    assert told in capsys.readouterr().err
+    assert was_deleted(server)
+
+
+def test_a_job_without_outputs_is_told_what_to_add(
+    cluster: Path, server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del server.objects[JOB]["spec"]["outputs"]
     assert main(["report", "digits", "-n", "team"]) == 2
     assert "add `outputs: {}`" in capsys.readouterr().err
 
@@ -208,6 +264,6 @@ def test_a_stream_that_is_cut_is_told_and_what_came_whole_stays(
             info.size = 20_000
             archive.addfile(info, io.BytesIO(b"a" * info.size))
     (cluster / "stream").write_bytes(buffer.getvalue()[:30_000])
-    assert main(["report", "digits", "-n", "team"]) == 2
+    assert main(["report", "digits", "-n", "team"]) == 3
     assert "the outputs were not sent: the stream ended early" in capsys.readouterr().err
     assert fetched(cluster) == {"vitals/rank-00000.jsonl"}

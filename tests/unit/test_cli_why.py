@@ -1,17 +1,18 @@
-"""`ftjob why`: of a folder, of a job in the cluster by kubectl, and of what is neither."""
+"""`ftjob why`: of a folder, of a job in the cluster, and of what is neither."""
 
 from __future__ import annotations
 
 import json
-import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from support.api_fake import FakeServer, running_fake
 
 from ftjob.cli.main import main
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FINDING = {
@@ -54,12 +55,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    path = folder / "bin" / "kubectl"
-    path.parent.mkdir()
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", str(path.parent), prepend=":")
+@pytest.fixture
+def server(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    with running_fake(here) as (fake, kubeconfig):
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        yield fake
 
 
 @pytest.mark.parametrize("target", ["digits", "ftjob-outputs/digits"])
@@ -129,51 +129,83 @@ def test_a_failed_job_says_who_failed_first(here: Path, capsys: pytest.CaptureFi
     assert "rank 3 failed: Exception, exit code 1\n  ValueError: bad\n" in capsys.readouterr().out
 
 
-def test_a_job_in_the_cluster_is_read_by_kubectl(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+JOBS = "/apis/ftjob.dev/v1alpha1/namespaces/team/frameworktrainingjobs"
+
+
+def in_cluster(name: str = "digits", **status: Any) -> dict[str, Any]:
+    found = body({**RUNNING, "profile": PROFILE, **status})
+    found["metadata"] |= {"name": name, "namespace": "team", "uid": "0f0e"}
+    return found
+
+
+def test_options_of_the_cluster_name_a_job_there_whatever_runs_here(
+    here: Path, server: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs(here, body())
-    (here / "answer.json").write_text(json.dumps(body({**RUNNING, "profile": PROFILE})))
-    kubectl(here, monkeypatch, f'echo "$@" > {here}/asked; cat {here}/answer.json')
+    server.objects[f"{JOBS}/digits"] = in_cluster()
     assert main(["why", "digits", "-n", "team"]) == 0
-    asked = (here / "asked").read_text()
-    assert asked == "get frameworktrainingjobs.ftjob.dev digits -o json -n team\n"
     assert "straggler: rank 1" in capsys.readouterr().out
 
 
+def test_without_a_name_it_is_the_newest_job(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.objects[JOBS] = {"items": [in_cluster()]}
+    server.objects[f"{JOBS}/digits"] = in_cluster()
+    assert main(["why", "-n", "team"]) == 0
+    out, err = capsys.readouterr()
+    assert "straggler: rank 1" in out
+    assert "digits (your newest job in team)" in err
+
+
+def test_a_job_in_the_cluster_is_captured(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.objects[f"{JOBS}/digits"] = in_cluster()
+    server.objects[f"{JOBS}/done"] = in_cluster("done", phase="Succeeded")
+    assert main(["profile", "digits", "-n", "team", "--steps", "3", "--id", "c7"]) == 0
+    assert capsys.readouterr().out == "capture c7\n"
+    assert server.asked[-1] == ("PATCH", f"{JOBS}/digits")
+    patch = server.written[-1]["metadata"]
+    assert patch["uid"] == "0f0e"
+    assert json.loads(patch["annotations"]["ftjob.dev/capture"]) == {"id": "c7", "steps": 3}
+    assert main(["profile", "done", "-n", "team"]) == 2
+    assert "only ranks that run can be captured" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["why", "profile", "report"])
 @pytest.mark.parametrize(
-    ("target", "script", "told"),
+    ("target", "code", "told"),
     [
-        ("nix", 'echo "Error from server (NotFound): \\"nix\\" not found" >&2; exit 1', "(NotFound)"),
-        ("nix", "exit 1", "kubectl failed"),
-        ("nix", "echo no json", "no JSON"),
-        ("nix", 'echo \'{"kind": "Pod"}\'', "holds no FrameworkTrainingJob"),
-        ("./nix", "", "there is no such folder"),
-        ("bin", "", "there is no job.yaml in it"),
+        ("nix", 3, 'frameworktrainingjobs "nix" not found; `ftjob list` shows what there is'),
+        ("./nix", 2, "there is no such folder"),
     ],
 )
 def test_what_is_no_job_is_refused_by_name(
-    here: Path,
+    server: FakeServer,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
     target: str,
-    script: str,
+    code: int,
     told: str,
 ) -> None:
-    kubectl(here, monkeypatch, script)
-    assert main(["why", target]) == 2
+    assert main([verb, target]) == code
     said = capsys.readouterr()
     assert told in said.err
-    assert target in said.err
+    assert target.removeprefix("./") in said.err
     assert said.out == ""
 
 
-def test_without_kubectl_it_says_what_is_missing(
+def test_a_folder_without_a_job_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "bin").mkdir()
+    assert main(["why", "bin"]) == 2
+    assert "bin: there is no job.yaml in it" in capsys.readouterr().err
+
+
+def test_without_a_cluster_it_says_where_it_has_looked(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", str(here))
-    assert main(["why", "digits"]) == 2
-    assert "kubectl is needed: install it, or name a folder" in capsys.readouterr().err
+    monkeypatch.setenv("KUBECONFIG", str(here / "nosuch"))
+    assert main(["why", "digits"]) == 3
+    said = capsys.readouterr().err
+    assert "digits is no folder with the outputs of a run, and as a job:" in said
+    assert "name a kubeconfig" in said
 
 
 @pytest.mark.parametrize(

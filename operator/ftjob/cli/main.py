@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from ftjob import __version__
 from ftjob.cli.exit_codes import FAILED, INTERRUPTED
+from ftjob.cli.jobs import options
 from ftjob.cli.jobs import parser as jobs
+from ftjob.cli.speed import parser as speed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(module="ftjob.cli.run")
 
     jobs.add(commands, _seconds)
-    _add_why(commands)
-    _add_profile(commands)
-    _add_speed(commands)
+    speed.add(commands, _seconds)
 
     validate = commands.add_parser("validate", help="say what is wrong with jobs", allow_abbrev=False)
     validate.add_argument("files", metavar="FILE", nargs="+", help="YAML files; - is stdin")
@@ -110,74 +110,10 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     convert.add_argument(
         "--runtime", metavar="FILE", action="append", default=[], help="the runtime of a TrainJob"
     )
-    convert.add_argument("--from-cluster", action="store_true", help="read runtimes of TrainJobs by kubectl")
-    convert.add_argument("-n", "--namespace", metavar="NAME", help="where runtimes are (default: the job's)")
+    convert.add_argument("--from-cluster", action="store_true", help="read runtimes of TrainJobs there")
+    options.connection(convert)
     convert.add_argument("--strict", action="store_true", help="exit code 2 also if something is dropped")
     convert.set_defaults(module="ftjob.cli.migrate.convert")
-
-
-def _add_why(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add what says why a job is slow."""
-    why = commands.add_parser("why", help="say why a job is slow, and what to do", allow_abbrev=False)
-    why.add_argument(
-        "target", metavar="JOB|DIR", help="a job in the cluster, or the outputs folder of `ftjob run`"
-    )
-    why.add_argument("-n", "--namespace", metavar="NAME", help="the job's namespace (default: kubectl's)")
-    why.add_argument(
-        "-o", "--output", choices=["text", "json"], default="text", help="json: the same for programs"
-    )
-    why.set_defaults(module="ftjob.cli.speed.why")
-
-
-def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add what captures a job that runs."""
-    profile = commands.add_parser(
-        "profile", help="capture some steps of a job that runs, as it runs", allow_abbrev=False
-    )
-    profile.add_argument(
-        "target", metavar="JOB|DIR", help="a job in the cluster, or the outputs folder of `ftjob run`"
-    )
-    profile.add_argument("-n", "--namespace", metavar="NAME", help="the job's namespace (default: kubectl's)")
-    length = profile.add_mutually_exclusive_group()
-    length.add_argument("--steps", metavar="N", type=int, help="how many steps (default: 5)")
-    length.add_argument("--seconds", metavar="S", type=_seconds, help="or for how long")
-    profile.add_argument("--ranks", metavar="LIST", help='such as "0,3-5" (default: as spec.profiling says)')
-    profile.add_argument("--stacks", action="store_true", help="sample Python's stacks too")
-    profile.add_argument(
-        "--id", metavar="ID", help="the capture's folder below captures/ (default: by the time)"
-    )
-    profile.add_argument("--wait", action="store_true", help="print its phases to the end")
-    profile.set_defaults(module="ftjob.cli.speed.profile")
-
-
-def _add_speed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add what says why a job is slow."""
-    report = commands.add_parser(
-        "report", help="write a page that says why a job is slow", allow_abbrev=False
-    )
-    report.add_argument("target", metavar="JOB|DIR", help="a job in the cluster, or the outputs of a job")
-    report.add_argument("-n", "--namespace", metavar="NAME", help="the job's namespace (default: kubectl's)")
-    report.add_argument("--capture", metavar="ID", help="of this capture, anew from its raw files")
-    report.add_argument(
-        "--ranks",
-        metavar="LIST",
-        help='whose timeline: "0,3-5", eight at most (default: those that tell most)',
-    )
-    report.add_argument(
-        "--raw", action="store_true", help="fetch the raw traces too, of a job in the cluster"
-    )
-    report.add_argument(
-        "--open", action="store_true", help="show it in a browser, with the timeline, until Ctrl-C"
-    )
-    report.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: the outputs)")
-    report.set_defaults(module="ftjob.cli.speed.report")
-
-    diff = commands.add_parser("diff", help="say what has changed between two jobs", allow_abbrev=False)
-    for name in ("before", "after"):
-        diff.add_argument(
-            name, metavar=name.upper(), help="outputs, the folder of a capture, or a summary.json"
-        )
-    diff.set_defaults(module="ftjob.cli.speed.diff")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

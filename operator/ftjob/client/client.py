@@ -19,10 +19,9 @@ from ftjob.models.names import API_VERSION, GROUP, KIND, LABEL_USER, PLURAL, VER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ftjob.client.cluster import Body, Cluster
+    from ftjob.client.cluster import Cluster
     from ftjob.code.pack import Archive
 
-PAGE = 500
 DRY_RUN = {"dryRun": "All"}
 STRICT = {"fieldValidation": "Strict", "fieldManager": "ftjob"}
 
@@ -129,17 +128,8 @@ class Client:
     def list(self, *, mine: bool = False, all_namespaces: bool = False) -> list[JobHandle]:
         """Return jobs, the newest first."""
         path = f"/apis/{GROUP}/{VERSION}/{PLURAL}" if all_namespaces else path_of(self.namespace)
-        query: dict[str, str | int] = {"limit": PAGE}
-        if mine:
-            query["labelSelector"] = f"{LABEL_USER}={user()}"
-        found: list[Body] = []
-        while True:
-            page = self._cluster.get(path, **query)
-            found += page.get("items") or []
-            more = mapping(page, "metadata").get("continue")
-            if not more:
-                break
-            query["continue"] = str(more)
+        selector = f"{LABEL_USER}={user()}" if mine else ""
+        found = self._cluster.items(path, labelSelector=selector)
         found.sort(key=lambda body: str(mapping(body, "metadata").get("creationTimestamp")), reverse=True)
         return [JobHandle(self._cluster, body) for body in found]
 

@@ -20,13 +20,25 @@ from kubernetes.config import new_client_from_config as client_from_kubeconfig
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from yaml import YAMLError
 
-from ftjob.client.errors import ClusterError, Conflict, JobInvalid, NoSuchJob, Refused
+from ftjob.client.errors import (
+    ClusterError,
+    Conflict,
+    Forbidden,
+    JobInvalid,
+    NoSuchJob,
+    NotServed,
+    Refused,
+)
+from ftjob.models.manifest import mapping
+from ftjob.models.names import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from urllib3 import BaseHTTPResponse
 
+PAGE = 500
+"""Objects of a list in one answer."""
 SECONDS = 30.0
 """For how long an answer is waited for."""
 SILENCE_SECONDS = 60.0
@@ -66,6 +78,25 @@ class Cluster:
     def get(self, path: str, **query: str | int) -> Body:
         """Return what stands at a path."""
         return self._answer("GET", path, query)
+
+    def items(self, path: str, *, pages: int = 0, **query: str | int) -> list[Body]:
+        """Return the objects of a list.
+
+        Parameters
+        ----------
+        pages
+            How many pages of it at most; 0: all.
+        """
+        found: list[Body] = []
+        query |= {"limit": PAGE}
+        while True:
+            page = self.get(path, **query)
+            found += page.get("items") or []
+            more = mapping(page, "metadata").get("continue")
+            pages -= 1
+            if not more or not pages:
+                return found
+            query["continue"] = str(more)
 
     def create(self, path: str, body: Body, **query: str | int) -> Body:
         """Create an object and return it as it was stored."""
@@ -229,27 +260,35 @@ def _refusal(code: int, text: str, path: str) -> Exception:
     except (ValueError, AttributeError):
         said = text
     said = said.strip() or f"code {code}"
-    name = path.rpartition("/")[2]
     if code == 404:
-        return _absent(said, name)
+        return _absent(said, path)
     if code in _KINDS:
         kind, remedy = _KINDS[code]
         return kind(f"{said}; {remedy}" if remedy else said)
     return ClusterError(f"the API server answers {code}: {said}")
 
 
-def _absent(said: str, name: str) -> ClusterError:
+def _absent(said: str, path: str) -> ClusterError:
+    name = path.rpartition("/")[2]
     if said.startswith("namespaces "):
         return ClusterError(f"{said}; name another by -n, or have it made: kubectl create namespace")
     if f'"{name}" not found' in said:
-        return NoSuchJob(f"{said}; `ftjob list` shows what there is")
-    return ClusterError(f"{said}: the cluster has no ftjob; install it, or name another by --context")
+        return (
+            NoSuchJob(f"{said}; `ftjob list` shows what there is") if _is_ours(path) else ClusterError(said)
+        )
+    if _is_ours(path):
+        return NotServed(f"{said}: the cluster has no ftjob; install it, or name another by --context")
+    return NotServed(f"{said}: the cluster does not serve {path}")
+
+
+def _is_ours(path: str) -> bool:
+    return path.startswith(f"/apis/{GROUP}/")
 
 
 _KINDS: Mapping[int, tuple[type[Exception], str]] = {
     400: (JobInvalid, ""),
     401: (Refused, "the cluster doesn't know you: renew your login or its token"),
-    403: (Refused, "ask whoever runs the cluster for a role such as `edit` there"),
+    403: (Forbidden, "ask whoever runs the cluster for a role such as `edit` there"),
     409: (Conflict, ""),
     422: (JobInvalid, ""),
 }

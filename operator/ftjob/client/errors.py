@@ -22,6 +22,14 @@ class NoSuchJob(ClusterError):  # noqa: N818  # what a user reads in a traceback
     """There is no such job."""
 
 
+class Forbidden(Refused):
+    """The cluster knows who asks, and does not allow it."""
+
+
+class NotServed(ClusterError):  # noqa: N818
+    """The cluster has no such kind of object."""
+
+
 class Conflict(ClusterError):  # noqa: N818
     """Somebody else was faster: the name is taken, or the job has changed meanwhile."""
 

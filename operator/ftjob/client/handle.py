@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,11 @@ from ftjob.client.errors import ClusterError, JobFailed, NoSuchJob
 from ftjob.client.logs.follow import Logs
 from ftjob.client.logs.line import wanted_lines
 from ftjob.models.manifest import mapping
-from ftjob.models.names import GROUP, PLURAL, VERSION
+from ftjob.models.names import ANNOTATION_CAPTURE, GROUP, PLURAL, VERSION
 from ftjob.models.status import JobStatus, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from ftjob.client.cluster import Body, Cluster
     from ftjob.client.logs.line import LogLine
@@ -79,6 +80,11 @@ class JobHandle:
     def namespace(self) -> str:
         """Its namespace."""
         return str(mapping(self.body, "metadata")["namespace"])
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where it is, for requests about what belongs to it."""
+        return self._cluster
 
     @property
     def uid(self) -> str:
@@ -242,6 +248,19 @@ class JobHandle:
     def scale(self, workers: int) -> None:
         """Change the number of workers of an elastic job."""
         self._change({"workers": workers})
+
+    def capture(self, order: Mapping[str, Any]) -> None:
+        """Order a capture of some steps.
+
+        Parameters
+        ----------
+        order
+            ``id``, which names its folder; ``steps`` or ``seconds``, ``ranks``, ``stacks``.
+        """
+        annotations = {ANNOTATION_CAPTURE: json.dumps(order)}
+        self._see(
+            self._cluster.patch(self._path, {"metadata": {"uid": self.uid, "annotations": annotations}})
+        )
 
     def delete(self) -> None:
         """Delete it with its pods. Claims that it did not make stay."""

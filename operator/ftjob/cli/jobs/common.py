@@ -32,6 +32,12 @@ def chosen(args: argparse.Namespace) -> JobHandle:
     return found
 
 
+def kubectl_options(args: argparse.Namespace) -> list[str]:
+    """Return the options by which kubectl goes to the same cluster."""
+    given = {"--context": args.context, "--kubeconfig": args.kubeconfig}
+    return [f"{name}={value}" for name, value in given.items() if value is not None]
+
+
 def exit_code(verb: Callable[[], int]) -> int:
     """Return a verb's exit code, and print what went wrong."""
     try:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ftjob.cli.jobs.options import job as _job
+from ftjob.cli.jobs.options import verb as _verb
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # it has no other name
+    from ftjob.cli.jobs.options import Commands
 
 
 def add(commands: Commands, seconds: Callable[[str], float]) -> None:
@@ -133,18 +136,6 @@ def _duration(text: str) -> float:
 
 
 _duration.__name__ = "time such as 10m"
-
-
-def _verb(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
-    verb = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    verb.add_argument("-n", "--namespace", metavar="NAME", help="(default: that of the kubeconfig's context)")
-    verb.add_argument("--context", metavar="NAME", help="the kubeconfig's context (default: the current one)")
-    verb.add_argument("--kubeconfig", metavar="FILE", help="(default: $KUBECONFIG, or ~/.kube/config)")
-    return verb
-
-
-def _job(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("job", metavar="JOB", nargs="?", help="its name (default: your newest job)")
 
 
 def _set(verb: argparse.ArgumentParser) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from ftjob.cli.exit_codes import INVALID, SUCCEEDED
+from ftjob.cli.jobs.common import exit_code
 from ftjob.cli.source import SourceError, documents, name_of
-from ftjob.cli.speed.find_job import KubectlError, kubectl
 from ftjob.cli.terminal import one_line, say
+from ftjob.client import ClusterError, JobInvalid
+from ftjob.client.cluster import connect
 from ftjob.convert.convert import CONVERTERS, NO_STRATEGY, Converted, convert, is_known
 from ftjob.convert.draft import NoteKind, Options, RefusedError
 from ftjob.convert.runtime.find import KINDS, runtime_kind, runtime_name
@@ -22,8 +24,6 @@ from ftjob.models.manifest import mapping
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-
-TRAINER_GROUP = "trainer.kubeflow.org"
 
 
 class _CannotError(Exception):
@@ -47,6 +47,10 @@ class _Given:
 
 def main(args: argparse.Namespace) -> int:
     """Print the jobs of files as ours: all of them, or none if one is refused."""
+    return exit_code(lambda: _main(args))
+
+
+def _main(args: argparse.Namespace) -> int:
     try:
         given = [one for file in args.files for one in _read(file)]
         options = _options(args, given)
@@ -140,27 +144,20 @@ def _options(args: argparse.Namespace, given: list[_Given]) -> Options:
         for one in given:
             name = runtime_name(one.body) if one.body.get("kind") == "TrainJob" else ""
             if name and name not in known:
-                known[name] = _from_cluster(one, name, args.namespace)
+                known[name] = _from_cluster(one, name, args)
     return Options(command, args.strategy, args.library, known)
 
 
-def _from_cluster(one: _Given, name: str, namespace: str | None) -> dict[str, Any]:
+def _from_cluster(one: _Given, name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Return a runtime as the cluster has it."""
     kind = runtime_kind(one.body)
     if kind not in KINDS:
         raise _CannotError(one_line(f"{one.where}: runtimeRef.kind is {kind}; write {' or '.join(KINDS)}"))
-    namespace = namespace or mapping(one.body, "metadata").get("namespace")
-    where = ["-n", str(namespace)] if namespace and kind == KINDS[1] else []
+    cluster = connect(args.namespace, args.context, args.kubeconfig)
+    namespace = args.namespace or mapping(one.body, "metadata").get("namespace") or cluster.namespace
+    where = f"namespaces/{namespace}/" if kind == KINDS[1] else ""
+    path = f"/apis/{one.body['apiVersion']}/{where}{kind.lower()}s/{quote(name, safe='')}"
     try:
-        body = json.loads(
-            kubectl(["get", f"{kind.lower()}s.{TRAINER_GROUP}", "--output=json", *where, "--", name])
-        )
-    except FileNotFoundError:
-        raise _CannotError(
-            "--from-cluster needs kubectl: install it, or give the runtime by --runtime"
-        ) from None
-    except (KubectlError, ValueError) as error:
-        raise _CannotError(f"{kind} {name}: {error}; or give its YAML by --runtime") from None
-    if not isinstance(body, dict):
-        raise _CannotError(f"{kind} {name}: kubectl's answer is no object; give its YAML by --runtime")
-    return body
+        return cluster.get(path)
+    except (ClusterError, JobInvalid) as error:
+        raise ClusterError(f"{kind} {name}: {error}; or give its YAML by --runtime") from None

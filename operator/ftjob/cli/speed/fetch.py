@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from ftjob.api.job import Job, parse_job
-from ftjob.cli.speed.find_job import KubectlError, kubectl
-from ftjob.models.manifest import items, mapping, trainer_in
+from ftjob.client import ClusterError, JobInvalid
+from ftjob.models.manifest import conditions_of, items, mapping, trainer_in
 from ftjob.models.names import API_VERSION, KIND, LABEL_COMPONENT, MANAGED_BY
 from ftjob.models.spec import template_of
 from ftjob.plan.build.outputs import outputs_claim, outputs_path, visitor
@@ -27,7 +27,8 @@ from ftjob_protocol import files
 from ftjob_protocol.files.nofollow import Folder
 
 if TYPE_CHECKING:
-    from ftjob.cli.speed.find_job import FoundJob
+    from ftjob.client import JobHandle
+    from ftjob.client.cluster import Cluster
 
 REPORTS = "ftjob-reports"
 """The folder, below the present one, where reports of jobs in a cluster come to lie."""
@@ -67,12 +68,17 @@ out.close()
 """
 
 
-class FetchError(Exception):
+class FetchError(ClusterError):
     """The outputs could not be fetched; the text says why, and what to do about it."""
 
 
-def fetch(job: FoundJob, *, raw: bool) -> Path:
+def fetch(job: JobHandle, options: list[str], *, raw: bool) -> Path:
     """Bring what reports are made of into a folder; with `raw` also what the profilers have written.
+
+    Parameters
+    ----------
+    options
+        By which kubectl goes to the job's cluster: what the pod sends comes through `kubectl exec`.
 
     Returns
     -------
@@ -81,49 +87,54 @@ def fetch(job: FoundJob, *, raw: bool) -> Path:
 
     Raises
     ------
-    FetchError
+    JobInvalid
+        It has no outputs.
+    ClusterError
         Nothing could be fetched, or not all of it.
     """
     target = Path(REPORTS) / f"{job.namespace}.{job.name}"
     pod = _pod(job)
-    name = pod["metadata"]["name"]
-    where = ["-n", job.namespace]
+    if shutil.which("kubectl") is None:
+        raise FetchError(
+            "a job's outputs come here through `kubectl exec`, and there is no kubectl: install it, or copy "
+            "the volume"
+        )
+    name, pods = pod["metadata"]["name"], f"/api/v1/namespaces/{job.namespace}/pods"
     try:
-        kubectl(["create", "-f", "-", *where], given=json.dumps(pod))
-    except KubectlError as error:
+        job.cluster.create(pods, pod)
+    except (ClusterError, JobInvalid) as error:
         raise FetchError(f"no pod that reads the outputs of {job.name}: {error}") from None
     try:
-        _wait(name, where)
+        _wait(job.cluster, pods, name)
         target.mkdir(mode=MODE, parents=True, exist_ok=True)
-        _receive(
-            ["kubectl", "exec", name, *where, "--", "python3", "-IS", "-c", _SEND, *["raw"] * raw], target
-        )
+        words = ["exec", name, f"--namespace={job.namespace}", *options, "--", "python3", "-IS", "-c", _SEND]
+        _receive(["kubectl", *words, *["raw"] * raw], target)
     finally:
-        with suppress(KubectlError):
-            kubectl(["delete", "pod", name, "--wait=false", "--grace-period=1", *where])
+        with suppress(ClusterError):
+            job.cluster.delete(f"{pods}/{name}", {"gracePeriodSeconds": 1})
     with Folder(str(target)) as folder:
         folder.write(files.JOB, json.dumps(job.body, indent=1).encode())
     return target
 
 
-def _wait(name: str, where: list[str]) -> None:
-    try:
-        kubectl(
-            ["wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={START_SECONDS}s", *where],
-            seconds=START_SECONDS + 30,
-        )
-    except KubectlError as error:
-        state: dict[str, Any] = {}
-        with suppress(KubectlError, ValueError):
-            state = mapping(json.loads(kubectl(["get", "pod", name, "-o", "json", *where])), "status")
-        raise FetchError(f"pod {name}, which reads the outputs, {_why(state) or error}") from None
+def _wait(cluster: Cluster, pods: str, name: str) -> None:
+    """Wait until the pod runs."""
+    status: dict[str, Any] = {}
+    for event in cluster.watch(pods, seconds=START_SECONDS, fieldSelector=f"metadata.name={name}"):
+        status = mapping(event["object"], "status")
+        if conditions_of(status).get("Ready", {}).get("status") == "True":
+            return
+        if event["type"] == "DELETED" or status.get("phase") in {"Failed", "Succeeded"}:
+            break
+    why = _why(status) or f"does not run after {START_SECONDS} s"
+    raise FetchError(f"pod {name}, which reads the outputs, {why}")
 
 
 def _why(status: dict[str, Any]) -> str:
     """Return why a pod does not run, in Kubernetes' own words."""
-    for condition in items(status, "conditions"):
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return f"was not placed: {condition.get('message')}"
+    placed = conditions_of(status).get("PodScheduled", {})
+    if placed.get("status") == "False":
+        return f"was not placed: {placed.get('message')}"
     for container in items(status, "containerStatuses"):
         state = mapping(container, "state")
         for found in (mapping(state, "waiting"), mapping(state, "terminated")):
@@ -181,12 +192,12 @@ def _keep(top: Folder, path: PurePosixPath, source: IO[bytes]) -> None:
         shutil.copyfileobj(source, end.enter_context(os.fdopen(descriptor, "wb", closefd=False)))
 
 
-def _pod(found: FoundJob) -> dict[str, Any]:
+def _pod(found: JobHandle) -> dict[str, Any]:
     job = parse_job(found.body)
     if not isinstance(job, Job):
-        raise FetchError(f"{found.name}: this version of ftjob can't read its spec; use the operator's")
+        raise JobInvalid(f"{found.name}: this version of ftjob can't read its spec; use the operator's")
     if job.spec.outputs is None:
-        raise FetchError(f"{job.name} has no outputs, so nothing was kept; add `outputs: {{}}` to its spec")
+        raise JobInvalid(f"{job.name} has no outputs, so nothing was kept; add `outputs: {{}}` to its spec")
     template = template_of(job.spec)
     pod, trainer = mapping(template, "spec"), trainer_in(template)
     mount = {"name": "outputs", "mountPath": MOUNT, "subPath": outputs_path(job), "readOnly": True}

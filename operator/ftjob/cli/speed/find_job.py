@@ -2,145 +2,131 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import ValidationError
 
+from ftjob.cli.jobs.common import chosen
+from ftjob.client import ClusterError, JobInvalid
+from ftjob.client.handle import status_of
 from ftjob.models.manifest import mapping
-from ftjob.models.names import GROUP, KIND, PLURAL
-from ftjob.models.status import JobStatus
+from ftjob.models.names import KIND
 from ftjob_protocol import files
 from ftjob_protocol.files.nofollow import Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+
+    from ftjob.client import JobHandle
+    from ftjob.models.status import JobStatus
 
 DEFAULT_OUTPUTS = Path("ftjob-outputs")
 JOB_LIMIT = 1 << 24
-KUBECTL_SECONDS = 60
 
 
-class NoJobError(Exception):
-    """There is no such job, or it can't be read; the text says why, and what to do about it."""
-
-
-class KubectlError(Exception):
-    """What went wrong with kubectl, as far as possible in its own words."""
+class NoJobError(JobInvalid):
+    """There is no such folder of a job; the text says why, and what to do about it."""
 
 
 @dataclass(frozen=True)
 class FoundJob:
     """A job with its status."""
 
-    name: str
-    spec: dict[str, Any]
-    status: JobStatus
-    outputs: Path | None
-    """The folder of a run on this machine; None: it is in the cluster."""
     body: dict[str, Any]
+    status: JobStatus
+    outputs: Path | None = None
+    """The folder of a run on this machine."""
+    handle: JobHandle | None = None
+    """The job in the cluster, if it is there."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(mapping(self.body, "metadata").get("name"))
 
     @property
     def namespace(self) -> str:
         """Where it is in the cluster."""
         return str(mapping(self.body, "metadata").get("namespace") or "default")
 
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Its spec."""
+        return mapping(self.body, "spec")
 
-def find_job(target: str, namespace: str | None) -> FoundJob:
+    def again(self) -> FoundJob:
+        """Return it as it is now."""
+        if self.handle is not None:
+            self.handle.refresh()
+            return of_handle(self.handle)
+        assert self.outputs is not None
+        return of_folder(self.outputs)
+
+
+def find_job(args: argparse.Namespace) -> FoundJob:
     """Return a job.
 
     Parameters
     ----------
-    target
-        A folder that `ftjob run` or a job has left its outputs in, or a job's name: then a run in the default
-        folder of that name comes before the cluster, unless a namespace is given.
+    args
+        ``job`` is a folder with the outputs of a run or a job, or a job's name: then a run in the default
+        folder of that name comes before the cluster, unless an option says where in a cluster it is. None
+        is my newest job in the cluster.
 
     Raises
     ------
     NoJobError
-        There is none.
+        There is no such folder.
+    ClusterError
+        There is no such job in the cluster, or it can't be asked.
     """
-    path = Path(target)
-    if namespace is None:
-        for folder in (path, DEFAULT_OUTPUTS / target):
-            if (folder / files.JOB).exists():
-                return _read(_local(folder), str(folder / files.JOB), folder)
-        if path.is_dir() or "/" in target:
-            why = "there is no such folder" if not path.is_dir() else f"there is no {files.JOB} in it"
-            raise NoJobError(
-                f"{target}: {why}; name the folder of --outputs of a run, or a job in the cluster"
-            )
-    return _read(_in_cluster(target, namespace), target, None)
-
-
-def _read(body: Any, where: str, outputs: Path | None) -> FoundJob:
-    if not isinstance(body, dict) or body.get("kind") != KIND:
-        raise NoJobError(f"{where} holds no {KIND}")
+    if args.job is None or is_of_cluster(args):
+        return of_handle(chosen(args))
+    path = Path(args.job)
+    for folder in (path, DEFAULT_OUTPUTS / args.job):
+        if (folder / files.JOB).exists():
+            return of_folder(folder)
+    if path.is_dir() or "/" in args.job:
+        why = "there is no such folder" if not path.is_dir() else f"there is no {files.JOB} in it"
+        raise NoJobError(f"{args.job}: {why}; name the folder of --outputs of a run, or a job in the cluster")
     try:
-        status = JobStatus.model_validate(mapping(body, "status"))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, ("status", *first["loc"])))
-        raise NoJobError(
-            f"{where}: {field}: {first['msg']}; another version of ftjob has written it"
+        return of_handle(chosen(args))
+    except ClusterError as error:
+        raise type(error)(
+            f"{args.job} is no folder with the outputs of a run, and as a job: {error}"
         ) from None
-    name = str(mapping(body, "metadata").get("name"))
-    return FoundJob(name, mapping(body, "spec"), status, outputs, body)
 
 
-def _local(folder: Path) -> Any:
-    try:
-        with Folder(str(folder)) as found:
-            return yaml.safe_load(found.read(files.JOB, JOB_LIMIT))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise NoJobError(f"{folder / files.JOB} can't be read: {why}") from None
+def is_of_cluster(args: argparse.Namespace) -> bool:
+    """Return whether an option says where in a cluster the job is."""
+    return any(each is not None for each in (args.namespace, args.context, args.kubeconfig))
 
 
-def _in_cluster(name: str, namespace: str | None) -> Any:
-    where = ["-n", namespace] if namespace is not None else []
-    try:
-        text = kubectl(["get", f"{PLURAL}.{GROUP}", name, "-o", "json", *where])
-    except FileNotFoundError:
-        raise NoJobError(
-            f"{name} is no folder with the outputs of a run, and to look for a job in the cluster kubectl is "
-            "needed: install it, or name a folder"
-        ) from None
-    except KubectlError as error:
-        raise NoJobError(f"{name}: {error}") from None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise NoJobError(f"{name}: kubectl's answer is no JSON: {error}") from None
+def of_handle(handle: JobHandle) -> FoundJob:
+    """Return a job in the cluster."""
+    return FoundJob(handle.body, handle.status, handle=handle)
 
 
-def kubectl(words: Sequence[str], *, given: str | None = None, seconds: float = KUBECTL_SECONDS) -> str:
-    """Return what kubectl prints.
-
-    Parameters
-    ----------
-    given
-        What it reads from its standard input.
-    seconds
-        For how long it is waited for.
+def of_folder(folder: Path) -> FoundJob:
+    """Return the job whose outputs are in a folder.
 
     Raises
     ------
-    FileNotFoundError
-        It is not installed.
-    KubectlError
-        It does not answer, or says that something is wrong.
+    NoJobError
+        It can't be read.
     """
+    where = folder / files.JOB
     try:
-        done = subprocess.run(
-            ["kubectl", *words], input=given, capture_output=True, text=True, check=False, timeout=seconds
-        )
-    except subprocess.TimeoutExpired:
-        raise KubectlError(f"kubectl has not answered in {seconds:g} s") from None
-    if done.returncode:
-        raise KubectlError(done.stderr.strip() or "kubectl failed")
-    return done.stdout
+        with Folder(str(folder)) as found:
+            body = yaml.safe_load(found.read(files.JOB, JOB_LIMIT))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise NoJobError(f"{where} can't be read: {why}") from None
+    if not isinstance(body, dict) or body.get("kind") != KIND:
+        raise NoJobError(f"{where} holds no {KIND}")
+    try:
+        return FoundJob(body, status_of(body), folder)
+    except ClusterError as error:
+        raise NoJobError(f"{where}: {error}") from None

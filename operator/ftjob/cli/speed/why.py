@@ -6,9 +6,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from ftjob.cli.exit_codes import INVALID, SUCCEEDED
-from ftjob.cli.speed.find_job import FoundJob, NoJobError, find_job
-from ftjob.cli.terminal import one_line, say, shown
+from ftjob.cli.exit_codes import SUCCEEDED
+from ftjob.cli.jobs.common import exit_code
+from ftjob.cli.speed.find_job import find_job
+from ftjob.cli.terminal import shown
 from ftjob.cli.words import duration, failure_text, findings, progress_line, reason, verdict
 from ftjob.models.spec import ProfilingMode
 from ftjob.models.times import unix
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ftjob.cli.speed.find_job import FoundJob
     from ftjob.models.status import Finding
 
 ROWS = 16
@@ -31,11 +33,11 @@ TIMES = {"stepMs": "STEP", "inputMs": "INPUT", "ownMs": "OWN", "blockedMs": "BLO
 
 def main(args: argparse.Namespace) -> int:
     """Print the answer."""
-    try:
-        job = find_job(args.target, args.namespace)
-    except NoJobError as error:
-        say(one_line(str(error)))
-        return INVALID
+    return exit_code(lambda: _why(args))
+
+
+def _why(args: argparse.Namespace) -> int:
+    job = find_job(args)
     ranks = list(_last_blocks(job.outputs)) if job.outputs is not None else []
     if args.output == "json":
         print(json.dumps(_as_json(job, ranks), indent=2))

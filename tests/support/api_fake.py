@@ -1,0 +1,105 @@
+"""An API server for people's kubeconfigs: it answers what a test tells it, and keeps what it was asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Manifest = dict[str, Any]
+
+
+@dataclass
+class FakeServer:
+    """What there is, by path."""
+
+    objects: dict[str, Manifest] = field(default_factory=dict)
+    """What GET answers; a list has ``items``."""
+    events: dict[str, list[Manifest]] = field(default_factory=dict)
+    """What a watch of a path yields."""
+    refusals: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    """Code and message, by method and path."""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Method and path of each request, in order."""
+    written: list[Manifest] = field(default_factory=list)
+    """Bodies of requests, in order."""
+
+    def answer(self, method: str, target: str, body: Manifest | None) -> tuple[int, bytes]:
+        """Return the code and the body of an answer."""
+        address = urlsplit(target)
+        path, query = address.path, parse_qs(address.query)
+        self.asked.append((method, path))
+        if body is not None:
+            self.written.append(body)
+        if (method, path) in self.refusals:
+            code, message = self.refusals[method, path]
+            return code, _json({"kind": "Status", "message": message})
+        if "watch" in query:
+            return 200, b"".join(_json(event) for event in self.events.get(path, ()))
+        if method == "POST":
+            return 201, _json(body)
+        if method == "DELETE":
+            return 200, _json({"kind": "Status"})
+        if path not in self.objects:
+            plural, _, name = path.rpartition("/")
+            message = f'{plural.rpartition("/")[2]} "{name}" not found'
+            return 404, _json({"kind": "Status", "message": message})
+        return 200, _json(self.objects[path])
+
+
+def _json(body: Any) -> bytes:
+    return json.dumps(body).encode() + b"\n"
+
+
+@contextmanager
+def running_fake(folder: Path) -> Iterator[tuple[FakeServer, Path]]:
+    """Serve until the block ends; give the server and a kubeconfig that leads to it."""
+    fake = FakeServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _serve(self) -> None:
+            size = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(size)) if size else None
+            code, answer = fake.answer(self.command, self.path, body)
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server's names
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [
+                    {"name": "fake", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
+                ],
+                "users": [{"name": "fake", "user": {}}],
+                "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+                "current-context": "fake",
+            }
+        )
+    )
+    try:
+        yield fake, kubeconfig
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
