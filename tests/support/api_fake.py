@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Manifest = dict[str, Any]
+SERVED = ("/api/v1/", "/apis/ftjob.dev/")
+"""What is served in any case; of others only what there is an object of."""
 
 
 @dataclass
@@ -51,8 +53,32 @@ class FakeServer:
         if path not in self.objects:
             plural, _, name = path.rpartition("/")
             message = f'{plural.rpartition("/")[2]} "{name}" not found'
+            if not path.startswith(SERVED) and not any(
+                known.startswith(_group(path)) for known in self.objects
+            ):
+                message = "the server could not find the requested resource"
             return 404, _json({"kind": "Status", "message": message})
-        return 200, _json(self.objects[path])
+        found = self.objects[path]
+        if "fieldSelector" in query:
+            (selector,) = query["fieldSelector"]
+            found = {"items": [each for each in found["items"] if _matches(each, selector)]}
+        return 200, _json(found)
+
+
+def _group(path: str) -> str:
+    """Return the beginning of all paths of an API's version: /apis/GROUP/VERSION/."""
+    return "/".join([*path.split("/")[:4], ""])
+
+
+def _matches(body: Manifest, selector: str) -> bool:
+    for term in selector.split(","):
+        path, _, value = term.replace("!=", "=").partition("=")
+        found: Any = body
+        for key in path.split("."):
+            found = found.get(key, "")
+        if (found == value) is ("!=" in term):
+            return False
+    return True
 
 
 def _json(body: Any) -> bytes:

@@ -818,6 +818,19 @@ WAITING = (
         "cpu",
     ),
     _waits(
+        "taints-and-labels",
+        "Unschedulable: 0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match "
+        "Pod's node affinity/selector. preemption: 0/3 nodes are available: 3 Preemption is not helpful for "
+        "scheduling.",
+        "a pod with the nodeSelector of a control plane, Kubernetes 1.37.2",
+    ),
+    _waits(
+        "tainted-nodes",
+        "Unschedulable: 0/1 nodes are available: 1 node(s) had untolerated taint(s). preemption: 0/1 nodes "
+        "are available: 1 Preemption is not helpful for scheduling.",
+        "a pod and a node with a taint, Kubernetes 1.37.2",
+    ),
+    _waits(
         "tainted-nodes",
         "Unschedulable: 0/3 nodes are available: 3 node(s) had untolerated taint {gpu: only}.",
         "kubernetes/kubernetes pkg/scheduler/framework/plugins/tainttoleration",

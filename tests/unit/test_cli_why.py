@@ -77,7 +77,7 @@ def test_a_folder_answers_with_verdict_evidence_and_the_next_step(
     assert main(["why", target]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(
-        "digits: Running, step 20\n"
+        "digits is Running, step 20\n"
         "straggler: rank 1 costs 47 % of each step\n"
         "  so since 2026-01-01T00:00:00Z, "
     )

@@ -14,6 +14,7 @@ from ftjob import __version__
 from ftjob.cli.exit_codes import FAILED, INTERRUPTED
 from ftjob.cli.jobs import options
 from ftjob.cli.jobs import parser as jobs
+from ftjob.cli.look import parser as look
 from ftjob.cli.speed import parser as speed
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(module="ftjob.cli.run")
 
     jobs.add(commands, _seconds)
+    look.add(commands)
     speed.add(commands, _seconds)
 
     validate = commands.add_parser("validate", help="say what is wrong with jobs", allow_abbrev=False)

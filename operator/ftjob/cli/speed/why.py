@@ -1,16 +1,21 @@
-"""``ftjob why``: why a job is slow, by what that is known, and what to do about it."""
+"""``ftjob why``: why a job does not run, has failed or is slow, by what that is known, and what to do."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from ftjob.cli.exit_codes import SUCCEEDED
 from ftjob.cli.jobs.common import exit_code
+from ftjob.cli.look.answer import cause_as_json, head, says
+from ftjob.cli.look.causes import likeliest
+from ftjob.cli.look.read import look_at
+from ftjob.cli.look.seen import Seen
 from ftjob.cli.speed.find_job import find_job
-from ftjob.cli.terminal import shown
-from ftjob.cli.words import duration, failure_text, findings, progress_line, reason, verdict
+from ftjob.cli.terminal import say
+from ftjob.cli.words import duration, failure_text, findings, reason, time_line, verdict
 from ftjob.models.spec import ProfilingMode
 from ftjob.models.times import unix
 from ftjob_protocol import files
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ftjob.cli.look.causes import Cause
     from ftjob.cli.speed.find_job import FoundJob
     from ftjob.models.status import Finding
 
@@ -38,31 +44,43 @@ def main(args: argparse.Namespace) -> int:
 
 def _why(args: argparse.Namespace) -> int:
     job = find_job(args)
+    seen = look_at(job.handle) if job.handle is not None else _as_seen(job)
+    cause = likeliest(seen)
     ranks = list(_last_blocks(job.outputs)) if job.outputs is not None else []
     if args.output == "json":
-        print(json.dumps(_as_json(job, ranks), indent=2))
+        print(json.dumps(_as_json(job, seen, cause, ranks), indent=2))
     else:
-        print("\n".join(map(shown, _lines(job, ranks, time.time()))))
+        say(*_lines(job, seen, cause, ranks), stream=sys.stdout)
     return SUCCEEDED
 
 
-def _lines(job: FoundJob, ranks: Sequence[Mapping[str, Any]], now: float) -> Iterator[str]:
+def _as_seen(job: FoundJob) -> Seen:
+    """Return a run on this machine: all that is known of it is in its status."""
+    now = time.time()
+    return Seen(job.name, job.namespace, created=now, now=now, status=job.status)
+
+
+def _lines(
+    job: FoundJob, seen: Seen, cause: Cause | None, ranks: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
     status = job.status
-    progress = progress_line(status.progress) if status.progress is not None else ""
-    yield ", ".join(filter(None, (f"{job.name}: {status.phase or 'not seen by the operator yet'}", progress)))
+    yield from head(seen, None if cause is None or cause.is_slowness else cause)
     if status.failure is not None:
-        yield failure_text(status.failure)
+        yield failure_text(status.failure.model_copy(update={"hint": None}))
     yield verdict(status) or _why_none(job)
     since = status.profile.verdict_time if status.profile is not None else None
     if since and not (status.phase is not None and status.phase.is_final):
-        yield f"  so since {since}, {duration(max(0.0, now - unix(since)))} ago"
+        yield f"  so since {since}, {duration(max(0.0, seen.now - unix(since)))} ago"
     for place, found in enumerate(findings(status)):
         if place:
             yield f"also {found.text}"
         yield from _evidence(found)
+    if status.timeline is not None and time_line(status.timeline):
+        yield f"time: {time_line(status.timeline)}"
     if ranks:
         yield ""
         yield from _table(ranks)
+    yield from (f"not read: {text}" for text in seen.unread)
 
 
 def _evidence(found: Finding) -> Iterator[str]:
@@ -128,12 +146,16 @@ def _median(spread: Any) -> str:
     return f"{first:.1f}" if isinstance(first, (int, float)) else "-"
 
 
-def _as_json(job: FoundJob, ranks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _as_json(
+    job: FoundJob, seen: Seen, cause: Cause | None, ranks: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     profile = job.status.to_wire().get("profile")
     known = profile if isinstance(profile, dict) else {}
     return {
         "job": job.name,
         "phase": job.status.phase,
+        "says": says(job.name, job.status, cause),
+        "cause": cause_as_json(cause),
         "verdict": known.get("verdict"),
         "verdictTime": known.get("verdictTime"),
         "why": None if known.get("verdict") else _why_none(job),

@@ -184,9 +184,18 @@ ROWS = (
         "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
     ),
     _waiting(
+        "taints-and-labels",
+        r"had untolerated taint[^\n]{1,300}didn't match (?:Pod's )?node (?:affinity|selector)"
+        r"|didn't match (?:Pod's )?node (?:affinity|selector)[^\n]{1,300}had untolerated taint",
+        "Some nodes are tainted for others, and the rest do not have the labels that the template asks for",
+        "Compare nodeSelector and affinity with kubectl get nodes --show-labels; if a tainted node is meant, "
+        "add a toleration to the template",
+        "https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/",
+    ),
+    _waiting(
         "tainted-nodes",
-        r"had untolerated taints? (?P<taint>\{[^}\n]{1,120}\}|\([^)\n]{1,120}\))",
-        "Nodes are tainted for others: {taint}",
+        r"had untolerated taint(?:\(s\)|s? (?P<taint>\{[^}\n]{1,120}\}|\([^)\n]{1,120}\)))",
+        "Nodes are tainted for others[: {taint}]",
         "Add a toleration to the template if the job may run there",
         "https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/",
     ),

@@ -1,0 +1,1 @@
+"""What is wrong with a job, or with a cluster for jobs."""
