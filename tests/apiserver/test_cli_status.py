@@ -195,6 +195,26 @@ def test_a_job_that_is_not_there_is_said_to_be_so(
     assert "no job of" in capsys.readouterr().err
 
 
+def test_the_doctor_looks_at_a_real_api_server(
+    server: ApiServer, troubles: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = ["-n", troubles["mount"], "--kubeconfig", str(server.kubeconfig)]
+    assert main(["doctor", *there, "-o", "json"]) == 1, "its operator is no pod"
+    said = json.loads(capsys.readouterr().out)
+    levels = {check["subject"]: check["level"] for check in said["checks"]}
+    assert levels == {
+        "server": "ok",
+        "CRD": "ok",
+        "operator": "problem",
+        "rights": "ok",
+        "storage": "warning",
+        "gangs": "ok",
+        "Kueue": "warning",
+        "GPUs": "warning",
+    }
+    assert said["notRead"] == []
+
+
 AGES = re.compile(r"\b\d+[smhd](?:\d+m)?(?= ago| \()")
 TIME = re.compile(r"^time: .*\n", re.MULTILINE)
 """Which seconds there are to tell depends on the machine."""

@@ -27,6 +27,8 @@ class FakeServer:
     """What GET answers; a list has ``items``."""
     events: dict[str, list[Manifest]] = field(default_factory=dict)
     """What a watch of a path yields."""
+    answers: dict[tuple[str, str], Manifest] = field(default_factory=dict)
+    """What else is answered, by method and path; without it a POST is answered with what it says."""
     refusals: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     """Code and message, by method and path."""
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -46,10 +48,9 @@ class FakeServer:
             return code, _json({"kind": "Status", "message": message})
         if "watch" in query:
             return 200, b"".join(_json(event) for event in self.events.get(path, ()))
-        if method == "POST":
-            return 201, _json(body)
-        if method == "DELETE":
-            return 200, _json({"kind": "Status"})
+        if method != "GET":
+            usual = body if method in {"POST", "PATCH"} else {"kind": "Status"}
+            return 200, _json(self.answers.get((method, path), usual))
         if path not in self.objects:
             plural, _, name = path.rpartition("/")
             message = f'{plural.rpartition("/")[2]} "{name}" not found'

@@ -1,4 +1,4 @@
-"""The options of `status`. ``--help`` has to be there at once: nothing is imported."""
+"""The options of `status` and `doctor`. ``--help`` has to be there at once: nothing is imported."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    """Add it."""
+    """Add them."""
     status = verb(commands, "status", "say how a job is, and if it is not well why and what to do")
     job(status)
     status.add_argument("-o", "--output", choices=["text", "json", "yaml"], default="text")
     status.set_defaults(module="ftjob.cli.look.status")
+    doctor = verb(commands, "doctor", "say whether a cluster is fit for jobs, and what to do")
+    doctor.add_argument("--run", action="store_true", help="also run a job of two workers, and delete it")
+    doctor.add_argument(
+        "--image",
+        metavar="IMAGE",
+        default="python:3.12-slim",
+        help="what --run runs, with Python 3.9 or newer in it (default: python:3.12-slim)",
+    )
+    doctor.add_argument("-o", "--output", choices=["text", "json"], default="text")
+    doctor.set_defaults(module="ftjob.cli.look.doctor")
