@@ -38,7 +38,9 @@ class FakeAgent:
         """What it says of captures."""
         self.verdict: Verdict | None = None
         self.on_order: Callable[[], None] = lambda: None
-        """Called before an order is taken."""
+        """Called before an order of ranks is taken."""
+        self.on_capture: Callable[[], None] = lambda: None
+        """Called once the order of a capture was taken, before it is answered."""
         self.lock = threading.Lock()
 
     def fail(self, rank: int) -> None:
@@ -60,6 +62,7 @@ class FakeAgent:
             self.captures.append(order)
             if all(asked.id != order.id for asked in self.asked):
                 self.asked += (Asked(order.id, CapturePhase.ARMED, 2, 2),)
+        self.on_capture()
 
     def say(self, *asked: Asked) -> None:
         """Say this of captures from now on."""

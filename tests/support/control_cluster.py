@@ -362,7 +362,7 @@ def running_operator(
 
 @contextmanager
 def mortal_operator(
-    server: ApiServer, folder: Path, namespace: str, *, write: int
+    server: ApiServer, folder: Path, namespace: str, *args: str, write: int
 ) -> Iterator[list[Operator]]:
     """Keep an operator running while the block does: the first dies after so many of its writes.
 
@@ -383,7 +383,7 @@ def mortal_operator(
         dies_after = write
         while not ended.is_set():
             with running_operator(
-                server, folder, "--no-leader-election", namespace=namespace, dies_after=dies_after
+                server, folder, "--no-leader-election", *args, namespace=namespace, dies_after=dies_after
             ) as operator:
                 lives.append(operator)
                 while operator.process.poll() is None and not ended.wait(0.05):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import CONFIG, job
@@ -15,12 +15,17 @@ from ftjob_agent.star.book import Book
 from ftjob_agent.star.captures.automatic import BLIND, COOLDOWN_SECONDS, STEPLESS, Automatic
 from ftjob_agent.star.captures.captures import PATIENCE_SECONDS, Captures
 from ftjob_agent.star.captures.state import state_of
+from ftjob_agent.watching.capturing import Capturing
 from ftjob_protocol.agent_config import parse
 from ftjob_protocol.captures.order import Asked, CaptureOrder, CapturePhase
-from ftjob_protocol.captures.window import RankCapture, RankPhase
+from ftjob_protocol.captures.window import OrderWord, RankCapture, RankPhase, Told, Window, make_word
+from ftjob_protocol.files.nofollow import Folder
 from ftjob_protocol.leader_state import LeaderState
 from ftjob_protocol.values.ranges import to_ranges
 from ftjob_protocol.vitals.verdict import Finding, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Star:
@@ -70,6 +75,13 @@ class Star:
             self.book.hear(("worker", index), heard, now)
             self.captures.hear(("worker", index), heard, now)
         self.captures.look(now)
+
+    def halt(self, now: float, said: dict[int, RankCapture] | None = None) -> None:
+        """All ranks are ended, so that they may be started again."""
+        self.book.command, running = "Halt", self.states
+        self.states = dict.fromkeys(running, "Stopped")
+        self.tell(20, 20, 20, 20, now=now, said=said)
+        self.book.command, self.states = "Start", running
 
     def say(self, phase: RankPhase, *ranks: int, now: float = 2.0, **more: Any) -> None:
         words = {rank: RankCapture("c1", phase, **more) for rank in ranks or range(4)}
@@ -233,12 +245,43 @@ def test_who_does_not_answer_is_not_waited_for_for_ever(star: Star) -> None:
     assert PATIENCE_SECONDS < 600
 
 
-def test_the_end_of_the_attempt_ends_its_capture(star: Star) -> None:
+def test_the_end_of_the_attempt_ends_its_capture_with_what_its_ranks_have_left(star: Star) -> None:
     star.captures.order(CaptureOrder("c1"), 1.0)
     star.say(RankPhase.DONE, 0, first_step=40)
     star.book.command = "Halt"
     star.captures.look(3.0)
-    assert star.last == Asked("c1", "Partial", 1, 4, "ranks 1-3: the attempt has ended")
+    assert star.last.phase == "Capturing", "ranks may have something to leave"
+    cut = RankCapture("c1", RankPhase.DONE, 40, "the script has ended", is_whole=False)
+    star.halt(4.0, {1: cut})
+    reason = "ranks 2-3: the rank has ended; rank 1: the script has ended"
+    assert star.last == Asked("c1", "Partial", 1, 4, reason)
+
+
+def test_the_end_of_the_attempt_ends_a_capture_that_waits_for_its_first_step() -> None:
+    star = Star()
+    star.tell(20, 20, 0, 20)
+    star.captures.order(CaptureOrder("c1"), 1.0)
+    star.halt(2.0)
+    assert star.last == Asked("c1", "Failed", 0, 4, "ranks 0-3: the attempt has ended")
+
+
+def test_a_last_word_of_a_rank_stays(star: Star) -> None:
+    star.captures.order(CaptureOrder("c1"), 1.0)
+    star.say(RankPhase.FAILED, 0, note="no room")
+    star.say(RankPhase.ARMED, now=3.0)
+    star.say(RankPhase.DONE, first_step=40, now=4.0)
+    assert star.last == Asked("c1", "Partial", 3, 4, "rank 0: no room")
+
+
+def test_ranks_that_were_started_again_begin_at_a_step_of_their_own_count(star: Star) -> None:
+    star.tell(900, 900, 900, 900)
+    star.halt(2.0)
+    star.attempt = star.book.attempt = 1
+    star.captures.hear(("worker", 1), {"attempt": 0, "ranks": [{"rank": 2, "step": 900}]}, 3.0)
+    star.captures.order(CaptureOrder("c1"), 3.0)
+    window = star.captures.window
+    assert window is not None
+    assert (window.at_step, window.at_ns > 0) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -310,9 +353,7 @@ def test_a_finding_is_captured_once_and_anew_in_the_next_attempt(star: Star) -> 
         star.automatic.explain(verdict, now)
         if star.captures.window is not None:
             taken.append(hour)
-            star.book.command = "Halt"
-            star.captures.look(now)
-            star.book.command = "Start"
+            star.halt(now)
         if hour == 3:
             star.attempt = star.book.attempt = 1
     assert taken == [0, 4]
@@ -330,9 +371,7 @@ def test_steps_that_the_clock_cannot_see_inside_are_captured_once_of_those_who_a
     assert star.look(1.0, verdict) is None
     assert star.look(3.0, verdict, is_blind=True) == ranks
     assert star.last.reason == f"by itself: {reason}"
-    star.book.command = "Halt"
-    star.captures.look(5.0)
-    star.book.command = "Start"
+    star.halt(5.0)
     assert star.look(5 * COOLDOWN_SECONDS, verdict, is_blind=True) is None
     star.attempt = star.book.attempt = 1
     now = 9 * COOLDOWN_SECONDS
@@ -393,7 +432,7 @@ def test_nothing_is_captured_by_itself_where_nothing_can_be(profiling: dict[str,
 @pytest.mark.parametrize("word", [5, [], {"x": 1}, {"0": None, "-1": {}, "9" * 99: {}}, {"0": {"id": "c1"}}])
 def test_what_is_no_word_of_a_rank_changes_nothing(star: Star, word: Any) -> None:
     star.captures.order(CaptureOrder("c1"), 1.0)
-    star.captures.hear(("worker", 1), {"ranks": [], "capture": word}, 2.0)
+    star.captures.hear(("worker", 1), {"attempt": 0, "ranks": [], "capture": word}, 2.0)
     assert star.last == Asked("c1", "Requested", 0, 4)
 
 
@@ -406,3 +445,27 @@ def test_requests_say_what_was_asked_for(star: Star) -> None:
         [0, 1],
         70,
     )
+
+
+def test_an_agent_tells_each_rank_once_and_those_too_that_start_after_the_word(tmp_path: Path) -> None:
+    wanted = job().workers(1).processes(2).with_spec(outputs={"claimName": "claim"}).build()
+    layout = cluster_layout(wanted, 0)
+    config = parse(agent_command(wanted, layout, layout.leader, CONFIG).config_json)
+    ranks: list[Any] = []
+    capturing = Capturing(config, lambda: ranks)
+    window = Window("c1", (range(2),), at_step=40, steps=3)
+    capturing.follow(window)
+    words = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with Folder(str(folder)) as own:
+            make_word(own)
+        words.append(OrderWord(str(folder)))
+        ranks.append(SimpleNamespace(spec=SimpleNamespace(rank=number), dir=str(folder)))
+        capturing.follow(window)
+        assert [word.has_news() for word in words] == [False] * number + [True]
+        assert Told.read(str(folder)).window == window
+    capturing.follow(None)
+    assert [word.has_news() for word in words] == [True, True]
+    assert Told.read(str(tmp_path / "0")).window is None

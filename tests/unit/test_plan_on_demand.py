@@ -32,11 +32,13 @@ class Jobs:
         self.job = dataclasses.replace(wanted.build(), annotations=annotations)
         self.plan: Plan
 
-    def look(self, *asked: Asked, seen: Observed | None = None, **leader: Any) -> list[Capture]:
+    def look(
+        self, *asked: Asked, seen: Observed | None = None, now: float = NOW, **leader: Any
+    ) -> list[Capture]:
         told = dataclasses.replace(RUNNING, asked=asked, **leader)
         seen = seen or observed(pod(0).running(), pod(1).running(), leader=told)
-        self.plan = decide(self.job, seen, now=NOW, config=CONFIG)
-        status = derive_status(self.job, seen, self.plan, now=NOW)
+        self.plan = decide(self.job, seen, now=now, config=CONFIG)
+        status = derive_status(self.job, seen, self.plan, now=now)
         self.job = dataclasses.replace(self.job, status=status, raw_status=status.to_wire())
         return status.profile.captures if status.profile is not None else []
 
@@ -151,6 +153,53 @@ def test_a_capture_that_its_leader_has_forgotten_has_failed_and_one_that_never_b
     assert [c.phase for c in jobs.look()] == ["Failed", "Requested"]
     assert [c.phase for c in jobs.look()] == ["Failed", "Requested"]
     assert jobs.plan.order == CaptureOrder("c8")
+
+
+def test_the_end_of_the_attempt_ends_its_capture_at_once_with_the_reason_and_no_later_leader_takes_it() -> (
+    None
+):
+    jobs = Jobs("c7", TWO.with_spec(restart={"limit": 1, "backoffSeconds": 0}))
+    jobs.look()
+    jobs.look(Asked("c7", CapturePhase.CAPTURING, 2, 2))
+    told = dataclasses.replace(RUNNING, asked=(Asked("c7", CapturePhase.CAPTURING, 2, 2),))
+    (cut,) = jobs.look(seen=observed(pod(0).running(), pod(1).failed(137, seen=NOW - 60), leader=told))
+    assert (jobs.plan.step, jobs.job.status.attempt) == (Step.RESTART, 1)
+    assert (cut.phase, cut.ranks, cut.path) == ("Failed", "0/2", None)
+    why = "the attempt ended before the capture was whole: rank 1 (pod digits-worker-0-1"
+    assert str(cut.reason).startswith(why)
+    jobs.look(seen=observed(), now=NOW + 60)
+    assert jobs.plan.step is Step.START
+    anew = [pod(index, attempt=1).running() for index in (0, 1)]
+    for leader in (RUNNING, dataclasses.replace(RUNNING, attempt=1)):
+        assert jobs.look(seen=observed(*anew, leader=leader)) == [cut]
+        assert jobs.plan.order is None
+    jobs.annotate("c8")
+    jobs.look(seen=observed(*anew, leader=leader))
+    assert jobs.plan.order == CaptureOrder("c8")
+
+
+def test_what_the_leader_says_of_a_capture_at_the_end_of_its_attempt_counts() -> None:
+    jobs = Jobs("c7", TWO.with_spec(restart={"limit": 1, "backoffSeconds": 0}))
+    jobs.look()
+    said = Asked("c7", CapturePhase.PARTIAL, 1, 2, "rank 1: the attempt has ended")
+    told = dataclasses.replace(RUNNING, asked=(said,))
+    (cut,) = jobs.look(seen=observed(pod(0).running(), pod(1).failed(137, seen=NOW - 60), leader=told))
+    assert (jobs.plan.step, cut.phase, cut.reason) == (Step.RESTART, "Partial", said.reason)
+
+
+def test_a_job_that_is_suspended_ends_its_capture_and_one_that_has_not_begun_waits() -> None:
+    jobs = Jobs("c7")
+    jobs.look(Asked("auto-0-0", CapturePhase.CAPTURING, 2, 2, "by itself: slow"))
+    spec = jobs.job.spec.model_copy(update={"suspend": True})
+    jobs.job = dataclasses.replace(jobs.job, spec=spec)
+    found = {each.id: (each.phase, each.reason) for each in jobs.look(seen=observed(pod(0).running()))}
+    assert found == {
+        "c7": ("Requested", None),
+        "auto-0-0": (
+            "Failed",
+            "by itself: slow; the attempt ended before the capture was whole: the job was suspended",
+        ),
+    }
 
 
 def test_a_restarted_operator_that_has_not_heard_the_leader_keeps_what_status_says() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, JobBuilder, decide, job, observed, pod, refusal, stamp
 
-from ftjob.models.status import ConditionType, Display, JobStatus, Phase, Progress
+from ftjob.models.status import Capture, ConditionType, Display, JobStatus, Phase, ProfileStatus, Progress
 from ftjob.plan.observed.state import Observed, RefusalKind
 from ftjob.plan.status.derive import derive_status
 from ftjob_protocol.leader_state import LeaderState
@@ -336,6 +336,21 @@ def test_captures_say_which_ranks_are_missing() -> None:
     ready = status(SCHEDULED.running(), whole)
     assert ready.profile is not None
     assert (ready.profile.last_capture_id, ready.profile.captures[0].phase) == ("s0", "Ready")
+
+
+def test_a_scheduled_capture_that_an_earlier_attempt_has_begun_is_partial_when_no_later_one_came_to_it() -> (
+    None
+):
+    begun = ProfileStatus(captures=[Capture(id="s0", phase="Capturing", ranks="2/4", path="captures/s0")])
+    again = SCHEDULED.running().with_status(profile=begun)
+    anew = status(again, observed(pod(0).running(), pod(1).running(), leader=LeaderState(0, "Running", None)))
+    assert anew.profile is not None
+    assert anew.profile.captures == begun.captures
+    ended = status(again, observed(pod(0).succeeded(), pod(1).succeeded()))
+    assert ended.profile is not None
+    assert [(c.id, c.phase, c.ranks, c.path, c.reason) for c in ended.profile.captures] == [
+        ("s0", "Partial", "2/4", "captures/s0", "the attempt ended before the capture was whole")
+    ]
 
 
 @pytest.mark.parametrize(

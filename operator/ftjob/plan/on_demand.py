@@ -36,7 +36,7 @@ _GONE = "its files were removed, since profiling.budget is used up"
 def order(attempt: Attempt) -> CaptureOrder | None:
     """Return what the leader has still to be told."""
     wanted = _wanted(attempt.job)
-    if not isinstance(wanted, CaptureOrder) or _ended(attempt, wanted.id):
+    if not isinstance(wanted, CaptureOrder) or _was_told(attempt, wanted.id):
         return None
     told = _leader(attempt)
     if told is None or told.state != State.RUNNING or any(asked.id == wanted.id for asked in told.asked):
@@ -44,8 +44,16 @@ def order(attempt: Attempt) -> CaptureOrder | None:
     return wanted
 
 
-def entries(attempt: Attempt, *, final: bool) -> list[Capture]:
-    """Return the entry of each such capture, oldest first."""
+def entries(attempt: Attempt, *, ended: str | None, final: bool) -> list[Capture]:
+    """Return the entry of each such capture, oldest first.
+
+    Parameters
+    ----------
+    ended
+        Why the attempt is over, if that is known; None while it goes on.
+    final
+        Whether the job is over.
+    """
     before = attempt.status.profile.captures if attempt.status.profile is not None else []
     found = {capture.id: capture for capture in before if not is_scheduled(capture.id)}
     wanted, told = _wanted(attempt.job), _leader(attempt)
@@ -59,8 +67,12 @@ def entries(attempt: Attempt, *, final: bool) -> list[Capture]:
             found[name] = _entry(asked[name])
         elif is_untold(found[name]) and (wanted is None or name != wanted.id):
             found[name] = _refused(name, "the annotation did not name it any more when the ranks ran")
-        if not _is_final(found[name]):
-            found[name] = _unless_lost(found[name], is_told=name in asked, told=told, final=final)
+        if is_untold(found[name]):
+            found[name] = (
+                _failed(found[name], "the job ended before the capture began") if final else found[name]
+            )
+        elif not _is_final(found[name]) and (ended is not None or (told is not None and name not in asked)):
+            found[name] = _failed(found[name], cut_short(ended))
     return _bounded(list(found.values()), wanted.id if wanted is not None else "")
 
 
@@ -96,9 +108,10 @@ def _leader(attempt: Attempt) -> LeaderState | None:
     return told if told is not None and told.attempt == attempt.status.attempt else None
 
 
-def _ended(attempt: Attempt, name: str) -> bool:
+def _was_told(attempt: Attempt, name: str) -> bool:
+    """Whether a leader has known of a capture: if its attempt has ended since, no later one takes it."""
     before = attempt.status.profile.captures if attempt.status.profile is not None else []
-    return any(capture.id == name and _is_final(capture) for capture in before)
+    return any(capture.id == name and not is_untold(capture) for capture in before)
 
 
 def _is_final(capture: Capture) -> bool:
@@ -123,19 +136,19 @@ def _entry(asked: Asked) -> Capture:
     )
 
 
-def _unless_lost(capture: Capture, *, is_told: bool, told: LeaderState | None, final: bool) -> Capture:
-    """Return the entry of a capture that goes on; how it ended if nobody follows it any more."""
-    has_begun = not is_untold(capture)
-    is_lost = has_begun and not is_told and told is not None
-    if not final and not is_lost:
-        return capture
-    why = (
-        "the attempt ended before the capture was whole"
-        if has_begun
-        else "the job ended before the capture began"
+def cut_short(why: str | None) -> str:
+    """Return why a capture will never be whole, from why its attempt is over, if that is known."""
+    return ": ".join(filter(None, ("the attempt ended before the capture was whole", why)))
+
+
+def _failed(capture: Capture, reason: str) -> Capture:
+    total = capture.ranks.rpartition("/")[2]
+    return Capture(
+        id=capture.id,
+        phase=CapturePhase.FAILED.value,
+        ranks=f"0/{total}" if total else "",
+        reason=clean("; ".join(filter(None, (capture.reason, reason))), REASON_BYTES),
     )
-    phase = CapturePhase.FAILED.value
-    return capture.model_copy(update={"phase": phase, "reason": why, "path": None})
 
 
 def _bounded(captures: list[Capture], wanted: str) -> list[Capture]:

@@ -34,18 +34,17 @@ class Capturing:
         self._said: dict[int, RankCapture] = {}
 
     def follow(self, window: Optional[Window]) -> None:
-        """Tell the ranks what the leader has said, if that is new."""
-        if window == self._window:
-            return
-        if window is None:
-            for rank, folder in self._folders.items():
-                if not self._is_over(rank):
-                    self._tell(rank, folder, None)
-        self._window, self._folders, self._said = window, {}, {}
+        """Tell the ranks what the leader has said, each once: some may be started after it was said."""
+        if window != self._window:
+            if window is None:
+                for rank, folder in self._folders.items():
+                    if not self._is_over(rank):
+                        self._tell(rank, folder, None)
+            self._window, self._folders, self._said = window, {}, {}
         if window is None:
             return
         for found in self._ranks():
-            if window.holds(found.spec.rank):
+            if window.holds(found.spec.rank) and found.spec.rank not in self._folders:
                 self._folders[found.spec.rank] = found.dir
                 self._tell(found.spec.rank, found.dir, window)
 

@@ -26,12 +26,22 @@ if TYPE_CHECKING:
 REASON_BYTES = 1024
 
 
-def profile_status(attempt: Attempt, progress: Progress | None, *, final: bool) -> ProfileStatus | None:
-    """Return which captures there are, which ranks are missing in them, and which there will never be."""
+def profile_status(
+    attempt: Attempt, progress: Progress | None, *, ended: str | None, final: bool
+) -> ProfileStatus | None:
+    """Return which captures there are, which ranks are missing in them, and which there will never be.
+
+    Parameters
+    ----------
+    ended
+        Why the attempt is over, if that is known; None while it goes on.
+    final
+        Whether the job is over.
+    """
     captures = _scheduled(attempt, final=final)
     if final:
         captures += _missing(attempt, progress, {capture.id for capture in captures})
-    captures += on_demand.entries(attempt, final=final)
+    captures += on_demand.entries(attempt, ended=ended, final=final)
     if not captures:
         return attempt.status.profile
     before = attempt.status.profile or ProfileStatus()
@@ -43,8 +53,10 @@ def _scheduled(attempt: Attempt, *, final: bool) -> list[Capture]:
     if spec.profiling.mode is not ProfilingMode.SCHEDULED:
         return []
     done = _done(attempt)
-    if not done and before is not None:  # a restarted operator has not been told yet
-        return [capture for capture in before.captures if is_scheduled(capture.id)]
+    if not done and before is not None:
+        # A restarted operator has not been told yet, or an earlier attempt has begun what this one did not.
+        kept = [capture for capture in before.captures if is_scheduled(capture.id)]
+        return [_partial(capture) if final and capture.phase == "Capturing" else capture for capture in kept]
     expected = sorted(profiled_ranks(spec, attempt.layout))
     captures = []
     for number in range(spec.profiling.schedule.repeat):
@@ -65,6 +77,10 @@ def _scheduled(attempt: Attempt, *, final: bool) -> list[Capture]:
             )
         )
     return captures
+
+
+def _partial(capture: Capture) -> Capture:
+    return capture.model_copy(update={"phase": "Partial", "reason": on_demand.cut_short(None)})
 
 
 def _missing(attempt: Attempt, progress: Progress | None, known: set[str]) -> list[Capture]:

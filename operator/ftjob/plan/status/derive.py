@@ -12,6 +12,7 @@ from ftjob.models.times import rfc3339
 from ftjob.plan.collector.reports import rested, with_reports
 from ftjob.plan.life.attempt import Attempt, active_seconds, has_begun, is_waited_for
 from ftjob.plan.life.elastic import enough_run
+from ftjob.plan.life.first_failure import sentence
 from ftjob.plan.observed.why_waiting import have_started
 from ftjob.plan.plan import Step
 from ftjob.plan.status.captures import profile_status
@@ -63,7 +64,8 @@ def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) ->
     progress = newest_progress(said, job.status.progress)
     after = job.status.model_copy(update=changes)
     final = after.phase is not None and after.phase.is_final
-    profile = with_verdict(profile_status(attempt, progress, final=final), attempt)
+    ended = _why_ended(attempt, plan, after)
+    profile = with_verdict(profile_status(attempt, progress, ended=ended, final=final), attempt)
     return after.model_copy(
         update={
             "observed_generation": job.generation,
@@ -75,6 +77,16 @@ def derive_status(job: AnyJob, observed: Observed, plan: Plan, *, now: float) ->
             "display": display(after.roles, progress, after, final=final),
         }
     )
+
+
+def _why_ended(attempt: Attempt, plan: Plan, after: JobStatus) -> str | None:
+    """Return why the present attempt ends with this step, if that is known; None if it goes on."""
+    if plan.step in {Step.SUSPEND, Step.QUEUE}:
+        return "the job was suspended" if plan.step is Step.SUSPEND else "the job went back into its queue"
+    is_over = after.attempt != attempt.status.attempt or (after.phase is not None and after.phase.is_final)
+    if not is_over:
+        return None
+    return sentence(plan.status.failure) if plan.status.failure is not None else ""
 
 
 def _in_attempt(attempt: Attempt, plan: Plan) -> dict[str, Any]:

@@ -99,6 +99,8 @@ class Captures:
         self._past: list[Asked] = []
         self._requests: dict[str, dict[str, Any]] = {}
         self._paces: dict[Key, _Pace] = {}
+        self._paced = book.attempt
+        """The attempt that the paces are of: ranks that are started again count anew."""
         self._shown: Optional[State] = None
         self._is_full = ""
 
@@ -137,6 +139,7 @@ class Captures:
 
     def steady(self) -> dict[int, float]:
         """Return for how many seconds the ranks whose steps are not seen have compiled nothing more."""
+        self._follow_attempt()
         return {rank: seconds for found in self._paces.values() for rank, seconds in found.steady.items()}
 
     def unfinished(self) -> frozenset[str]:
@@ -158,6 +161,7 @@ class Captures:
         return True
 
     def _take(self, order: CaptureOrder, now: float, why: str) -> None:
+        self._follow_attempt()
         ranks = self._ranks(order)
         hindrance = self._hindrance(order, ranks)
         if hindrance:
@@ -260,6 +264,9 @@ class Captures:
 
     def hear(self, key: Key, data: Mapping[str, Any], now: float) -> None:
         """Take in what an agent says of its ranks."""
+        self._follow_attempt()
+        if data.get("attempt") != self._paced:
+            return  # it has not heard of the present one yet
         told, progress = data.get("ranks"), data.get("progress")
         steps = {
             rank: counted
@@ -278,30 +285,28 @@ class Captures:
         gap = 0.0 if before is None else max(now - before.heard, GAP_FADES * before.gap)
         self._paces[key] = _Pace(now, steps, pace if pace is not None and pace > 0 else None, gap, steady)
         present, words = self._present, data.get("capture")
-        if present is not None and present.window is None:
-            self._settle(present, now)
-        if present is None or not isinstance(words, dict):
+        if present is None:
             return
-        chosen = set(present.ranks)
-        for name, word in words.items():
-            said = RankCapture.read(word)
-            rank = int(name) if name.isdecimal() and len(name) < 9 else -1
-            if said is not None and said.id == present.order.id and rank in chosen:
-                present.said[rank] = said
-        self._look(present)
+        if present.window is not None and isinstance(words, dict):
+            _take_in(present, words)
+        if present.window is None or self._book.command != Command.START:
+            self.look(now)
+        else:
+            self._look(present)
 
     def look(self, now: float) -> None:
         """End what can't go on."""
         present = self._present
         if present is None:
             return
-        if self._book.command != Command.START:
-            self._give_up(present, "the attempt has ended")
-        elif present.window is None:
+        if present.window is None and self._book.command == Command.START:
             self._settle(present, now)
+        elif present.window is None:
+            self._give_up(present, "the attempt has ended")
         elif now >= present.deadline:
             self._give_up(present, "")
         else:
+            # At the end of an attempt, too, ranks that can leave what they have, and say so.
             states = {rank: state for m in self._book.members.values() for rank, state in m.ranks.items()}
             for rank in present.ranks:
                 has_ended = states.get(rank) not in {RankState.RUNNING, RankState.WAITING}
@@ -332,8 +337,23 @@ class Captures:
             self._shown = state
             self._tell(False)
 
+    def _follow_attempt(self) -> None:
+        if self._paced != self._book.attempt:
+            self._paced, self._paces = self._book.attempt, {}
+
     def _keep(self, ended: Asked) -> None:
         self._past = [*self._past, ended][-(TOLD_MAX - 1) :]
+
+
+def _take_in(present: _Present, words: Mapping[str, Any]) -> None:
+    """Note what ranks say; a last word stays."""
+    chosen = set(present.ranks)
+    for name, word in words.items():
+        said = RankCapture.read(word)
+        rank = int(name) if name.isdecimal() and len(name) < 9 else -1
+        is_meant = said is not None and said.id == present.order.id and rank in chosen
+        if said is not None and is_meant and not _is_final(present.said.get(rank)):
+            present.said[rank] = said
 
 
 def _late(said: Optional[RankCapture]) -> str:
