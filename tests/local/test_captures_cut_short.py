@@ -13,28 +13,28 @@ import yaml
 from support.agent_runs import wait_for
 from support.local_run import plain_job, start
 
+from ftjob_protocol import files
+
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.timeout(600)
 
-# By itself: a rank that had others would fail with them, and so end by two ways at once.
-STEPS = """
-import os, sys, time
-import torch
-parameter = torch.nn.Parameter(torch.ones(8))
-optimizer = torch.optim.SGD([parameter], lr=0.01)
+# Of JAX, which is imported in less time than torch, and each rank by itself: one that had others would fail
+# with them, and so end by two ways at once.
+PROGRAM = """
+import os, time
+import jax
 rank, go = int(os.environ["FTJOB_RANK"]), os.path.join(os.environ["FTJOB_OUTPUTS"], "go")
 if rank == 1 and os.environ["FTJOB_ATTEMPT"] == "3":
-    import torch.profiler
     def refuse(*_args, **_more):
         raise RuntimeError("no room for the profiler")
-    torch.profiler.profile = refuse
+    jax.profiler.start_trace = refuse
+double = jax.jit(lambda x: x + x)
 while os.path.exists(go):
-    optimizer.zero_grad()
-    parameter.sum().backward()
-    optimizer.step()
-    time.sleep(0.05)
+    double(1.0).block_until_ready()
+    time.sleep(0.1)
 """
 ENDED = {"Ready", "Partial", "Failed", "Refused"}
 
@@ -46,7 +46,7 @@ class Run:
         self.outputs = folder / "out"
         self.outputs.mkdir()
         (self.outputs / "go").touch()
-        job = plain_job(STEPS, workers=2)
+        job = plain_job(PROGRAM, workers=2, env=[{"name": "JAX_PLATFORMS", "value": "cpu"}])
         job["spec"]["restart"] = {"limit": 3, "backoffSeconds": 0}
         self.process: subprocess.Popen[str] = start(job, folder, "--quiet")
         self._status: dict[str, Any] = {}
@@ -62,14 +62,20 @@ class Run:
     def captures(self) -> dict[str, dict[str, Any]]:
         return {entry["id"]: entry for entry in self.status().get("profile", {}).get("captures", [])}
 
-    def wait_until_stepping(self, attempt: int) -> None:
-        def steps() -> bool:
-            status = self.status()
-            runs = (status.get("attempt", 0), status.get("phase")) == (attempt, "Running")
-            ranks = [self._folder(index) / "steps.bin" for index in range(2)] if runs else []
-            return runs and all(path.exists() for path in ranks)
+    def wait_until_running(self, attempt: int) -> None:
+        """Wait until both ranks of an attempt have compiled."""
 
-        wait_for(steps, f"attempt {attempt}", 150)
+        def runs() -> bool:
+            status = self.status()
+            if (status.get("attempt", 0), status.get("phase")) != (attempt, "Running"):
+                return False
+            folders = [Path(_environ(self.agent(index))["FTJOB_RUN_DIR"]) for index in range(2)]
+            names = [files.rank_name(rank) for rank in range(2)]
+            return all(
+                (folder / name / files.COMPILED).exists() for folder, name in zip(folders, names, strict=True)
+            )
+
+        wait_for(runs, f"attempt {attempt}", 150)
 
     def order(self, *captures: str, **order: Any) -> None:
         """Ask for captures as `ftjob profile` does."""
@@ -99,9 +105,6 @@ class Run:
         [pid] = [pid for pid in _children(self.agent(index)) if "FTJOB_RANK" in _environ(pid)]
         return pid
 
-    def _folder(self, index: int) -> Path:
-        return Path(_environ(self.agent(index))["FTJOB_RUN_DIR"]) / f"rank-{index:05d}"
-
 
 def _children(pid: int) -> list[int]:
     return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -115,15 +118,19 @@ def _environ(pid: int) -> dict[str, str]:
 def test_whoever_is_killed_in_a_capture_the_job_goes_on_and_the_next_capture_is_whole(tmp_path: Path) -> None:
     run = Run(tmp_path)
     try:
-        victims = (lambda: run.rank(1), lambda: run.agent(1), lambda: run.agent(0))
+        victims: list[Callable[[], int]] = [
+            lambda: run.rank(1),
+            lambda: run.agent(1),
+            lambda: run.agent(0),
+        ]
         for attempt, victim in enumerate(victims):
-            run.wait_until_stepping(attempt)
-            run.order(f"cut{attempt}", steps=1000)
+            run.wait_until_running(attempt)
+            run.order(f"cut{attempt}", seconds=60)
             run.wait_for_capture(f"cut{attempt}", {"Capturing"})
             os.kill(victim(), signal.SIGKILL)
             run.wait_for_capture(f"cut{attempt}", ENDED)
-        run.wait_until_stepping(3)
-        run.order("one", "other", steps=3)  # at once
+        run.wait_until_running(3)
+        run.order("one", "other", seconds=0.5)  # at once
         for capture in ("one", "other"):
             run.wait_for_capture(capture, ENDED)
         assert {run.captures()[name]["phase"] for name in ("one", "other")} == {"Partial", "Refused"}
