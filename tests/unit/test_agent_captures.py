@@ -265,6 +265,18 @@ def test_the_end_of_the_attempt_ends_a_capture_that_waits_for_its_first_step() -
     assert star.last == Asked("c1", "Failed", 0, 4, "ranks 0-3: the attempt has ended")
 
 
+def test_a_rank_that_has_failed_counts_among_none_that_go_on(star: Star) -> None:
+    star.captures.order(CaptureOrder("c1"), 1.0)
+    star.say(RankPhase.FAILED, 0, note="no room")
+    seen = [star.last]
+    for phase in (RankPhase.ARMED, RankPhase.CAPTURING, RankPhase.SAVING):
+        star.say(phase, 1, 2, 3, first_step=40)
+        seen.append(star.last)
+    assert [(asked.phase, asked.done) for asked in seen] == [
+        ("Requested", 0), ("Armed", 3), ("Capturing", 3), ("Collecting", 0),
+    ]  # fmt: skip
+
+
 def test_a_last_word_of_a_rank_stays(star: Star) -> None:
     star.captures.order(CaptureOrder("c1"), 1.0)
     star.say(RankPhase.FAILED, 0, note="no room")

@@ -14,7 +14,6 @@ _ORDER = {
     RankPhase.CAPTURING: 2,
     RankPhase.SAVING: 3,
     RankPhase.DONE: 4,
-    RankPhase.FAILED: 4,
 }
 NAMED = 3
 """Ranks whose own words are told; of the others their numbers."""
@@ -29,16 +28,17 @@ class State(NamedTuple):
 
 
 def state_of(ranks: Sequence[int], said: Mapping[int, RankCapture]) -> State:
-    """Return how far the capture of these ranks is."""
-    stages = [_ORDER[RankPhase(said[rank].phase)] if rank in said else 0 for rank in ranks]
-    if all(stage == 4 for stage in stages):
+    """Return how far the capture of these ranks is, those aside that have failed in it."""
+    phases = [RankPhase(said[rank].phase) if rank in said else None for rank in ranks]
+    if all(phase is not None and phase.is_final for phase in phases):
         return _end_of(ranks, said)
+    stages = [_ORDER[phase] if phase else 0 for phase in phases if phase != RankPhase.FAILED]
     counts = {stage: sum(found >= stage for found in stages) for stage in (1, 2, 4)}
     if all(stage >= 3 for stage in stages):
         return State(CapturePhase.COLLECTING, counts[4])
     if any(stage >= 2 for stage in stages):
         return State(CapturePhase.CAPTURING, counts[2])
-    return State(CapturePhase.ARMED if counts[1] == len(ranks) else CapturePhase.REQUESTED, counts[1])
+    return State(CapturePhase.ARMED if counts[1] == len(stages) else CapturePhase.REQUESTED, counts[1])
 
 
 def _end_of(ranks: Sequence[int], said: Mapping[int, RankCapture]) -> State:
