@@ -14,8 +14,11 @@ import pytest
 from support.traces import Planned, torch_trace, write_capture, write_rank, write_request, write_vitals
 
 from ftjob.insight.collect.capture import Collected, NoCaptureError, collect, write_timeline
+from ftjob.insight.collect.figures import Figures, figures
 from ftjob.insight.collect.judge import Shown, judge, verdict_of
 from ftjob.insight.collect.merge import choose
+from ftjob.insight.collect.together import aligned, clocks, latest
+from ftjob.insight.raw.trace import Call, Step, Trace
 from ftjob.insight.summary import Rank
 from ftjob_protocol.files.nofollow import Folder
 
@@ -275,3 +278,35 @@ def test_the_collector_says_in_one_line_why_there_is_nothing(tmp_path: Path) -> 
     code, _, said = run_child("write", str(tmp_path), "c9")
     assert code == 1
     assert said == "there is no capture c9 (there are: none)\n"
+
+
+def a_rank(number: int, first: int, *, has_steps: bool) -> Figures:
+    """Return a rank whose trace begins with this step of ten, of 100 ms; each has two collectives."""
+    steps = [Step(step, 1e5 * step, 1e5 * (step + 1)) for step in range(first, 10)]
+    begins = [1e5 * step + at for step in range(first, 10) for at in (5e4, 8e4)]
+    late = 1e4 * (number == 0)
+    calls = [Call("all_reduce", "", None, begin - late, begin + 1e3, 0) for begin in begins]
+    trace = Trace("jax", 0, tuple(steps) if has_steps else (), (), (), False, tuple(calls), ())
+    return figures(trace, number, is_alone=False)
+
+
+@pytest.mark.parametrize("has_steps", [True, False])
+def test_traces_that_begin_with_different_steps_are_matched_by_their_steps_or_by_time(
+    has_steps: bool,
+) -> None:
+    ranks = aligned([a_rank(0, 0, has_steps=has_steps), a_rank(1, 1, has_steps=has_steps)])
+    found = clocks(ranks)
+    assert (found.offsets, found.clock.method, found.clock.matched) == ({0: 0, 1: 0}, "CollectiveEnds", 18)
+    late = latest(ranks)
+    assert late is not None
+    assert (late.rank, late.calls, late.share) == (1, 18, 1.0)
+
+
+def test_a_capture_that_was_cut_short_is_not_sure_and_says_in_which_ranks(tmp_path: Path) -> None:
+    capture = write_capture(tmp_path, SMALL)
+    for rank in (0, 1):
+        path = capture / "raw" / f"rank-{rank:05d}" / "done.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "partial": True}))
+    found = summary(tmp_path)
+    assert [finding.confidence for finding in found.findings] == ["Low"]
+    assert "the capture was cut short in these ranks: 0-1" in found.notes

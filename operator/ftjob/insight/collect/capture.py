@@ -17,6 +17,7 @@ from ftjob.insight.collect.judge import Shown, judge, verdict_of
 from ftjob.insight.collect.together import (
     Clocks,
     Excess,
+    aligned,
     clocks,
     collectives,
     excesses,
@@ -129,6 +130,7 @@ def collect(outputs: Folder, capture: str, merged: Sequence[int] = ()) -> Collec
         if not ranks:
             raise NoCaptureError(f"capture {capture} has no ranks yet")
         found = _read(folder, ranks)
+        found.figures = aligned(found.figures)
     readable = {one.rank for one in found.figures}
     if gone := [rank for rank in merged if rank not in readable]:
         raise NoCaptureError(
@@ -228,7 +230,7 @@ def _summary(outputs: Folder, asked: _Asked, found: _Read, at: Clocks) -> Summar
         ranks=rows,
         step_ms=median(lengths) if lengths else 0.0,
         steps=len(steps),
-        is_whole=len(rows) == len(asked.ranks),
+        is_whole=len(rows) == len(asked.ranks) and not found.partial,
         idle_share=max((one.idle_share for one in found.figures if one.idle_share is not None), default=None),
         kernel_us=median([one.kernel_us for one in found.figures] or [0.0]),
         late=latest(found.figures),
@@ -311,9 +313,7 @@ def _heat(ranks: Sequence[Figures], steps: Sequence[int]) -> Heat | None:
 def _notes(found: _Read, request: dict[str, Any]) -> list[str]:
     notes = []
     if found.partial:
-        notes.append(
-            f"these ranks ended before their capture was whole: {', '.join(map(str, found.partial))}"
-        )
+        notes.append(f"the capture was cut short in these ranks: {format_indexes(found.partial)}")
     dropped = sum(one.dropped for one in found.figures)
     if dropped:
         notes.append(f"{dropped} events were left out: their times can't be")

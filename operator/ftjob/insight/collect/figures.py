@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from ftjob.insight.raw.trace import Call, Operator, Trace
 
 LAUNCH_BOUND_US = 20.0
+IN_A_STEP = 1_000_000
+"""More calls than a step has."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Matched:
     """A collective's call under a name that it has in all ranks."""
 
     key: tuple[str, str, int]
-    """Operation and group, and its number among those."""
+    """Operation and group, and its number among those: the backend's, that in its step, or its place."""
     start_ns: int
     end_ns: int
     size: int
@@ -53,6 +56,8 @@ class Figures:
     """Of a device, between the first step and the last."""
     kernel_us: float
     dropped: int
+    has_places: bool = False
+    """Whether the numbers of its calls are no more than their places in its trace."""
 
     def median(self, name: str) -> float | None:
         """Return the median of a column over the steps that have it."""
@@ -97,12 +102,13 @@ def figures(trace: Trace, rank: int, *, is_alone: bool) -> Figures:
         framework=trace.framework,
         start_ns=steps[0].start_ns if steps else trace.origin_ns,
         steps=tuple(steps),
-        calls=_matched(inside, trace.origin_ns),
+        calls=_matched(inside, trace),
         calls_per_step=len(inside) / len(steps) if steps else 0.0,
         operators=trace.operators,
         idle_share=_idle(trace),
         kernel_us=trace.kernel_us,
         dropped=trace.dropped,
+        has_places=not trace.steps and all(call.sequence is None for call in inside),
     )
 
 
@@ -110,16 +116,19 @@ def _is_inside(call: Call, trace: Trace) -> bool:
     return not trace.steps or trace.steps[0].start <= call.start <= trace.steps[-1].end
 
 
-def _matched(calls: list[Call], origin_ns: int) -> tuple[Matched, ...]:
-    """Give the calls of each group numbers: those of the backend, else by their order."""
-    count: dict[tuple[str, str], int] = defaultdict(int)
+def _matched(calls: list[Call], trace: Trace) -> tuple[Matched, ...]:
+    """Give the calls of each group numbers: those of the backend, else by step and order, else by order."""
+    count: dict[tuple[str, str, int], int] = defaultdict(int)
+    begins = [step.start for step in trace.steps]
     found = []
     for call in calls:
-        kind = (call.operation, call.group)
-        number = count[kind] if call.sequence is None else call.sequence
+        # A trace need not begin with the same step as the others.
+        step = trace.steps[bisect_right(begins, call.start) - 1].number if begins else 0
+        kind = (call.operation, call.group, step)
+        number = step * IN_A_STEP + count[kind] if call.sequence is None else call.sequence
         count[kind] += 1
-        start, end = (origin_ns + round(time * 1e3) for time in (call.start, call.end))
-        found.append(Matched((*kind, number), start, end, call.size))
+        start, end = (trace.origin_ns + round(time * 1e3) for time in (call.start, call.end))
+        found.append(Matched((call.operation, call.group, number), start, end, call.size))
     return tuple(found)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median, median_low
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,40 @@ class Clocks:
 
     offsets: Mapping[int, int]
     clock: Clock
+
+
+def aligned(ranks: Sequence[Figures]) -> list[Figures]:
+    """Give calls the same numbers in all ranks, where only their places in the traces are known.
+
+    Without steps a trace begins with any call. Hosts' clocks differ by less than the time between two calls,
+    as a rule, so that the calls of two ranks are those which end at nearly one time.
+    """
+    if not all(found.has_places for found in ranks):
+        return list(ranks)
+    ends: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for call in ranks[0].calls if ranks else ():
+        ends[call.key[:2]].append(call.end_ns)
+    return [*ranks[:1], *(_moved(found, ends) for found in ranks[1:])]
+
+
+def _moved(rank: Figures, ends: Mapping[tuple[str, str], Sequence[int]]) -> Figures:
+    """Return a rank whose calls have the numbers of those that end nearest to them."""
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for call in rank.calls:
+        if call.key[:2] in ends:
+            places[call.key[:2]].append(_nearest(ends[call.key[:2]], call.end_ns) - call.key[2])
+    shifts = {kind: median_low(found) for kind, found in places.items()}
+    moved = (
+        replace(call, key=(*call.key[:2], call.key[2] + shifts.get(call.key[:2], 0))) for call in rank.calls
+    )
+    return replace(rank, calls=tuple(moved))
+
+
+def _nearest(times: Sequence[int], time: int) -> int:
+    """Return the place of the time that is the nearest, of some in rising order."""
+    after = bisect_left(times, time)
+    around = [place for place in (after - 1, after) if 0 <= place < len(times)]
+    return min(around, key=lambda place: abs(times[place] - time))
 
 
 def clocks(ranks: Sequence[Figures]) -> Clocks:
