@@ -20,17 +20,20 @@ from support.local_run import plain_job, start
 
 RECORDED: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "jax": ("JAX", "trace_jax.py", ("--seconds", "3")),
+    "jax-slow": ("JAX", "trace_jax.py slow", ("--seconds", "5")),
     "torch-fsdp2": ("Torchrun", "trace_fsdp2.py", ("--steps", "3")),
 }
-"""Strategy, program, and how long to record."""
+"""Strategy, program with its arguments, and how long to record."""
 ID = "recorded"
 CHECKOUT = str(Path(__file__).parents[2]).encode()
 PATIENCE = 600.0
+TRIES = 10
 
 
 def job_of(strategy: str, program: str) -> dict[str, Any]:
     """Return a job of two ranks."""
-    job = plain_job("", workers=2, command=[sys.executable, str(PROGRAMS / program)], args=[])
+    name, *args = program.split()
+    job = plain_job("", workers=2, command=[sys.executable, str(PROGRAMS / name), *args], args=[])
     job["spec"] |= {"strategy": strategy, "outputs": {"size": "1Gi"}}
     return job
 
@@ -45,6 +48,11 @@ def wait_until_stepping(outputs: Path) -> None:
         time.sleep(1)
 
 
+def is_taken(profile: list[str], folder: str) -> bool:
+    """Whether a capture is whole: it is refused while the job takes one by itself."""
+    return subprocess.run(profile, check=False, cwd=folder, timeout=PATIENCE).returncode == 0
+
+
 def record(name: str, to: Path) -> None:
     """Run the training, capture it, and keep what its ranks have left."""
     strategy, program, how_long = RECORDED[name]
@@ -54,11 +62,12 @@ def record(name: str, to: Path) -> None:
         try:
             wait_until_stepping(outputs)
             profile = [sys.executable, "-m", "ftjob.cli.main", "profile", str(outputs), *how_long]
-            subprocess.run([*profile, "--id", ID, "--wait"], check=True, cwd=folder, timeout=PATIENCE)
+            ids = (f"{ID}-{number}" for number in range(TRIES))
+            taken = next(one for one in ids if is_taken([*profile, "--id", one, "--wait"], folder))
         finally:
             run.terminate()
             said = run.communicate()
-        ranks = outputs / "captures" / ID / "raw"
+        ranks = outputs / "captures" / taken / "raw"
         if not ranks.is_dir():
             raise FileNotFoundError(f"{ranks}: {said}")
         shutil.rmtree(to / name, ignore_errors=True)

@@ -122,3 +122,13 @@ def test_jax_has_the_steps_that_the_program_marks_its_operators_and_collectives(
         assert [operator.name for operator in rank.operators[:2]] == ["dot", "ynn_fusion"]
         assert rank.operators[0].count == 33  # three in each of the ten steps, and of one that is cut off
     assert {"train", "dot.3", "all-reduce.2"} <= names
+
+
+def test_jax_without_steps_has_its_slow_rank_named_and_one_clock(tmp_path: Path) -> None:
+    found, _ = summary_of("jax-slow", tmp_path)
+    assert found.capture is not None
+    assert found.capture.steps == []
+    (finding,) = found.findings
+    assert (finding.kind, finding.ranks, finding.confidence) == ("Straggler", [1], "Medium")
+    assert finding.text.startswith("straggler: rank 1 comes last to ")
+    assert found.verdict.text == finding.text
