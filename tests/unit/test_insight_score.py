@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from insight.plan import FAULTS, draw
+from insight.plan import FAULTS, Sees, draw
 from insight.planted import QUIET
 from insight.score import Outcome, Truth, fault_module, summary, table, truth, wilson
+
+SEEN = SimpleNamespace(sees=Sees.ALL, label="torch ddp")
 
 
 def rows(ms: float, planted: float, point: str, count: int = 48) -> list[dict[str, object]]:
@@ -21,7 +23,7 @@ def rows(ms: float, planted: float, point: str, count: int = 48) -> list[dict[st
 def test_a_fault_counts_by_what_it_did_and_not_by_what_was_asked_for(
     planted: float, kind: str | None, clear: bool
 ) -> None:
-    place = SimpleNamespace(ranks=[1], more={})
+    place = SimpleNamespace(ranks=[1], more={}, program=SEEN)
     found = truth(
         place,
         [rows(100, 0, "forward"), rows(100, planted, "forward")],
@@ -32,7 +34,7 @@ def test_a_fault_counts_by_what_it_did_and_not_by_what_was_asked_for(
 
 
 def test_slow_input_of_all_ranks_is_another_kind() -> None:
-    place = SimpleNamespace(ranks=[], more={})
+    place = SimpleNamespace(ranks=[], more={}, program=SEEN)
     found = truth(
         place, [rows(100, 30, "input"), rows(100, 25, "input")], fault_module(FAULTS / "slow_input.py")
     )
@@ -40,8 +42,8 @@ def test_slow_input_of_all_ranks_is_another_kind() -> None:
 
 
 def outcome(true: str | None, said: str, ranks: tuple[int, ...] = (), busy: float = 0.0) -> Outcome:
-    place = SimpleNamespace(ranks=[], fault="")
-    return Outcome(place, Truth(true, ranks, 0.5, True, 60.0), said, ranks, None, None, "", busy)
+    place = SimpleNamespace(ranks=[], fault="", program=SEEN)
+    return Outcome(place, Truth(true, ranks, 0.5, True, 60.0), said, ranks, None, "", busy)
 
 
 def test_precision_and_recall_count_what_they_should() -> None:
@@ -59,8 +61,8 @@ def test_precision_and_recall_count_what_they_should() -> None:
 
 
 def test_the_wrong_rank_is_not_right() -> None:
-    place = SimpleNamespace(ranks=[], fault="")
-    wrong = Outcome(place, Truth("Straggler", (1,), 0.5, True, 60.0), "Straggler", (0,), None, None, "", 0.0)
+    place = SimpleNamespace(ranks=[], fault="", program=SEEN)
+    wrong = Outcome(place, Truth("Straggler", (1,), 0.5, True, 60.0), "Straggler", (0,), None, "", 0.0)
     assert not wrong.is_right
 
 

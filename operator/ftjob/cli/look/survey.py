@@ -103,7 +103,7 @@ class _Survey:
 
     def _list(self, what: str, path: str, **query: str) -> list[Body] | None:
         try:
-            return self._cluster.items(path, **query)
+            return self._cluster.items(path, pages=0, **query)
         except (ClusterError, JobInvalid) as error:
             self._unread.append(f"{what}: {error}")
             return None
