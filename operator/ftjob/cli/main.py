@@ -118,9 +118,17 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     convert.set_defaults(module="ftjob.cli.migrate.convert")
 
 
+def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; what follows the `--` of `shell` is another program's."""
+    end = words.index("--") if words[:1] == ["shell"] and "--" in words else len(words)
+    args = parser.parse_args(words[:end])
+    args.words = words[end + 1 :]
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks for and return the exit code."""
-    args = build_parser().parse_args(argv)
+    args = _parsed(build_parser(), list(sys.argv[1:] if argv is None else argv))
     try:
         code = importlib.import_module(args.module).main(args)
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The options of `status` and `doctor`. ``--help`` has to be there at once: nothing is imported."""
+"""The options of `shell`, `status` and `doctor`. ``--help`` has to be there at once: nothing is imported."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add them."""
+    shell = verb(commands, "shell", "open a shell beside a rank, or run a command there")
+    job(shell)
+    shell.add_argument("--rank", metavar="N", type=int, default=0, help="(default: 0)")
+    shell.usage = "%(prog)s [-h] [OPTION ...] [--rank N] [JOB] [-- CMD ...]"
+    shell.epilog = "CMD is run with the environment that the rank has (default: bash, else sh)"
+    shell.set_defaults(module="ftjob.cli.look.shell")
     status = verb(commands, "status", "say how a job is, and if it is not well why and what to do")
     job(status)
     status.add_argument("-o", "--output", choices=["text", "json", "yaml"], default="text")
