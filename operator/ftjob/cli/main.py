@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DESCRIPTION = "Distributed training on Kubernetes from one short YAML, and the same YAML on this machine."
+PLUGIN = "kubectl ftj"
 EPILOG = """\
 exit codes: 0 succeeded, 1 the job or capture failed, 2 invalid job or usage, 3 the cluster can't be asked or
 refuses (of `profile`: a capture is partial), 124 the time is over, 130 interrupted. Ctrl-C never ends a job
@@ -38,10 +40,10 @@ def _seconds(text: str) -> float:
 _seconds.__name__ = "number of seconds"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str = "ftjob") -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
-        prog="ftjob",
+        prog=prog,
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -90,6 +92,12 @@ def build_parser() -> argparse.ArgumentParser:
     crd = commands.add_parser("crd", help="print the CustomResourceDefinition", allow_abbrev=False)
     crd.set_defaults(module="ftjob.cli.crd")
 
+    completion = commands.add_parser(
+        "completion", help="print what lets a shell complete commands at TAB", allow_abbrev=False
+    )
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    completion.set_defaults(module="ftjob.cli.completion.script")
+
     version = commands.add_parser("version", help="print the version", allow_abbrev=False)
     version.set_defaults(module="ftjob.cli.version")
     return parser
@@ -126,9 +134,12 @@ def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.N
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "ftjob") -> int:
     """Do what the command line asks for and return the exit code."""
-    args = _parsed(build_parser(), list(sys.argv[1:] if argv is None else argv))
+    parser = build_parser(prog)
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+        importlib.import_module("ftjob.cli.completion.candidates").answer(parser)
+    args = _parsed(parser, list(sys.argv[1:] if argv is None else argv))
     try:
         code = importlib.import_module(args.module).main(args)
         sys.stdout.flush()
@@ -139,6 +150,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return FAILED
     return int(code)
+
+
+def plugin() -> int:
+    """Be `kubectl ftj`."""
+    return main(prog=PLUGIN)
+
+
+def complete_plugin() -> None:
+    """Tell kubectl what may come next after `kubectl ftj`."""
+    importlib.import_module("ftjob.cli.completion.plugin").answer(build_parser(PLUGIN), sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What a shell may complete at TAB. It has to be quick: nothing of the client is imported."""
