@@ -127,10 +127,13 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line; what follows the `--` of `shell` is another program's."""
-    end = words.index("--") if words[:1] == ["shell"] and "--" in words else len(words)
+    """Parse the command line; what follows the `--` of some verbs is another program's.
+
+    Versions of Python differ in what argparse makes of the two dashes.
+    """
+    end = words.index("--") if words[:1] in (["shell"], ["submit"]) and "--" in words else len(words)
     args = parser.parse_args(words[:end])
-    args.words = words[end + 1 :]
+    args.words = [*getattr(args, "words", ()), *words[end + 1 :]]
     return args
 
 
