@@ -12,7 +12,7 @@ import hashlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ftjob.client.errors import ClusterError, Conflict, JobInvalid, NoSuchJob
+from ftjob.client.errors import ClusterError, Conflict, JobInvalid, NotFound
 from ftjob.client.handle import path_of
 from ftjob.code.errors import CodeError
 from ftjob.code.pack import Archive, pack
@@ -123,7 +123,7 @@ def _keep(cluster: Cluster, job: Body, archive: Archive | None) -> None:
             if archive is not None:
                 cluster.create(_place(job), config_map(job, archive))
                 return
-        except (Conflict, NoSuchJob):  # it has come, gone or changed meanwhile
+        except (Conflict, NotFound):  # it has come, gone or changed meanwhile
             continue
     raise Conflict(f"the ConfigMap with the code of {job['metadata']['name']} comes and goes; try again")
 
@@ -141,7 +141,7 @@ def _share(cluster: Cluster, job: Body, found: Body) -> None:
 def _found(cluster: Cluster, job: Body) -> Body | None:
     try:
         return cluster.get(_place(job, str(mapping(job, "spec", "code").get("configMap"))))
-    except NoSuchJob:
+    except NotFound:
         return None
 
 

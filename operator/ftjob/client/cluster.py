@@ -26,6 +26,7 @@ from ftjob.client.errors import (
     Forbidden,
     JobInvalid,
     NoSuchJob,
+    NotFound,
     NotServed,
     Refused,
 )
@@ -273,9 +274,7 @@ def _absent(said: str, path: str) -> ClusterError:
     if said.startswith("namespaces "):
         return ClusterError(f"{said}; name another by -n, or have it made: kubectl create namespace")
     if f'"{name}" not found' in said:
-        return (
-            NoSuchJob(f"{said}; `ftjob list` shows what there is") if _is_ours(path) else ClusterError(said)
-        )
+        return NoSuchJob(f"{said}; `ftjob list` shows what there is") if _is_ours(path) else NotFound(said)
     if _is_ours(path):
         return NotServed(f"{said}: the cluster has no ftjob; install it, or name another by --context")
     return NotServed(f"{said}: the cluster does not serve {path}")

@@ -18,7 +18,11 @@ class Refused(ClusterError):  # noqa: N818
     """The cluster doesn't know the user, or doesn't let him do this: to ask again is of no use."""
 
 
-class NoSuchJob(ClusterError):  # noqa: N818  # what a user reads in a traceback
+class NotFound(ClusterError):  # noqa: N818  # what a user reads in a traceback
+    """There is no such object."""
+
+
+class NoSuchJob(NotFound):
     """There is no such job."""
 
 

@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ftjob.client.errors import ClusterError, JobInvalid, NoSuchJob, Refused
+from ftjob.client.errors import ClusterError, JobInvalid, NotFound, Refused
 from ftjob.client.logs.line import LogLine
 from ftjob.client.logs.pod import read_pod
 from ftjob.client.logs.replay import Replay
@@ -136,7 +136,7 @@ class Reader(threading.Thread):
         """Return the pod as it is now; None if it is gone. One that can't be asked for is as it was."""
         try:
             found = read_pod(self._cluster.get(self._path))
-        except NoSuchJob:
+        except NotFound:
             return None
         except Refused:
             raise
