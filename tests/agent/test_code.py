@@ -95,7 +95,9 @@ def test_a_hostile_archive_writes_nothing_elsewhere(
 
 
 @pytest.mark.parametrize(
-    "archive", [b"", b"no archive", gzip.compress(b"no archive" * 99), gzip.compress(b"")[:-4]]
+    "archive",
+    [b"", b"no archive", gzip.compress(b"no archive" * 99), gzip.compress(b"")[:-4]],
+    ids=["nothing", "no gzip", "no tar", "cut"],  # without the time that is in them
 )
 def test_what_is_no_archive_is_refused(unpacked: Callable[..., Path], archive: bytes) -> None:
     with pytest.raises(ConfigError, match=r"spec\.code: can't unpack it"):
