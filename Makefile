@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .PHONY: help setup setup-check run check style types lint test test-unit test-local test-apiserver test-workloads \
 	test-cluster test-alone test-samples test-failures test-profilers test-programs test-insight test-traces \
-	forget prepare generate kind kind-down images images-all agent bench bench-start lock clean
+	forget prepare generate docs kind kind-down images images-all agent bench bench-start lock clean
 
 # Compiled modules are kept: each process that starts without them parses all its sources anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -117,6 +117,9 @@ generate: setup agent  ## Write manifests/ and the tables in docs/ anew from the
 	@$(PYTHON) -m ftjob.insight.summary >dist/summary.json && mv dist/summary.json operator/ftjob/insight/summary.schema.json
 	@HELM="$$(tests/setup/tools.sh helm)" manifests/install/render.sh
 	@$(PYTHON) tools/docs.py
+
+docs: setup-check  ## Write the documentation as a site into dist/site; a dead link is an error
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict && echo dist/site/index.html
 
 kind:  ## A cluster `ftjob` with shared storage, the images and the chart (context kind-ftjob)
 	@tests/kind/up.sh
