@@ -119,7 +119,8 @@ generate: setup agent  ## Write manifests/ and the tables in docs/ anew from the
 	@$(PYTHON) tools/docs.py
 
 docs: setup-check  ## Write the documentation as a site into dist/site; a dead link is an error
-	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict && echo dist/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict && \
+	  echo "to read it, search included: python3 -m http.server --bind 127.0.0.1 -d dist/site"
 
 kind:  ## A cluster `ftjob` with shared storage, the images and the chart (context kind-ftjob)
 	@tests/kind/up.sh

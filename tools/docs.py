@@ -12,8 +12,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftjob.api.crd import build_crd
 from ftjob.api.job import Job, parse_job
 from ftjob.api.validate import validate
+from ftjob.control.cache.cache import Cache
+from ftjob.control.observability.metrics import Metrics
+from ftjob.control.queue import Queue
 from ftjob.deaths.catalogue import BY_SUBJECT
 from ftjob.models.names import API_VERSION, KIND, ROLES, WORKER
 from ftjob.plan.layout import cluster_layout
@@ -130,13 +134,57 @@ def failures() -> str:
     return "\n\n".join(parts)
 
 
+def fields() -> str:
+    """Return the tables of the fields of spec and status, those of pod templates left out."""
+    schema = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    return "\n\n".join(
+        "\n".join([f"## {part}\n", *_table(("field", "type", "meaning"), _fields(schema[part], ""))])
+        for part in ("spec", "status")
+    )
+
+
+def _fields(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, ...]]:
+    for name, field in schema.get("properties", {}).items():
+        here = f"{path}{name}"
+        words = field.get("enum") or field.get("items", {}).get("enum") or ()
+        told = [" ".join(field.get("description", "").split()).replace("|", "\\|")]
+        told += [f"One of {_listed(map(str, words))}."] if words else []
+        yield _code(here), field.get("type", "integer or string"), " ".join(told)
+        if name != "template":
+            yield from _fields(field, f"{here}.")
+            yield from _fields(field.get("items", {}), f"{here}[].")
+
+
+def metrics() -> str:
+    """Return the table of the operator's metrics, as it serves them before it has any job."""
+    served = Metrics()
+    served.request("get", "pods", 200)  # its labels are known once there is a series
+    served.watch(Cache(), Queue())
+    rows = (
+        (
+            _code(metric.name + ("_total" if metric.type == "counter" else "")),
+            metric.type,
+            _listed({name: None for sample in metric.samples for name in sample.labels if name != "le"}),
+            metric.documentation,
+        )
+        for metric in served.registry.collect()
+    )
+    return "\n".join(_table(("metric", "type", "labels", "meaning"), rows))
+
+
 def _plain(text: str) -> str:
     """Return a text of the catalogue with the names of what it takes from the message."""
     first = re.sub(r"\](?:\[[^\]]*\])+", "]", text)  # of parts one of which is there
     return re.sub(r"\{(\w+)\}", r"*\1*", first.replace("[", "").replace("]", "")).replace("|", "\\|")
 
 
-TABLES = {"strategies.md": strategies, "reasons.md": reasons, "failures.md": failures}
+TABLES = {
+    "strategies.md": strategies,
+    "reasons.md": reasons,
+    "failures.md": failures,
+    "api.md": fields,
+    "metrics.md": metrics,
+}
 """What makes the tables of each file, which stand there between `BEGIN` and `END`."""
 
 
