@@ -28,7 +28,8 @@ def test_the_first_job_runs_as_the_page_shows_it(tmp_path: Path) -> None:
     assert ran.code == 0, ran.stderr
     told = (ran.stdout + ran.stderr).replace(str(tmp_path), "/home/me").replace(gethostname(), "laptop")
     shown = PAGE.partition("$ ftjob run first.yaml\n")[2].partition("```")[0].splitlines()
-    steady = [line for line in shown if not line.startswith(("first:", "time:", "outputs:"))]
-    assert len(steady) == 7
+    varying = ("first:", "time:", "outputs:", "ftjob: Running")  # a job so short may end before it is seen
+    steady = [line for line in shown if not line.startswith(varying)]
+    assert len(steady) == 6
     assert [line for line in steady if line not in told.splitlines()] == []
     assert {file.name for file in ran.outputs.glob("result-*")} == {"result-0.txt", "result-1.txt"}
