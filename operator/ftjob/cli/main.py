@@ -52,24 +52,7 @@ def build_parser(prog: str = "ftjob") -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ftjob {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    run = commands.add_parser("run", help="run a job on this machine, without a cluster", allow_abbrev=False)
-    run.add_argument("file", metavar="FILE", help="a YAML file with one job; - is stdin")
-    run.add_argument(
-        "--outputs", metavar="DIR", help="the outputs volume (default ./ftjob-outputs/<name of the job>)"
-    )
-    jobs.add_code(run)
-    run.add_argument(
-        "--python",
-        metavar="EXE",
-        help="what python and python3 mean in the trainer's command (default: the interpreter of ftjob)",
-    )
-    run.add_argument("--timeout", metavar="S", type=_seconds, help="stop the job after so many seconds")
-    run.add_argument("--quiet", action="store_true", help="print nothing but problems and a failure")
-    run.add_argument(
-        "-o", "--output", choices=["text", "json"], default="text", help="json: the final status on stdout"
-    )
-    run.set_defaults(module="ftjob.cli.run")
-
+    _add_run(commands)
     jobs.add(commands, _seconds)
     look.add(commands)
     speed.add(commands, _seconds)
@@ -101,6 +84,26 @@ def build_parser(prog: str = "ftjob") -> argparse.ArgumentParser:
     version = commands.add_parser("version", help="print the version", allow_abbrev=False)
     version.set_defaults(module="ftjob.cli.version")
     return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", help="run a job on this machine, without a cluster", allow_abbrev=False)
+    run.add_argument("file", metavar="FILE", help="a YAML file with one job; - is stdin")
+    run.add_argument(
+        "--outputs", metavar="DIR", help="the outputs volume (default ./ftjob-outputs/<name of the job>)"
+    )
+    jobs.add_code(run)
+    run.add_argument(
+        "--python",
+        metavar="EXE",
+        help="what python and python3 mean in the trainer's command (default: the interpreter of ftjob)",
+    )
+    run.add_argument("--timeout", metavar="S", type=_seconds, help="stop the job after so many seconds")
+    run.add_argument("--quiet", action="store_true", help="print nothing but problems and a failure")
+    run.add_argument(
+        "-o", "--output", choices=["text", "json"], default="text", help="json: the final status on stdout"
+    )
+    run.set_defaults(module="ftjob.cli.run")
 
 
 def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
