@@ -118,6 +118,12 @@ class Reason(Word):
     )
 
     QUEUED = ("Queued", Area.QUEUE, "The job waits in Kueue's queue.")
+    NOT_QUEUED = (
+        "NotQueued",
+        Area.QUEUE,
+        "The job names a queue, but with `spec.suspend` it is not in it, and Kueue never resumes it.",
+        "Leave `suspend` out, or `ftjob resume` the job: it waits for its queue by itself.",
+    )
     EVICTED = (
         "Evicted",
         Area.QUEUE,

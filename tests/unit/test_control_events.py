@@ -177,3 +177,27 @@ async def test_a_slow_job_is_told_once_for_each_finding_that_is_sure_and_when_it
 
 async def test_a_finding_that_is_not_sure_is_no_event() -> None:
     assert await told(slow("1", confidence="Medium"), slow()) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "code", "warns"),
+    [
+        ({"kueue.x-k8s.io/queue-name": "team"}, None, True),
+        ({}, None, False),
+        # What `submit --code` makes is suspended until its code is there.
+        ({"kueue.x-k8s.io/queue-name": "team"}, {"configMap": "code", "sha256": "0" * 64}, False),
+    ],
+)
+async def test_a_job_that_is_made_suspended_for_kueue_gets_a_warning(
+    labels: dict[str, str], code: dict[str, str] | None, warns: bool
+) -> None:
+    body = job_body()
+    body["metadata"]["labels"] = labels
+    body["spec"] |= {"suspend": True} | ({"code": code} if code is not None else {})
+    made = parse_job(body)
+    kube = FakeKube()
+    events = Events(kube, "operator-1")
+    waits = status(Phase.SUSPENDED, ConditionType.SUSPENDED, "Suspended", "spec.suspend is true")
+    events.status_written(made, waits, Plan(Step.SUSPEND))
+    found = [(event["type"], event["reason"]) for event in await posted(events, kube)]
+    assert found == [("Normal", "Suspended"), *([("Warning", "NotQueued")] if warns else [])]

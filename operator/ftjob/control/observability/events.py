@@ -40,6 +40,10 @@ NO_OUTPUTS = (
     "restart.limit is set, but without outputs a checkpoint goes with its pod and each attempt begins anew; "
     "add outputs: {}"
 )
+NOT_QUEUED = (
+    "spec.suspend is true, so the job is not in its queue, and Kueue never sets it to false as it does for "
+    "Jobs; leave it out, since ftjob waits for the queue by itself"
+)
 NORMAL, WARNING = "Normal", "Warning"
 
 _CONDITION_OF_PHASE = {
@@ -94,6 +98,8 @@ class Events:
             self._say(job, event_type, reason, note)
         if old.start_time is None and status.start_time is not None and _forgets_checkpoints(job):
             self._say(job, WARNING, Reason.NO_OUTPUTS, NO_OUTPUTS)
+        if old.phase is None and phase is Phase.SUSPENDED and _waits_for_kueue_in_vain(job):
+            self._say(job, WARNING, Reason.NOT_QUEUED, NOT_QUEUED)
 
     def warn(self, job: AnyJob, reason: str, note: str) -> None:
         """Post a warning."""
@@ -146,6 +152,11 @@ class Events:
 
 def _forgets_checkpoints(job: AnyJob) -> bool:
     return isinstance(job, Job) and job.spec.restart.limit > 0 and job.spec.outputs is None
+
+
+def _waits_for_kueue_in_vain(job: AnyJob) -> bool:
+    """Whether a job was made suspended as Kueue wants Jobs. One that brings code waits for that, at first."""
+    return isinstance(job, Job) and job.queue is not None and job.spec.code is None
 
 
 def _news_of_waiting(old: JobStatus, status: JobStatus) -> Condition | None:
