@@ -93,6 +93,8 @@ def test_a_command_runs_beside_the_rank_with_its_environment(tmp_path: Path, ser
     process(tmp_path, 40, parent=1, session=40, began=6, **told, **own, TWO="a=b\nc")
     process(tmp_path, 41, parent=1, session=41, began=9, **told, WRONG="left behind by the rank")
     (tmp_path / "proc" / "50").mkdir()
+    (tmp_path / "proc" / "40" / "cwd").symlink_to(tmp_path / "bin")
+    assert shell("--rank", "3", "--", "pwd").stdout == f"{tmp_path / 'bin'}\n"
     done = shell("--rank", "3", "--context", "fake", "--", "env", "-0")
     assert (done.returncode, done.stderr) == (0, "")
     assert set(done.stdout.rstrip("\0").split("\0")) == {

@@ -50,7 +50,14 @@ def began(pid):
 
 pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
 ours = [pid for pid in pids if variables(pid).get("{variables.RANK}") == rank and is_first(pid)]
-env = variables(min(ours, key=began)) if ours else {{}}
+env = {{}}
+if ours:
+    first = min(ours, key=began)
+    env = variables(first)
+    try:
+        os.chdir(f"/proc/{{first}}/cwd")  # with code of the user's own it is not the container's
+    except OSError:
+        pass
 if not env:
     sys.stderr.write(f"ftjob: rank {{rank}} does not run, or not as this user; this is its container's "
                      "environment\\n")
