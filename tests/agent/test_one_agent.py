@@ -191,7 +191,7 @@ def test_a_plan_that_it_does_not_understand_is_refused_with_the_field(
 
 
 def test_other_signals_are_forwarded(agents: Agents) -> None:
-    source = "signal.signal(signal.SIGUSR1, lambda *_: os._exit(0)); mark('up'); signal.pause()"
+    source = "signal.signal(signal.SIGUSR1, lambda *_: os._exit(0)); mark('up'); wait_for_signals()"
     run = agents.script(plan(), source)
     wait_for((run.folder / "up-0").exists, "the rank's start")
     run.process.send_signal(signal.SIGUSR1)

@@ -17,9 +17,10 @@ TWO = [{"rank": rank, "localRank": rank, "env": {"FTJOB_RANK": str(rank)}} for r
 
 
 def test_sigterm_is_passed_on_and_what_ranks_then_return_is_stopped(agents: Agents) -> None:
-    source = (
-        "signal.signal(signal.SIGTERM, lambda *_: (mark('saved'), os._exit(3))); mark('up'); signal.pause()"
-    )
+    source = """
+signal.signal(signal.SIGTERM, lambda *_: (mark('saved'), os._exit(3)))
+mark('up'); wait_for_signals()
+"""
     run = agents.script(plan(ranks=TWO, worldSize=2), source)
     wait_for(lambda: all((run.folder / f"up-{rank}").exists() for rank in range(2)), "the ranks' start")
     run.terminate()
@@ -60,7 +61,7 @@ def save(*_):
     while not os.path.exists('go'): time.sleep(0.01)
     mark('saved')
     os._exit(0)
-signal.signal(signal.SIGTERM, save); mark('up'); signal.pause()
+signal.signal(signal.SIGTERM, save); mark('up'); wait_for_signals()
 """
 
 
@@ -179,7 +180,7 @@ def save(*_):
     os.kill(worker, signal.SIGKILL)
     os.wait()
     os._exit(0)
-signal.signal(signal.SIGTERM, save); mark('up'); signal.pause()
+signal.signal(signal.SIGTERM, save); mark('up'); wait_for_signals()
 """
     run = agents.script(plan(stopGraceSeconds=600), source)
     wait_for((run.folder / "up-0").exists, "the rank's start")
