@@ -13,6 +13,7 @@ import yaml
 from support.apiserver import NEWEST, ApiServer, Client
 from support.control_cluster import Namespace, plain_job, running_kubelet, running_operator
 
+from ftjob import client as jobs
 from ftjob.cli.main import main
 from ftjob.client.client import user
 
@@ -90,6 +91,20 @@ def test_a_job_is_submitted_listed_stopped_resumed_waited_for_run_again_and_dele
     assert ftjob("delete", "-y", "digits", again.strip())[0] == 0
     assert space.list("frameworktrainingjobs") == []
     assert "no jobs in namespace" in ftjob("list")[2]
+
+
+def test_a_watch_of_all_jobs_tells_each_change(
+    ftjob: Callable[..., tuple[int, str, str]], server: ApiServer, space: Namespace, file: Path
+) -> None:
+    watch = jobs.Client(space.name).watch()
+    assert next(watch) == []
+    assert ftjob("submit", str(file), "--detach")[0] == 0
+    (found,) = next(watch)
+    assert found.status.phase is None
+    assert ftjob("stop", "digits")[0] == 0
+    assert next(watch)[0].body["spec"]["suspend"] is True
+    assert ftjob("delete", "-y", "digits")[0] == 0
+    assert next(watch) == []
 
 
 @pytest.mark.parametrize("exit_code", [0, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,22 @@ import yaml
 
 from ftjob.client import bring_code
 from ftjob.client.cluster import connect
-from ftjob.client.errors import JobInvalid, NoSuchJob
-from ftjob.client.handle import JobHandle, path_of
+from ftjob.client.errors import ClusterError, JobInvalid, NoSuchJob, Refused
+from ftjob.client.handle import PAUSE_SECONDS, UNREACHABLE_SECONDS, WATCH_SECONDS, JobHandle, path_of
 from ftjob.models.manifest import mapping
 from ftjob.models.names import API_VERSION, GROUP, KIND, LABEL_USER, PLURAL, VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ftjob.client.cluster import Cluster
+    from ftjob.client.cluster import Body, Cluster
     from ftjob.code.pack import Archive
 
 DRY_RUN = {"dryRun": "All"}
+LONGEST_PAUSE_SECONDS = 30.0
+"""Between lists of all jobs, where no watch lasts."""
+BOOKMARKS = {"allowWatchBookmarks": "true"}
+"""The server says now and then how far a watch is, so that the next one can begin there."""
 STRICT = {"fieldValidation": "Strict", "fieldManager": "ftjob"}
 
 
@@ -127,11 +132,81 @@ class Client:
 
     def list(self, *, mine: bool = False, all_namespaces: bool = False) -> list[JobHandle]:
         """Return jobs, the newest first."""
-        path = f"/apis/{GROUP}/{VERSION}/{PLURAL}" if all_namespaces else path_of(self.namespace)
         selector = f"{LABEL_USER}={user()}" if mine else ""
-        found = self._cluster.items(path, labelSelector=selector)
-        found.sort(key=lambda body: str(mapping(body, "metadata").get("creationTimestamp")), reverse=True)
-        return [JobHandle(self._cluster, body) for body in found]
+        return [*self._handles(self._cluster.items(self._path(all_namespaces), labelSelector=selector))]
+
+    def watch(self, *, all_namespaces: bool = False) -> Iterator[Sequence[JobHandle]]:
+        """Yield all jobs, the newest first, now and whenever one of them has changed. It has no end.
+
+        Raises
+        ------
+        ClusterError
+            The cluster refuses, or was out of reach for two minutes.
+        """
+        path = self._path(all_namespaces)
+        found, version = self._cluster.items_as_of(path)
+        known = _by_uid(found)
+        yield self._handles(known.values())
+        lost_since: float | None = None
+        pause = PAUSE_SECONDS
+        while True:
+            began = time.monotonic()
+            try:
+                if not version:
+                    found, version = self._cluster.items_as_of(path)
+                    lost_since = None
+                    if _versions(found) != _versions(known.values()):
+                        known = _by_uid(found)
+                        yield self._handles(known.values())
+                query = BOOKMARKS | {"resourceVersion": version}
+                for event in self._cluster.watch(path, seconds=WATCH_SECONDS, **query):
+                    version, lost_since = str(_meta(event["object"], "resourceVersion") or ""), None
+                    if _note(known, event):
+                        yield self._handles(known.values())
+            except Refused:
+                raise
+            except ClusterError:
+                version = ""  # it may have expired
+                now = time.monotonic()
+                lost_since = now if lost_since is None else lost_since
+                if now - lost_since >= UNREACHABLE_SECONDS:
+                    raise
+            # Where no watch lasts, a server that is in trouble is asked less and less.
+            lasted = time.monotonic() - began >= pause
+            pause = PAUSE_SECONDS if lasted else min(2 * pause, LONGEST_PAUSE_SECONDS)
+            time.sleep(pause)
+
+    def _path(self, all_namespaces: bool) -> str:
+        return f"/apis/{GROUP}/{VERSION}/{PLURAL}" if all_namespaces else path_of(self.namespace)
+
+    def _handles(self, found: Iterable[Body]) -> Sequence[JobHandle]:
+        """Return handles of jobs, the newest first."""
+        newest = sorted(found, key=lambda body: str(_meta(body, "creationTimestamp")), reverse=True)
+        return [JobHandle(self._cluster, body) for body in newest]
+
+
+def _meta(body: Body, key: str) -> Any:
+    return mapping(body, "metadata").get(key)
+
+
+def _by_uid(found: Iterable[Body]) -> dict[str, Body]:
+    return {str(_meta(body, "uid")): body for body in found}
+
+
+def _versions(found: Iterable[Body]) -> set[tuple[Any, Any]]:
+    return {(_meta(body, "uid"), _meta(body, "resourceVersion")) for body in found}
+
+
+def _note(known: dict[str, Body], event: Body) -> bool:
+    """Take an event of a watch into what is known; return whether it has told anything of a job."""
+    body, kind = event["object"], event["type"]
+    uid = str(_meta(body, "uid"))
+    if kind == "DELETED":
+        return known.pop(uid, None) is not None
+    if kind not in {"ADDED", "MODIFIED"}:  # a bookmark
+        return False
+    known[uid] = body
+    return True
 
 
 def _of_file(path: Path) -> dict[str, Any]:

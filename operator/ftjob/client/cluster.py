@@ -88,16 +88,20 @@ class Cluster:
         pages
             How many pages of it at most; 0: all.
         """
+        return self.items_as_of(path, pages=pages, **query)[0]
+
+    def items_as_of(self, path: str, *, pages: int = 0, **query: str | int) -> tuple[list[Body], str]:
+        """Return the objects of a list, and the version from which on a watch has all changes."""
         found: list[Body] = []
         query |= {"limit": PAGE}
         while True:
             page = self.get(path, **query)
             found += page.get("items") or []
-            more = mapping(page, "metadata").get("continue")
+            meta = mapping(page, "metadata")
             pages -= 1
-            if not more or not pages:
-                return found
-            query["continue"] = str(more)
+            if not meta.get("continue") or not pages:
+                return found, str(meta.get("resourceVersion") or "")
+            query["continue"] = str(meta["continue"])
 
     def create(self, path: str, body: Body, **query: str | int) -> Body:
         """Create an object and return it as it was stored."""

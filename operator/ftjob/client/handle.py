@@ -123,13 +123,13 @@ class JobHandle:
             The cluster was out of reach for two minutes.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        patience = time.monotonic() + UNREACHABLE_SECONDS
+        lost_since: float | None = None
         seen = ""
         while True:
             try:
                 for body in self._changes(end):
                     self._see(body)
-                    patience = time.monotonic() + UNREACHABLE_SECONDS
+                    lost_since = None
                     version = str(mapping(body, "metadata").get("resourceVersion"))
                     if version != seen:
                         seen = version
@@ -139,7 +139,9 @@ class JobHandle:
             except NoSuchJob:
                 raise
             except ClusterError:
-                if time.monotonic() >= patience:
+                now = time.monotonic()
+                lost_since = now if lost_since is None else lost_since
+                if now - lost_since >= UNREACHABLE_SECONDS:
                     raise
                 time.sleep(PAUSE_SECONDS)
             if end is not None and time.monotonic() >= end:

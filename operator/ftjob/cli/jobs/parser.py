@@ -99,7 +99,7 @@ def _add_list(commands: Commands) -> None:
     table = _verb(commands, "list", "show jobs that run, wait or have ended lately")
     table.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
     table.add_argument("--all", action="store_true", help="also those that ended before the last ten")
-    table.add_argument("-w", "--watch", action="store_true", help="go on until Ctrl-C")
+    table.add_argument("-w", "--watch", action="store_true", help="go on with all changes until Ctrl-C")
     table.add_argument("-o", "--output", choices=["text", "json", "yaml", "name"], default="text")
     table.set_defaults(module="ftjob.cli.jobs.table")
 
