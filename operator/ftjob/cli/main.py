@@ -17,6 +17,7 @@ from ftjob.cli.jobs import options
 from ftjob.cli.jobs import parser as jobs
 from ftjob.cli.look import parser as look
 from ftjob.cli.speed import parser as speed
+from ftjob.cli.top import parser as top
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,7 @@ def build_parser(prog: str = "ftjob") -> argparse.ArgumentParser:
     _add_run(commands)
     jobs.add(commands, _seconds)
     look.add(commands)
+    top.add(commands)
     speed.add(commands, _seconds)
 
     validate = commands.add_parser("validate", help="say what is wrong with jobs", allow_abbrev=False)

@@ -82,7 +82,7 @@ def main(args: argparse.Namespace) -> int:
 
     def verb() -> int:
         job = chosen(args)
-        pod, trainer = _pod(job, args.rank)
+        pod, trainer = pod_of(job, args.rank)
         _enter(args, job, pod, trainer)
 
     return exit_code(verb)
@@ -103,7 +103,7 @@ def _enter(args: argparse.Namespace, job: JobHandle, pod: str, trainer: str) -> 
         ) from None
 
 
-def _pod(found: JobHandle, rank: int) -> tuple[str, str]:
+def pod_of(found: JobHandle, rank: int) -> tuple[str, str]:
     """Return the names of the pod and of the container that a rank runs in.
 
     Raises

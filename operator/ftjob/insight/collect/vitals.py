@@ -118,13 +118,18 @@ def _lines(folder: Folder, name: str, rank: int) -> tuple[list[Line], int]:
         return [], 0
     good, bad = [], 0
     for text in data.splitlines():
-        try:
-            line = _line.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            bad += 1
-            continue
-        if line.rank == rank and line.end_s >= line.start_s:
+        line = read_line(text)
+        if line is not None and line.rank == rank:
             good.append(line)
         else:
             bad += 1
     return good, bad
+
+
+def read_line(text: bytes) -> Line | None:
+    """Return what a line says; None if it can't be read."""
+    try:
+        line = _line.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return line if line.end_s >= line.start_s else None

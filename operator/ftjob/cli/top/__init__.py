@@ -1,0 +1,1 @@
+"""What the ranks of a job do at present: their steps, and what these use."""
