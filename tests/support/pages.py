@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WIDTHS = (360, 768, 1440)
 SCHEMES = ("light", "dark")
 
-_CUT_OFF = """
+CUT_OFF = """
 () => [...document.querySelectorAll("body *")]
   .filter((element) => !element.closest("svg, canvas, script, style, .skip, .uplot"))
   .filter((element) => element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0
@@ -66,7 +66,7 @@ def assert_sound(browser: Browser, path: Path) -> None:
             box = page.locator("#verdict .text").bounding_box()
             assert box is not None
             assert box["y"] + box["height"] <= 740
-            assert page.evaluate(_CUT_OFF) == []
+            assert page.evaluate(CUT_OFF) == []
             assert complaints == []
             page.context.close()
 

@@ -18,6 +18,7 @@ from ftjob.cli.jobs import parser as jobs
 from ftjob.cli.look import parser as look
 from ftjob.cli.speed import parser as speed
 from ftjob.cli.top import parser as top
+from ftjob.cli.ui import parser as ui
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,7 @@ def build_parser(prog: str = "ftjob") -> argparse.ArgumentParser:
     look.add(commands)
     top.add(commands)
     speed.add(commands, _seconds)
+    ui.add(commands)
 
     validate = commands.add_parser("validate", help="say what is wrong with jobs", allow_abbrev=False)
     validate.add_argument("files", metavar="FILE", nargs="+", help="YAML files; - is stdin")

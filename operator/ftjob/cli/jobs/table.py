@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ftjob.client import Client, JobHandle
+    from ftjob.models.status import JobStatus
 
 COLUMNS = ("NAME", "STRATEGY", "PHASE", "WORKERS", "GPUS", "PROGRESS", "ETA", "QUEUE", "AGE", "REASON")
 ENDED_SHOWN = 10
@@ -139,14 +140,13 @@ def row(job: JobHandle, now: float, *, namespace: bool) -> tuple[str, ...]:
         display.eta if display is not None else "",
         str(queue),
         age(now - unix(str(meta.get("creationTimestamp")))),
-        _reason(job),
+        reason_of(status),
     ]
     return (job.namespace, *cells) if namespace else tuple(cells)
 
 
-def _reason(job: JobHandle) -> str:
+def reason_of(status: JobStatus) -> str:
     """Return why a job is where it is, if that is not as it should be."""
-    status = job.status
     if status.phase in {"Running", "Succeeded"}:
         return (status.profile.verdict or "")[:REASON_CHARACTERS] if status.profile is not None else ""
     if status.failure is not None:

@@ -40,11 +40,11 @@ def render(summary: Summary, timeline: str = "") -> str:
     timeline
         Where the timeline can be opened from this page; empty: the page says by which command.
     """
-    script = _file("report.js")
-    style = _file("report.css")
+    script = f"{asset('heat.js')}\n{asset('report.js')}"
+    style = asset("report.css")
     if summary.curves is not None:
-        script = f"{_file('vendor/uplot.js')}\n{script}"
-        style = f"{_file('vendor/uplot.css')}\n{style}"
+        script = f"{asset('vendor/uplot.js')}\n{script}"
+        style = f"{asset('vendor/uplot.css')}\n{style}"
     shown, hidden = bars(summary)
     phase_bars = phases(summary)
     named = [summary.findings[i] for i in summary.verdict.findings if 0 <= i < len(summary.findings)]
@@ -92,15 +92,20 @@ def _environment() -> Environment:
 
 
 @cache
-def _file(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file that pages are made of."""
     return (HERE / name).read_text(encoding="utf-8")
+
+
+def digest(text: str) -> str:
+    """Return by what a Content-Security-Policy knows an inline script or style."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _csp(script: str) -> str:
     """Allow the one script of this page, and nothing from anywhere."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; "
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src '{digest(script)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
 

@@ -1,0 +1,1 @@
+"""``ftjob ui``: jobs on a page of this machine, which only looks."""
