@@ -155,11 +155,10 @@ def _serve(path: Path, summary: Summary) -> None:
     if trace is not None and interface is None:
         say(_NO_VIEWER)
     page = render(summary, timeline=VIEWER if interface is not None else "")
-    with Server(page, trace, interface) as server:
+    with Server(page, trace, interface) as server, suppress(KeyboardInterrupt):
         print(f"{server.url}\nCtrl-C ends it", flush=True)
         threading.Thread(target=webbrowser.open, args=[server.url], daemon=True).start()
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
 
 
 def _trace(path: Path, summary: Summary) -> Path | None:

@@ -34,12 +34,11 @@ def _ui(args: argparse.Namespace) -> int:
         server = UiServer(source, page(source.title), args.port)
     except OSError as error:
         raise JobInvalid(f"--port {args.port}: {error.strerror}; name another, or leave it out") from None
-    with server:
+    with server, suppress(KeyboardInterrupt):
         print(f"{server.url}\nCtrl-C ends it", flush=True)
         if args.open:
             threading.Thread(target=webbrowser.open, args=[server.url], daemon=True).start()
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
     return SUCCEEDED
 
 
