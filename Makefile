@@ -55,6 +55,7 @@ lint: style types  ## ruff, import layers, sizes, mypy
 
 # Beside each other runs what waits for different things: the cores, the network, pods. What fails stops what is beside it.
 # The programs only compute: they get the cores while the other tests wait.
+test: SEQUENCES := 2000
 test: export FTJOB_NOT_RUN := $(NOT_RUN)
 test: forget  ## lint, then tests from fast to slow; stops at the first failure
 	@$(BESIDE) cluster tests/kind/up.sh cluster -- $(MAKE) --no-print-directory SEQUENCES=$(SEQUENCES) check
@@ -70,7 +71,7 @@ forget:
 prepare: setup
 	@tests/kind/up.sh && tests/kind/test-env.sh tpu
 
-test-unit: setup-check  ## Tests that need no framework
+test-unit: setup-check  ## Tests that need no framework, with 10,000 random lives of jobs; `make test` tries 2,000
 	@FTJOB_SEQUENCES=$(SEQUENCES) $(PYTEST) $(SHARED) tests/unit
 
 test-local: setup agent  ## Tests of agents, hooks, `ftjob run` and people's programs on this machine, and of the chart

@@ -1,4 +1,4 @@
-"""Lives of jobs in random orders of events; FTJOB_SEQUENCES says how many (`make test`: 10,000)."""
+"""Lives of jobs in random orders of events; FTJOB_SEQUENCES says how many (`make test-unit`: 10,000)."""
 
 import os
 from typing import Any
