@@ -15,7 +15,6 @@ import yaml
 from support.apiserver import NEWEST, ApiServer
 from support.control_cluster import Manifest, Namespace, plain_job, running_kubelet, running_operator
 
-from ftjob.cli.main import main
 from ftjob.client import Client, JobInvalid, bring_code
 from ftjob.client.errors import Conflict
 from ftjob.code.pack import pack
@@ -36,20 +35,6 @@ from ftjob.client.cluster import Cluster
 setattr({owner}, {name!r}, lambda *_args, **_query: os.kill(os.getpid(), 9))
 main(sys.argv[1:])
 """
-
-
-@pytest.fixture
-def ftjob(
-    server: ApiServer, space: Namespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Return what runs `ftjob VERB -n NAMESPACE …` and says how it ended and what it printed."""
-    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig))
-
-    def run(verb: str, *words: str) -> tuple[int, str, str]:
-        code = main([verb, "-n", space.name, *words])
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

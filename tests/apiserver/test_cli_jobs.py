@@ -25,20 +25,6 @@ pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True)
 
 
 @pytest.fixture
-def ftjob(
-    server: ApiServer, space: Namespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Return what runs `ftjob VERB -n NAMESPACE …` and says how it ended and what it printed."""
-    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig))
-
-    def run(verb: str, *words: str) -> tuple[int, str, str]:
-        code = main([verb, "-n", space.name, *words])
-        return (code, *capsys.readouterr())
-
-    return run
-
-
-@pytest.fixture
 def file(space: Namespace, tmp_path: Path) -> Path:
     path = tmp_path / "job.yaml"
     body = plain_job("digits", space.name)

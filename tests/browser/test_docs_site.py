@@ -6,7 +6,6 @@ import subprocess
 import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 WIDER = "document.documentElement.scrollWidth - innerWidth"
 PATIENCE_MS = 120_000
-
-pytestmark = pytest.mark.skipif(find_spec("mkdocs") is None, reason="mkdocs is not installed")
 
 
 class Quiet(SimpleHTTPRequestHandler):

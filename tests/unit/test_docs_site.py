@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -28,8 +28,6 @@ ELSEWHERE = re.compile(
 )
 """What a browser would fetch from another machine."""
 
-needs_mkdocs = pytest.mark.skipif(find_spec("mkdocs") is None, reason="mkdocs is not installed")
-
 
 def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
     options = ["--strict", "--config-file", str(root / "mkdocs.yml"), "--site-dir", str(site)]
@@ -45,7 +43,6 @@ def blocks(language: str, *containing: str) -> Iterator[tuple[str, str]]:
                 yield page.relative_to(ROOT).as_posix(), found["text"]
 
 
-@needs_mkdocs
 def test_the_site_builds_and_asks_no_other_machine(tmp_path: Path) -> None:
     done = build(ROOT, tmp_path / "site")
     assert done.returncode == 0, done.stderr
@@ -55,7 +52,6 @@ def test_the_site_builds_and_asks_no_other_machine(tmp_path: Path) -> None:
         assert not ELSEWHERE.search(page.read_text(encoding="utf-8"))
 
 
-@needs_mkdocs
 def test_dead_links_end_the_build_and_are_named(tmp_path: Path) -> None:
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[0]
     (tmp_path / "mkdocs.yml").write_text(settings, encoding="utf-8")
