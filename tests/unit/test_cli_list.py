@@ -82,7 +82,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Any:
         found = Scripted(*script)
         monkeypatch.setattr("ftjob.client.client.connect", lambda *_: found)
         clock = SimpleNamespace(monotonic=lambda: found.now, sleep=found.sleep)
-        for module in ("client", "handle"):
+        for module in ("client", "handle", "patience"):
             monkeypatch.setattr(f"ftjob.client.{module}.time", clock)
         return found
 

@@ -418,6 +418,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(top, "_missing", lambda _: "")
         clock = SimpleNamespace(sleep=slept.append, monotonic=lambda: sum(slept), time=time.time)
         monkeypatch.setattr(top, "time", clock)
+        monkeypatch.setattr("ftjob.client.patience.time", clock)
         return slept
 
     return begin

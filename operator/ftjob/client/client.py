@@ -13,7 +13,8 @@ import yaml
 from ftjob.client import bring_code
 from ftjob.client.cluster import connect
 from ftjob.client.errors import ClusterError, JobInvalid, NoSuchJob, Refused
-from ftjob.client.handle import PAUSE_SECONDS, UNREACHABLE_SECONDS, WATCH_SECONDS, JobHandle, path_of
+from ftjob.client.handle import PAUSE_SECONDS, WATCH_SECONDS, JobHandle, path_of
+from ftjob.client.patience import Patience
 from ftjob.models.manifest import mapping
 from ftjob.models.names import API_VERSION, GROUP, KIND, LABEL_USER, PLURAL, VERSION
 
@@ -147,30 +148,27 @@ class Client:
         found, version = self._cluster.items_as_of(path)
         known = _by_uid(found)
         yield self._handles(known.values())
-        lost_since: float | None = None
-        pause = PAUSE_SECONDS
+        patience, pause = Patience(), PAUSE_SECONDS
         while True:
             began = time.monotonic()
             try:
                 if not version:
                     found, version = self._cluster.items_as_of(path)
-                    lost_since = None
+                    patience.heard()
                     if _versions(found) != _versions(known.values()):
                         known = _by_uid(found)
                         yield self._handles(known.values())
                 query = BOOKMARKS | {"resourceVersion": version}
                 for event in self._cluster.watch(path, seconds=WATCH_SECONDS, **query):
-                    version, lost_since = str(_meta(event["object"], "resourceVersion") or ""), None
+                    version = str(_meta(event["object"], "resourceVersion") or "")
+                    patience.heard()
                     if _note(known, event):
                         yield self._handles(known.values())
             except Refused:
                 raise
-            except ClusterError:
+            except ClusterError as error:
                 version = ""  # it may have expired
-                now = time.monotonic()
-                lost_since = now if lost_since is None else lost_since
-                if now - lost_since >= UNREACHABLE_SECONDS:
-                    raise
+                patience.lost(error)
             # Where no watch lasts, a server that is in trouble is asked less and less.
             lasted = time.monotonic() - began >= pause
             pause = PAUSE_SECONDS if lasted else min(2 * pause, LONGEST_PAUSE_SECONDS)

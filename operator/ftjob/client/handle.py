@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ftjob.client.errors import ClusterError, JobFailed, NoSuchJob
 from ftjob.client.logs.follow import Logs
 from ftjob.client.logs.line import wanted_lines
+from ftjob.client.patience import Patience
 from ftjob.models.manifest import mapping
 from ftjob.models.names import ANNOTATION_CAPTURE, GROUP, PLURAL, VERSION
 from ftjob.models.status import JobStatus, Phase
@@ -26,8 +27,6 @@ WATCH_SECONDS = 300
 """So long a watch lasts; then another begins, as with all clients of Kubernetes."""
 PAUSE_SECONDS = 1.0
 """After a watch that was cut off."""
-UNREACHABLE_SECONDS = 120.0
-"""For so long a cluster may be out of reach before a wait gives up."""
 
 
 def path_of(namespace: str, name: str = "") -> str:
@@ -123,13 +122,13 @@ class JobHandle:
             The cluster was out of reach for two minutes.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        lost_since: float | None = None
+        patience = Patience()
         seen = ""
         while True:
             try:
                 for body in self._changes(end):
                     self._see(body)
-                    lost_since = None
+                    patience.heard()
                     version = str(mapping(body, "metadata").get("resourceVersion"))
                     if version != seen:
                         seen = version
@@ -138,11 +137,8 @@ class JobHandle:
                         return
             except NoSuchJob:
                 raise
-            except ClusterError:
-                now = time.monotonic()
-                lost_since = now if lost_since is None else lost_since
-                if now - lost_since >= UNREACHABLE_SECONDS:
-                    raise
+            except ClusterError as error:
+                patience.lost(error)
                 time.sleep(PAUSE_SECONDS)
             if end is not None and time.monotonic() >= end:
                 raise TimeoutError(f"{self.name} is {self.status.phase or 'new'} after {timeout:g} s")

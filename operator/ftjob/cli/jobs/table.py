@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 COLUMNS = ("NAME", "STRATEGY", "PHASE", "WORKERS", "GPUS", "PROGRESS", "ETA", "QUEUE", "AGE", "REASON")
 ENDED_SHOWN = 10
 REASON_CHARACTERS = 60
+UNREADABLE = "another version has written its status"
 FLEETING = {"ETA", "AGE"}
 """What is another one a moment later: no change of the job."""
 LEAST = {"NAME": 24, "STRATEGY": 10, "PHASE": 10}
@@ -122,14 +123,12 @@ def row(job: JobHandle, now: float, *, namespace: bool) -> tuple[str, ...]:
             str(spec.get("strategy", "")),
             "?",
             *[""] * 6,
-            "another version has written its status",
+            UNREADABLE,
         ]
         return (job.namespace, *cells) if namespace else tuple(cells)
     display = status.display
     workers = display.workers if display is not None else ""
     gpus = gpus_of(trainer_in(mapping(spec, "template"))) * sum(role.desired for role in status.roles)
-    scheduling = mapping(spec, "scheduling")
-    queue = mapping(meta, "labels").get(KUEUE_LABEL) or scheduling.get("queue") or ""
     cells = [
         job.name,
         str(spec.get("strategy", "")),
@@ -138,11 +137,17 @@ def row(job: JobHandle, now: float, *, namespace: bool) -> tuple[str, ...]:
         str(gpus) if gpus else "",
         display.progress if display is not None else "",
         display.eta if display is not None else "",
-        str(queue),
+        queue_of(job.body),
         age(now - unix(str(meta.get("creationTimestamp")))),
         reason_of(status),
     ]
     return (job.namespace, *cells) if namespace else tuple(cells)
+
+
+def queue_of(body: dict[str, Any]) -> str:
+    """Return the queue that a job waits in: Kueue's, or its gang scheduler's."""
+    label = mapping(body, "metadata", "labels").get(KUEUE_LABEL)
+    return str(label or mapping(body, "spec", "scheduling").get("queue") or "")
 
 
 def reason_of(status: JobStatus) -> str:

@@ -9,14 +9,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ftjob.cli.exit_codes import FAILED, SUCCEEDED
-from ftjob.cli.jobs.common import exit_code
+from ftjob.cli.jobs.common import client, exit_code
 from ftjob.cli.look.answer import says
 from ftjob.cli.look.causes import likeliest
 from ftjob.cli.look.checks import Check, Level, judge
 from ftjob.cli.look.read import look_at
 from ftjob.cli.look.survey import survey
 from ftjob.cli.terminal import say
-from ftjob.client import Client, ClusterError, JobFailed, JobInvalid
+from ftjob.client import ClusterError, JobFailed, JobInvalid
 from ftjob.client.cluster import connect
 
 if TYPE_CHECKING:
@@ -57,10 +57,9 @@ def _lines(checks: Sequence[Check], unread: Sequence[str]) -> Iterator[str]:
 
 def _run(args: argparse.Namespace) -> Check:
     """Run a job of two workers to its end, and delete it."""
-    client = Client(args.namespace, args.context, args.kubeconfig)
     name = f"doctor-{secrets.token_hex(2)}"
     try:
-        job = client.submit(_hello(name, args.image))
+        job = client(args).submit(_hello(name, args.image))
     except (ClusterError, JobInvalid) as error:
         return Check(Level.PROBLEM, "run", f"job {name} can't be created: {error}")
     try:

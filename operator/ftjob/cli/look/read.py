@@ -52,8 +52,9 @@ class _Look:
         """Return all of it."""
         job, status, now = self._job, self._job.status, time.time()
         meta = mapping(job.body, "metadata")
-        raw = self._pods()
-        pods = {each.place: each for each in (self._pod(one, now) for one in raw)}
+        found = self._pods(now)
+        raw = [one for one, _ in found]
+        pods = {each.place: each for _, each in found}
         is_over = status.phase is not None and status.phase.is_final
         claims = () if is_over else self._claims(raw)
         uids = {str(mapping(each, "metadata").get("uid")) for each in raw}
@@ -85,15 +86,13 @@ class _Look:
             self._unread.append(f"{what}: {error}")
             return None
 
-    def _pods(self) -> list[Body]:
+    def _pods(self, now: float) -> list[tuple[Body, PodState]]:
         """Return the pods of the present attempt."""
         selector = f"{LABEL_UID}={self._job.uid},!{LABEL_COLLECTS}"
         found = self._list("pods", f"{self._core}/pods", labelSelector=selector) or []
         attempt = self._job.status.pod_attempt
-        return [each for each in found if self._pod(each, 0.0).attempt == attempt]
-
-    def _pod(self, raw: Body, now: float) -> PodState:
-        return read_pod(raw, trainer=str(trainer_in(raw).get("name")), seen=now)
+        read = ((each, read_pod(each, trainer=str(trainer_in(each).get("name")), seen=now)) for each in found)
+        return [(raw, pod) for raw, pod in read if pod.attempt == attempt]
 
     def _events(self, uids: set[str], claims: tuple[ClaimSeen, ...]) -> tuple[EventSeen, ...]:
         path, found = f"{self._core}/events", []

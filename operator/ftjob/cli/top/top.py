@@ -19,6 +19,7 @@ from ftjob.cli.top.figures import Ranks, as_json
 from ftjob.cli.words import progress_line, verdict
 from ftjob.client import ClusterError, JobInvalid
 from ftjob.client.errors import NoSuchJob, Refused
+from ftjob.client.patience import Patience
 from ftjob.models.manifest import mapping
 from ftjob.models.spec import ProfilingMode
 
@@ -36,7 +37,6 @@ DRAWN_A_SECOND = 2
 STATUS_SECONDS = 10.0
 PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 30.0
-UNREACHABLE_SECONDS = 120.0
 NOTHING = (
     "no figures yet: a rank tells of its steps in blocks of some seconds, which are written every ten "
     "seconds, of many ranks less often"
@@ -183,7 +183,7 @@ class _Status:
     def __init__(self, view: _View) -> None:
         self._view = view
         self._due = 0.0
-        self._lost_since: float | None = None
+        self._patience = Patience()
 
     @property
     def has_ended(self) -> bool:
@@ -199,10 +199,8 @@ class _Status:
         self._due = now + STATUS_SECONDS
         try:
             self._view.job = self._view.job.again()
-            self._lost_since = None
+            self._patience.heard()
         except (NoSuchJob, Refused):
             raise
-        except ClusterError:
-            self._lost_since = now if self._lost_since is None else self._lost_since
-            if now - self._lost_since >= UNREACHABLE_SECONDS:
-                raise
+        except ClusterError as error:
+            self._patience.lost(error)

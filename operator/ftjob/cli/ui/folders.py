@@ -99,8 +99,8 @@ class Folders:
         self._trails[key] = extended(trail, found.status.progress, time.time())
         return views.row(found.body, found.status, key, str(path))
 
-    def _job(self, key: str) -> tuple[FoundJob, Path]:
-        """Return a job by what the list calls it, and where it is."""
+    def _path(self, key: str) -> Path:
+        """Return where a job is, by what the list calls it."""
         with self._lock:
             known = self._read.get(key)
         if known is None:
@@ -109,11 +109,12 @@ class Folders:
             raise UnknownError(known[1])
         path = known[1].outputs
         assert path is not None
-        return of_folder(path), path
+        return path
 
     def detail(self, key: str) -> views.Detail:
         """Return one job."""
-        (job, path), now = self._job(key), time.time()
+        path, now = self._path(key), time.time()
+        job = of_folder(path)
         created = time_of(mapping(job.body, "metadata").get("creationTimestamp"), now)
         seen = Seen(job.name, job.namespace, created=created, now=now, status=job.status)
         with self._lock:
@@ -134,7 +135,7 @@ class Folders:
 
     def log(self, key: str, rank: int) -> views.Log:
         """Return the last lines of a rank; of however long a log no more is read."""
-        _, path = self._job(key)
+        path = self._path(key)
         older, newer = files.tails(f"{files.rank_name(rank)}.log")
         data = b""
         with Folder(str(path)) as outputs, suppress(FileNotFoundError), outputs.enter(files.LOGS) as folder:
@@ -153,7 +154,7 @@ class Folders:
 
     def speed(self, key: str) -> bytes:
         """Return the curves and the map that the report has; anew only where the ranks have told more."""
-        _, path = self._job(key)
+        path = self._path(key)
         with Folder(str(path)) as outputs:
             signature = _signature(outputs)
         known = self._speeds.get(key)
@@ -174,7 +175,7 @@ class Folders:
 
     def report(self, key: str, capture: str) -> str:
         """Return a report, made anew: the file in the outputs may be anybody's."""
-        _, path = self._job(key)
+        path = self._path(key)
         with Folder(str(path)) as outputs:
             if capture and capture not in captures(outputs):
                 raise UnknownError(f"there is no capture {capture}")

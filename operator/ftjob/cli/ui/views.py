@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ftjob.api.job import Job, parse_job
-from ftjob.cli.jobs.table import reason_of
+from ftjob.cli.jobs.table import UNREADABLE, queue_of, reason_of
 from ftjob.cli.look.answer import as_json, rows
 from ftjob.cli.look.causes import likeliest
 from ftjob.cli.look.seen import time_of
@@ -17,7 +17,6 @@ from ftjob.cli.terminal import one_line, shown
 from ftjob.cli.ui.trail import Drawn, drawn
 from ftjob.cli.words import failure_text, progress_line, time_line
 from ftjob.models.manifest import mapping
-from ftjob.models.names import KUEUE_LABEL
 from ftjob.plan.layout import cluster_layout
 
 if TYPE_CHECKING:
@@ -111,12 +110,11 @@ def row(body: Mapping[str, Any], status: JobStatus | None, key: str, where: str)
         where=where,
         strategy=str(spec.get("strategy") or ""),
         created=time_of(meta.get("creationTimestamp")) or None,
-        reason="another version has written its status",
+        reason=UNREADABLE,
     )
     if status is None:
         return known
     display, progress = status.display, status.progress
-    labels = mapping(meta, "labels")
     return Row(
         id=key,
         name=known.name,
@@ -127,7 +125,7 @@ def row(body: Mapping[str, Any], status: JobStatus | None, key: str, where: str)
         progress=display.progress if display is not None else _progress(status),
         percent=progress.percent if progress is not None else None,
         eta=display.eta if display is not None else "",
-        queue=str(labels.get(KUEUE_LABEL) or mapping(spec, "scheduling").get("queue") or ""),
+        queue=queue_of(dict(body)),
         created=known.created,
         reason=one_line(reason_of(status)),
     )
